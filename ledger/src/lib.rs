@@ -1,0 +1,1 @@
+//! Entries, chain, tree, checkpoints, writer, store, vault, verify and bundle of Countersign

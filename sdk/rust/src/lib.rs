@@ -1,0 +1,1 @@
+//! Instruct, decide, call, answer; keep and check the proofs
