@@ -1,1 +1,34 @@
-//! Entries, chain, tree, checkpoints, writer, store, vault, verify and bundle of Countersign
+//! The ledger of Countersign: what an entry is, how entries are chained, covered by a Merkle tree and signed,
+//! how they are made durable, and how anybody checks them afterwards.
+//!
+//! Absent on purpose: HTTP. This crate never sees a request; it stores what the proxy says about one.
+//! Without the feature `store` it does no I/O and reads no clock, so that the SDK, the tracer and an offline verifier
+//! run the same code as the gateway.
+//!
+//! # The states of an entry
+//!
+//! | state | meaning |
+//! |---|---|
+//! | *queued* | accepted by the writer, not yet numbered |
+//! | *chained* | has its `seq`, `prev` and `time`; its bytes are fixed |
+//! | *stored* | its bytes are in the journal, not yet known durable |
+//! | *sealed* | durable, and covered by a signed checkpoint that is durable with it; only now acknowledged |
+//! | *witnessed* | somebody outside holds a checkpoint that covers it |
+//!
+//! # Reading order
+//!
+//! [`record`] → [`canonical`] → [`chain`] → [`tree`] → [`checkpoint`] → [`proof`] → [`statement`] → [`disclosure`].
+//! The byte formats are specified in `docs/format.md`.
+
+pub mod record;
+
+pub mod canonical;
+pub mod chain;
+pub mod checkpoint;
+pub mod disclosure;
+pub mod proof;
+pub mod statement;
+pub mod tree;
+
+pub use chain::Hash;
+pub use record::{Draft, Entry, Kind};
