@@ -1,0 +1,307 @@
+//! The command line as typed. What a command does is in `commands/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Holds an agent's API calls to what the user's instruction allows, and records each call so that liability can be traced.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, about, long_about = None, arg_required_else_help = true, propagate_version = true)]
+#[command(after_help = "Start with `countersign demo`: a bank, a sidecar and an agent that is attacked, in a few seconds.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands, in the order of a deployment's life.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show it: a sample bank, the sidecar, and an agent that follows injected text
+    Demo(crate::demo::DemoArgs),
+    /// Run the sidecar
+    #[command(after_help = "SIGTERM or SIGINT drains: calls in flight end and are recorded, then the ledger is closed.")]
+    Serve(ConfigArgs),
+    /// Check a configuration file and the catalogues it names, without starting anything
+    Check(ConfigArgs),
+    /// Make keys and secrets, or list those of a deployment
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Check a ledger or a bundle: chain, tree, checkpoints, signatures, commitments, gaps
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArgs),
+    /// Follow one call, instruction or time window: who said, chose, allowed, sent, answered, and where the chain breaks
+    Trace(TraceArgs),
+    /// Show one entry: its bytes, its place, its disclosed values
+    Show(ShowArgs),
+    /// Write a bundle: one file that proves a call, an instruction or a time window to somebody who trusts nobody here
+    Export(ExportArgs),
+    /// Destroy a data subject's data key, so that no copy of what the vault holds about them opens again
+    #[command(after_help = ERASE_HELP)]
+    Erase(EraseArgs),
+    /// Forbid the erasure of a data subject, or allow it again
+    Hold(HoldArgs),
+    /// Rebuild the store from the ledger's other copies after damage; never signs over a gap
+    Repair(ConfigArgs),
+    /// Start a new ledger after the disk was lost, citing the last checkpoint that somebody outside holds
+    Adopt(AdoptArgs),
+    /// Print shell completions
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// The directory to write them to.
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+    },
+    /// The sample bank of `demo`.
+    #[command(hide = true)]
+    DemoBank(crate::demo::BankArgs),
+    /// Opens and reads a store in a process of its own, because the engine panics or hangs on some damage.
+    #[command(hide = true)]
+    ProbeStore {
+        /// The store's directory.
+        directory: PathBuf,
+    },
+}
+
+const VERIFY_HELP: &str = "\
+Exit code: 0 clean, 1 findings, 2 unreadable.
+
+Without --trust and --against the answer is `self-consistent only`: whoever holds the ledger's key could have written it anew.
+--trust takes a file of verifier keys (`name+hash+key`, a line each) that you had from elsewhere.
+--against takes a checkpoint or a proof that somebody outside the operator kept: every answer of the sidecar carries one.";
+
+const ERASE_HELP: &str = "\
+Two different signers must agree, and no hold may be in force. Each signs on their own machine:
+
+    countersign erase --config FILE --subject ID --reason TEXT --sign-with approver.pem > one.jws
+
+and then, with the sidecar stopped (a running one takes the same two statements at POST /v1/erasures):
+
+    countersign erase --config FILE --subject ID --reason TEXT --statement one.jws --statement two.jws";
+
+/// A configuration file.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", env = "COUNTERSIGN_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+}
+
+/// `keys`.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key pair for somebody who signs, or a secret for somebody who calls the API
+    #[command(after_help = "`agent`, `approver` and `user` get an Ed25519 key pair; --out names the file of its secret half.\n\
+        `host`, `operator`, `investigator` and `approver --secret` get a bearer secret, shown once; the configuration holds only its SHA-256.")]
+    New {
+        /// Who it is for.
+        role: KeyRole,
+        /// The party's id, as entries name it.
+        #[arg(long)]
+        party: String,
+        /// Where to write the secret half of a key pair (PKCS#8 PEM, mode 0600).
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
+        /// A bearer secret instead of a key pair.
+        #[arg(long)]
+        secret: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the ledger's own key and the keys that its entries register
+    List {
+        /// A ledger's directory.
+        #[arg(value_hint = ValueHint::DirPath)]
+        ledger: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Who a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyRole {
+    /// Signs decisions and answers.
+    Agent,
+    /// Signs approvals and erasures; calls the approval API.
+    Approver,
+    /// Signs instructions.
+    User,
+    /// Registers instructions.
+    Host,
+    /// Administers.
+    Operator,
+    /// Reads.
+    Investigator,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A ledger's directory or a bundle.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Verifier keys that you had from elsewhere, a line each.
+    #[arg(long, value_name = "KEYS", value_hint = ValueHint::FilePath)]
+    pub trust: Option<PathBuf>,
+    /// A checkpoint or proof that somebody outside kept; may be given several times.
+    #[arg(long, value_name = "CHECKPOINT|PROOF", value_hint = ValueHint::FilePath)]
+    pub against: Vec<PathBuf>,
+    /// The directory of the vault's keys, to check commitments against the values too.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What part of a ledger.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Selection {
+    /// A call: its id, or its entry's hash.
+    #[arg(long, value_name = "ID")]
+    pub call: Option<String>,
+    /// An instruction: its id.
+    #[arg(long, value_name = "ID")]
+    pub instruction: Option<String>,
+    /// A time window: `2026-01-31T12:00:00Z/2026-01-31T13:00:00Z`.
+    #[arg(long, value_name = "FROM/TO")]
+    pub window: Option<String>,
+}
+
+/// `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// A ledger's directory or a bundle.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Which part.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The directory of the vault's keys, to show values; a bundle carries its own.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A ledger's directory or a bundle.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// The entry: its hash or its number.
+    pub entry: String,
+    /// The directory of the vault's keys, to show values; a bundle carries its own.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A ledger's directory.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub ledger: PathBuf,
+    /// Which part.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The file to write; must not exist.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// The directory of the vault's keys, to disclose values.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Option<PathBuf>,
+    /// Which values to disclose, by name (`words`, `arguments`, …) or `all`; the others stay withheld.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "keys")]
+    pub disclose: Vec<String>,
+}
+
+/// `erase`.
+#[derive(Debug, Args)]
+pub struct EraseArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The data subject: its id in the ledger, or the principal's name.
+    #[arg(long)]
+    pub subject: String,
+    /// Why, in words without personal data: it stays in the ledger.
+    #[arg(long)]
+    pub reason: String,
+    /// Only sign a statement with this key and print it.
+    #[arg(long, value_name = "PEM", conflicts_with = "statement", value_hint = ValueHint::FilePath)]
+    pub sign_with: Option<PathBuf>,
+    /// A signer's statement; give two.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "sign_with")]
+    pub statement: Vec<PathBuf>,
+}
+
+/// `hold`.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Whether to place or release the hold.
+    pub event: HoldEvent,
+    /// The data subject: its id in the ledger, or the principal's name.
+    #[arg(long)]
+    pub subject: String,
+    /// The hold to release.
+    #[arg(long, required_if_eq("event", "release"))]
+    pub hold: Option<String>,
+    /// Who places or releases it.
+    #[arg(long)]
+    pub by: String,
+    /// Why, in words without personal data: it stays in the ledger.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// What to do with a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HoldEvent {
+    /// Forbid erasure.
+    Place,
+    /// Allow it again.
+    Release,
+}
+
+/// `adopt`.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The configuration; its ledger directory must not hold a ledger.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The newest checkpoint or proof of the lost ledger that somebody outside holds.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub checkpoint: PathBuf,
+    /// What happened, in words that stay in the ledger.
+    #[arg(long)]
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

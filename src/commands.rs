@@ -1,0 +1,3 @@
+//! What each command does, thin: the work is in the crates.
+
+pub mod keys;
