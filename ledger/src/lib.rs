@@ -30,5 +30,12 @@ pub mod proof;
 pub mod statement;
 pub mod tree;
 
+#[cfg(feature = "store")]
+mod files;
+#[cfg(feature = "store")]
+pub mod keys;
+#[cfg(feature = "store")]
+pub mod vault;
+
 pub use chain::Hash;
 pub use record::{Draft, Entry, Kind};

@@ -1,0 +1,146 @@
+use std::fs;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn disclosure() -> Disclosure {
+    Disclosure::new("words", &json!("pay 12.00")).unwrap()
+}
+
+#[test]
+fn what_is_sealed_opens_again_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    let emma = vault.subject("emma").unwrap();
+    let attachment = vault.seal(&emma, &disclosure()).unwrap();
+    drop(vault);
+    let vault = Vault::open(dir.path()).unwrap();
+    assert_eq!(vault.subject("emma").unwrap(), emma);
+    assert_eq!(vault.principal(&emma).as_deref(), Some("emma"));
+    assert!(matches!(vault.open_attachment(&attachment).unwrap(), Opened::Value(d) if d.value() == &json!("pay 12.00")));
+}
+
+#[test]
+fn lengths_of_short_values_do_not_show() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    let emma = vault.subject("emma").unwrap();
+    let length = |value| vault.seal(&emma, &Disclosure::new("amount", &value).unwrap()).unwrap().sealed.len();
+    assert_eq!(length("1"), length("10000"));
+}
+
+#[test]
+fn subjects_do_not_open_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    let (emma, bob) = (vault.subject("emma").unwrap(), vault.subject("bob").unwrap());
+    let mut attachment = vault.seal(&emma, &disclosure()).unwrap();
+    attachment.subject = bob;
+    assert!(matches!(vault.open_attachment(&attachment), Err(VaultError::Sealed { .. })));
+}
+
+#[test]
+fn an_erased_subject_is_gone_also_for_old_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    let (emma, bob) = (vault.subject("emma").unwrap(), vault.subject("bob").unwrap());
+    let (hers, his) = (vault.seal(&emma, &disclosure()).unwrap(), vault.seal(&bob, &disclosure()).unwrap());
+    let old_keyring = fs::read(dir.path().join("keyring")).unwrap();
+    vault.erase(&emma).unwrap();
+    for vault in [vault, Vault::open(dir.path()).unwrap()] {
+        assert_eq!(vault.open_attachment(&hers).unwrap(), Opened::Erased);
+        assert!(matches!(vault.open_attachment(&his).unwrap(), Opened::Value(_)));
+        assert_eq!(vault.principal(&emma), None);
+        drop(vault);
+    }
+    assert_ne!(Vault::open(dir.path()).unwrap().subject("emma").unwrap(), emma);
+    fs::write(dir.path().join("keyring"), old_keyring).unwrap();
+    assert!(matches!(Vault::open(dir.path()), Err(VaultError::WrongKek(_))));
+}
+
+#[test]
+fn an_erasure_cut_short_leaves_the_old_or_the_new_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    let (emma, bob) = (vault.subject("emma").unwrap(), vault.subject("bob").unwrap());
+    let (old_kek, old_keyring) =
+        (fs::read(dir.path().join("vault.kek")).unwrap(), fs::read(dir.path().join("keyring")).unwrap());
+    vault.erase(&emma).unwrap();
+    let (new_kek, new_keyring) =
+        (fs::read(dir.path().join("vault.kek")).unwrap(), fs::read(dir.path().join("keyring")).unwrap());
+    drop(vault);
+    // After each step of `rewrap`: new KEK beside, new keyring in place, old KEK wiped, old KEK removed.
+    let states: [(&[u8], Option<&[u8]>, &[u8], bool); 4] = [
+        (&old_kek, Some(&new_kek), &old_keyring, true),
+        (&old_kek, Some(&new_kek), &new_keyring, false),
+        (&[0; 32], Some(&new_kek), &new_keyring, false),
+        (&[], Some(&new_kek), &new_keyring, false),
+    ];
+    for (kek, next, keyring, emma_there) in states {
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            let _ = fs::remove_file(&path);
+            if !bytes.is_empty() {
+                files_write(&path, bytes);
+            }
+        };
+        write("vault.kek", kek);
+        write("vault.kek.next", next.unwrap_or_default());
+        write("keyring", keyring);
+        let vault = Vault::open(dir.path()).unwrap();
+        assert_eq!(vault.principal(&emma).is_some(), emma_there);
+        assert!(vault.principal(&bob).is_some());
+        assert!(!dir.path().join("vault.kek.next").exists());
+    }
+}
+
+fn files_write(path: &Path, bytes: &[u8]) {
+    crate::files::write_new(path, bytes, true).unwrap();
+}
+
+#[test]
+fn every_changed_byte_of_the_key_files_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    Vault::open(dir.path()).unwrap().subject("emma").unwrap();
+    for name in ["keyring", "vault.kek"] {
+        let path = dir.path().join(name);
+        let good = fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            // A longer length in the last record looks like an append that was cut short; then the subject is gone, not wrong.
+            match Vault::open(dir.path()) {
+                Ok(vault) => assert_eq!(vault.find("emma"), None, "{name} byte {at}"),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+            let _ = fs::remove_file(&path);
+            files_write(&path, &good);
+        }
+        assert!(Vault::open(dir.path()).unwrap().find("emma").is_some());
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    drop(Vault::open(dir.path()).unwrap());
+    fs::set_permissions(dir.path().join("vault.kek"), fs::Permissions::from_mode(0o640)).unwrap();
+    let error = Vault::open(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("chmod 600"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn padding_is_undone(plain in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert_eq!(unpad(&pad(&plain)), Some(plain));
+    }
+
+    #[test]
+    fn no_bytes_make_unpad_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = unpad(&bytes);
+    }
+}
