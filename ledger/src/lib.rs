@@ -31,11 +31,36 @@ pub mod statement;
 pub mod tree;
 
 #[cfg(feature = "store")]
+pub mod anchor;
+#[cfg(feature = "store")]
+pub mod archive;
+#[cfg(feature = "store")]
+pub mod batch;
+#[cfg(feature = "store")]
+pub mod clock;
+#[cfg(feature = "store")]
+pub mod disk;
+#[cfg(feature = "store")]
 mod files;
+#[cfg(feature = "store")]
+pub mod journal;
 #[cfg(feature = "store")]
 pub mod keys;
 #[cfg(feature = "store")]
+pub mod ledger;
+#[cfg(feature = "store")]
+pub mod open;
+#[cfg(feature = "store")]
+pub mod store;
+#[cfg(feature = "store")]
 pub mod vault;
+#[cfg(feature = "store")]
+pub mod writer;
 
 pub use chain::Hash;
+#[cfg(feature = "store")]
+pub use ledger::Ledger;
 pub use record::{Draft, Entry, Kind};
+
+/// Name and version of this software, as entries name it.
+pub const SOFTWARE: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));

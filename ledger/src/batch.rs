@@ -1,0 +1,172 @@
+//! A durable batch: entries with what goes with them, and the checkpoint that covers them; and its bytes.
+//!
+//! All integers are big-endian; `docs/format.md` §8 has the layout.
+
+use std::sync::Arc;
+
+use crate::{
+    checkpoint::Checkpoint,
+    record::{Attachment, StatePut},
+};
+
+/// An entry with what is stored beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The canonical bytes.
+    pub bytes: Arc<[u8]>,
+    /// Encrypted disclosures.
+    pub attachments: Vec<Attachment>,
+    /// State that becomes durable with it.
+    pub state: Vec<StatePut>,
+}
+
+/// Entries that became durable together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The first entry's `seq`.
+    pub first: u64,
+    /// The entries, dense.
+    pub entries: Vec<Stored>,
+    /// The checkpoints that cover them: in a journal frame one, over all; in a pack every one that was made.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+impl Batch {
+    /// The `seq` after the last entry.
+    pub fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The bytes; with the entries themselves, or (in a pack, beside a tile that has them) without.
+    pub fn encode(&self, with_entries: bool, out: &mut Vec<u8>) {
+        out.extend(self.first.to_be_bytes());
+        put_count(out, self.entries.len());
+        for entry in &self.entries {
+            put(out, if with_entries { &entry.bytes } else { &[] });
+            put_count(out, entry.attachments.len());
+            for attachment in &entry.attachments {
+                put(out, attachment.subject.as_bytes());
+                put(out, attachment.name.as_bytes());
+                put(out, &attachment.sealed);
+            }
+            put_count(out, entry.state.len());
+            for state in &entry.state {
+                put(out, &state.key);
+                match &state.value {
+                    None => out.push(0),
+                    Some(value) => {
+                        out.push(1);
+                        put(out, value);
+                    }
+                }
+            }
+        }
+        put_count(out, self.checkpoints.len());
+        for checkpoint in &self.checkpoints {
+            put(out, checkpoint.as_str().as_bytes());
+        }
+    }
+
+    /// Reads what [`Batch::encode`] made; `None` when the bytes are anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Batch> {
+        let mut reader = Reader(bytes);
+        let first = u64::from_be_bytes(*reader.chunk()?);
+        let entries = reader.list(|reader| {
+            Some(Stored {
+                bytes: Arc::from(reader.bytes()?),
+                attachments: reader.list(|reader| {
+                    Some(Attachment { subject: reader.text()?, name: reader.text()?, sealed: reader.bytes()?.to_vec() })
+                })?,
+                state: reader.list(|reader| {
+                    let key = reader.bytes()?.to_vec();
+                    let value = match reader.chunk()? {
+                        [0] => None,
+                        [1] => Some(reader.bytes()?.to_vec()),
+                        _ => return None,
+                    };
+                    Some(StatePut { key, value })
+                })?,
+            })
+        })?;
+        let checkpoints = reader.list(|reader| Checkpoint::parse(std::str::from_utf8(reader.bytes()?).ok()?).ok())?;
+        reader.0.is_empty().then_some(Batch { first, entries, checkpoints })
+    }
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.extend(u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend(bytes);
+}
+
+struct Reader<'b>(&'b [u8]);
+
+impl<'b> Reader<'b> {
+    fn chunk<const N: usize>(&mut self) -> Option<&'b [u8; N]> {
+        let (chunk, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(chunk)
+    }
+
+    fn bytes(&mut self) -> Option<&'b [u8]> {
+        let length = u32::from_be_bytes(*self.chunk()?) as usize;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
+    }
+
+    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = u32::from_be_bytes(*self.chunk()?) as usize;
+        // Each item takes at least one byte: a larger count is a lie, and must not reserve memory.
+        if count > self.0.len() {
+            return None;
+        }
+        (0..count).map(|_| item(self)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Hash, checkpoint::CheckpointSigner};
+
+    #[test]
+    fn a_batch_survives_its_bytes_and_no_cut_of_them_passes() {
+        let signer = CheckpointSigner::new("a.example", SigningKey::from_bytes(&[1; 32])).unwrap();
+        let batch = Batch {
+            first: 3,
+            entries: vec![Stored {
+                bytes: Arc::from(&b"{}"[..]),
+                attachments: vec![Attachment { subject: "s".into(), name: "words".into(), sealed: vec![1, 2] }],
+                state: vec![
+                    StatePut { key: b"k".to_vec(), value: Some(vec![3]) },
+                    StatePut { key: b"l".to_vec(), value: None },
+                ],
+            }],
+            checkpoints: vec![signer.sign(4, Hash::ZERO)],
+        };
+        let mut bytes = Vec::new();
+        batch.encode(true, &mut bytes);
+        assert_eq!(Batch::decode(&bytes).as_ref(), Some(&batch));
+        for cut in 0..bytes.len() {
+            assert_eq!(Batch::decode(&bytes[..cut]), None, "{cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Batch::decode(&bytes);
+        }
+    }
+}

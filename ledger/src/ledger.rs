@@ -1,0 +1,522 @@
+//! The ledger of a running gateway: made or opened once per process, shared by cheap handles.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::{
+    Hash,
+    anchor::{Anchor, Anchored},
+    archive::{Archive, ArchiveNodes, TILE, Upper},
+    checkpoint::{Checkpoint, CheckpointSigner},
+    clock::Clock,
+    disk::{Disk, SystemDisk},
+    files,
+    journal::{self, Journal},
+    open::{OpenError, Paths, Recovered, recover},
+    proof::Proof,
+    record::{Attachment, Draft, body},
+    store::{Head, Probe, Store, StoreError},
+    tree::{self, Frontier},
+    writer::{AppendError, Applier, Applying, Limits, Queue, Sealed, Shared, Status, Ticket, WriterThread},
+};
+
+/// Where a ledger is and how it is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// The anchor's directory; better on another volume.
+    pub anchor_dir: PathBuf,
+    /// What bounds it.
+    pub limits: Limits,
+    /// How the store is tried before it is opened.
+    pub probe: Probe,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Options {
+    /// The defaults for a ledger in `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Options {
+        let dir = dir.into();
+        Options {
+            anchor_dir: dir.join("anchor"),
+            dir,
+            limits: Limits::default(),
+            probe: Probe::default(),
+            disk: SystemDisk::shared(),
+        }
+    }
+
+    pub(crate) fn paths(&self) -> Paths {
+        Paths { dir: self.dir.clone(), anchor: self.anchor_dir.clone() }
+    }
+}
+
+/// The head of a lost ledger, as somebody outside holds it, and why a new one begins.
+#[derive(Debug, Clone)]
+pub struct Adopts {
+    /// The newest checkpoint that somebody outside holds.
+    pub checkpoint: Checkpoint,
+    /// What happened.
+    pub reason: String,
+}
+
+/// What was found when a ledger was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Entries.
+    pub size: u64,
+    /// Entries that the store lacked and got from the journal.
+    pub replayed: u64,
+}
+
+/// Why something cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the archive or the journal.
+    #[error("the ledger cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// Not that many entries.
+    #[error("there is no entry {seq}: the ledger has {size}")]
+    Missing {
+        /// What was asked for.
+        seq: u64,
+        /// How many entries there are.
+        size: u64,
+    },
+}
+
+/// A handle to the ledger. The last one that is dropped closes it.
+#[derive(Clone)]
+pub struct Ledger(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    options: Options,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    closing: Arc<AtomicBool>,
+    _lock: File,
+}
+
+impl Ledger {
+    /// Begins a new ledger. Its first entry names the key that signs its checkpoints.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] when there is one; [`OpenError::Io`].
+    pub fn create(
+        options: Options,
+        signer: CheckpointSigner,
+        clock: Arc<dyn Clock>,
+        adopts: Option<Adopts>,
+    ) -> Result<Ledger, OpenError> {
+        let paths = options.paths();
+        let io = |source| OpenError::Io { path: paths.dir.clone(), source };
+        files::create_dir(&options.dir).map_err(io)?;
+        let lock = lock(&options.dir)?;
+        for dir in [paths.journal(), paths.store(), options.dir.join("tile")] {
+            let made = journal::read(&*options.disk, &dir).map_err(io)?.first.is_some() || (dir != paths.journal() && dir.exists());
+            if made {
+                return Err(OpenError::Exists(paths.dir.clone()));
+            }
+        }
+        let (anchor, anchored, _) = Anchor::open(options.disk.clone(), &paths.anchor).map_err(io)?;
+        if let Some(anchored) = anchored.filter(|_| adopts.is_none()) {
+            return Err(OpenError::RolledBack { who: "anchor", size: anchored.checkpoint.size(), journal: 0 });
+        }
+        let (store, head) = Store::open(&paths.store(), &options.probe)?;
+        let begun = Journal::begin(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, 0).map_err(io)?;
+        let first = body::Ledger {
+            event: if adopts.is_some() { "adopted" } else { "created" }.to_owned(),
+            software: crate::SOFTWARE.to_owned(),
+            vkey: Some(signer.verifier().to_string()),
+            detail: adopts.as_ref().map(|adopts| adopts.reason.clone()),
+            adopts: adopts.map(|adopts| adopts.checkpoint.as_str().to_owned()),
+            ..body::Ledger::default()
+        };
+        let recovered = Begun {
+            checkpoint: signer.sign(0, Frontier::default().root()),
+            journal: begun,
+            store,
+            archive: Archive::new(options.disk.clone(), &options.dir),
+            anchor,
+            head,
+            frontier: Frontier::default(),
+            nodes: BTreeMap::new(),
+            pending: Vec::new(),
+            checkpoints: Vec::new(),
+            upper: Upper::default(),
+            archived: 0,
+        };
+        let ledger = Ledger::start(options, signer, clock, recovered, lock);
+        ledger.append_blocking(Draft::new(&first)?)?;
+        Ok(ledger)
+    }
+
+    /// Opens a ledger: compares journal, store, archive and anchor, and replays what the store lacks.
+    ///
+    /// # Errors
+    /// [`OpenError`], when they disagree or a part is damaged; nothing is signed then.
+    pub fn open(
+        options: Options,
+        signer: CheckpointSigner,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Ledger, Opened), OpenError> {
+        let paths = options.paths();
+        if !options.dir.is_dir() {
+            return Err(OpenError::Missing(options.dir));
+        }
+        let lock = lock(&options.dir)?;
+        let found: Recovered = recover(&options.disk, &paths, &options.probe, signer.verifier())?;
+        let opened = Opened { size: found.head.size, replayed: found.replayed };
+        let journal = Journal::resume(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, &found.tail)
+            .map_err(|source| OpenError::Io { path: paths.journal(), source })?;
+        let begun = Begun {
+            journal,
+            store: found.store,
+            archive: found.archive,
+            anchor: found.anchor,
+            head: found.head,
+            frontier: found.frontier,
+            checkpoint: found.checkpoint,
+            nodes: found.nodes,
+            pending: found.pending,
+            checkpoints: found.checkpoints,
+            upper: found.upper,
+            archived: found.archived,
+        };
+        Ok((Ledger::start(options, signer, clock, begun, lock), opened))
+    }
+
+    fn start(options: Options, signer: CheckpointSigner, clock: Arc<dyn Clock>, begun: Begun, lock: File) -> Ledger {
+        let shared = Arc::new(Shared {
+            dir: options.dir.clone(),
+            origin: signer.verifier().name().to_owned(),
+            limits: options.limits.clone(),
+            queue: Queue::default(),
+            applying: Applying::default(),
+            store: begun.store,
+            archive: begun.archive,
+            tail: RwLock::default(),
+            nodes: RwLock::new(begun.nodes),
+            head: watch::Sender::new(begun.checkpoint),
+            head_hash: Mutex::new((begun.head.size, begun.head.prev)),
+            applied: AtomicU64::new(begun.head.size),
+            archived: AtomicU64::new(begun.archived),
+            dropped: AtomicU64::new(begun.head.dropped),
+            segments: AtomicU64::new(1),
+            last_sync_us: AtomicU64::new(0),
+            poisoned: Mutex::new(None),
+        });
+        let applier = Applier {
+            shared: shared.clone(),
+            disk: options.disk.clone(),
+            journal_dir: options.paths().journal(),
+            head: begun.head.clone(),
+            pending: begun.pending.into(),
+            checkpoints: begun.checkpoints.into(),
+            upper: begun.upper,
+            published: 0,
+            segments: 0,
+        };
+        let writer = WriterThread {
+            shared: shared.clone(),
+            disk: options.disk.clone(),
+            clock,
+            signer,
+            journal: begun.journal,
+            head: begun.head,
+            frontier: begun.frontier,
+            counters: BTreeMap::new(),
+            clock_is_back: false,
+        };
+        let closing = Arc::new(AtomicBool::new(false));
+        let anchoring = (shared.clone(), closing.clone());
+        let anchor = begun.anchor;
+        let threads = vec![
+            thread::spawn(move || writer.run()),
+            thread::spawn(move || applier.run()),
+            thread::spawn(move || keep_anchor(&anchoring.0, anchor, &anchoring.1)),
+        ];
+        Ledger(Arc::new(Inner { shared, options, threads: Mutex::new(threads), closing, _lock: lock }))
+    }
+
+    /// The ledger's name.
+    pub fn origin(&self) -> &str {
+        &self.0.shared.origin
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.0.options.dir
+    }
+
+    /// Accepts a draft or refuses it at once; never blocks.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub fn enqueue(&self, draft: Draft) -> Result<Ticket, AppendError> {
+        self.0.shared.enqueue(draft)
+    }
+
+    /// Records a draft and waits until it is sealed.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub async fn append(&self, draft: Draft) -> Result<Sealed, AppendError> {
+        self.enqueue(draft)?.sealed().await
+    }
+
+    /// As [`Ledger::append`], blocking the thread.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub fn append_blocking(&self, draft: Draft) -> Result<Sealed, AppendError> {
+        self.enqueue(draft)?.sealed_blocking()
+    }
+
+    /// The newest checkpoint.
+    pub fn head(&self) -> Checkpoint {
+        self.0.shared.head.borrow().clone()
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        self.0.shared.status()
+    }
+
+    /// An entry's bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] when there is none.
+    pub fn entry(&self, seq: u64) -> Result<Arc<[u8]>, ReadError> {
+        let shared = &self.0.shared;
+        if let Some(stored) = shared.tail.read().get(&seq) {
+            return Ok(stored.bytes.clone());
+        }
+        if let Some(bytes) = shared.store.entry(seq)? {
+            return Ok(bytes);
+        }
+        let size = self.head().size();
+        if seq >= shared.archived.load(Ordering::Acquire) {
+            return Err(ReadError::Missing { seq, size });
+        }
+        let tile = shared.archive.entries(seq / TILE)?;
+        tile.get((seq % TILE) as usize).cloned().ok_or(ReadError::Missing { seq, size })
+    }
+
+    /// The encrypted disclosures of an entry.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn attachments(&self, seq: u64) -> Result<Vec<Attachment>, ReadError> {
+        let shared = &self.0.shared;
+        if let Some(stored) = shared.tail.read().get(&seq) {
+            return Ok(stored.attachments.clone());
+        }
+        if seq < shared.archived.load(Ordering::Acquire) {
+            let pack = shared.archive.pack(seq / TILE)?;
+            let stored = pack.entries.into_iter().nth((seq % TILE) as usize);
+            return Ok(stored.map(|stored| stored.attachments).unwrap_or_default());
+        }
+        // Not archived yet: the store has the small ones, the journal all.
+        let contents = journal::read(&*self.0.options.disk, &self.0.options.paths().journal())?;
+        let stored = contents.batches.into_iter().find(|batch| (batch.first..batch.end()).contains(&seq));
+        let stored = stored.and_then(|batch| batch.entries.into_iter().nth(usize::try_from(seq - batch.first).ok()?));
+        match stored {
+            Some(stored) => Ok(stored.attachments),
+            None => Ok(shared.store.attachments(seq)?),
+        }
+    }
+
+    /// The numbers of an instruction's entries, in order.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn of_instruction(&self, instruction: &str) -> Result<Vec<u64>, ReadError> {
+        let shared = &self.0.shared;
+        // The tail is looked at first: what leaves it in between is in the store by then.
+        let tail: Vec<u64> = shared
+            .tail
+            .read()
+            .iter()
+            .filter(|(_, stored)| crate::store::place_in_instruction(&stored.bytes).is_some_and(|(id, _)| id == instruction))
+            .map(|(seq, _)| *seq)
+            .collect();
+        let mut numbers = shared.store.of_instruction(instruction)?;
+        numbers.extend(tail);
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    /// The number of the entry with this hash.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn find(&self, hash: &Hash) -> Result<Option<u64>, ReadError> {
+        let shared = &self.0.shared;
+        let in_tail = shared.tail.read().iter().find(|(_, stored)| Hash::of(&stored.bytes) == *hash).map(|(seq, _)| *seq);
+        match in_tail {
+            Some(seq) => Ok(Some(seq)),
+            None => Ok(shared.store.find(hash)?),
+        }
+    }
+
+    /// The durable state under a prefix, as of the store; at open that is all of it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn state(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+        Ok(self.0.shared.store.state(prefix)?)
+    }
+
+    /// The proof that the newest checkpoint covers an entry.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] when there is no such entry.
+    pub fn proof(&self, seq: u64) -> Result<Proof, ReadError> {
+        let checkpoint = self.head();
+        let size = checkpoint.size();
+        let nodes = self.0.shared.nodes.read();
+        let nodes = ArchiveNodes { archive: &self.0.shared.archive, recent: &nodes };
+        let path = tree::inclusion_proof(&nodes, seq, size).ok_or(ReadError::Missing { seq, size })?;
+        Ok(Proof { index: seq, path, checkpoint })
+    }
+
+    /// The proof that the ledger of `old` entries is a prefix of that of `size`.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] unless `0 < old <= size` and there are that many.
+    pub fn consistency(&self, old: u64, size: u64) -> Result<Vec<Hash>, ReadError> {
+        let have = self.head().size();
+        let missing = ReadError::Missing { seq: size.max(old), size: have };
+        if size > have {
+            return Err(missing);
+        }
+        let nodes = self.0.shared.nodes.read();
+        let nodes = ArchiveNodes { archive: &self.0.shared.archive, recent: &nodes };
+        tree::consistency_proof(&nodes, old, size).ok_or(missing)
+    }
+
+    /// Keeps the exact bytes of a catalogue, policy or configuration, durable on return; an entry names them by the digest returned.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn keep_policy(&self, bytes: &[u8]) -> io::Result<Hash> {
+        let (hash, dir, disk) = (Hash::of(bytes), self.0.options.dir.join("policy"), &self.0.options.disk);
+        let path = dir.join(hash.to_string());
+        disk.create_dir(&dir)?;
+        if disk.read(&path).is_ok_and(|kept| kept == bytes) {
+            return Ok(hash);
+        }
+        disk.put(&path, bytes)?;
+        disk.sync_dir(&dir)?;
+        Ok(hash)
+    }
+
+    /// Accepts nothing more, seals what waits, archives and publishes, writes the anchor.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`] when it had stopped, or stops now.
+    pub fn close(&self) -> Result<(), AppendError> {
+        self.0.stop();
+        self.0.shared.check_poison()
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("origin", &self.origin()).field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+/// What the threads begin with.
+struct Begun {
+    journal: Journal,
+    store: Store,
+    archive: Archive,
+    anchor: Anchor,
+    head: Head,
+    frontier: Frontier,
+    checkpoint: Checkpoint,
+    nodes: BTreeMap<tree::Place, Hash>,
+    pending: Vec<crate::batch::Stored>,
+    checkpoints: Vec<Checkpoint>,
+    upper: Upper,
+    archived: u64,
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.shared.queue.close();
+        let mut threads = self.threads.lock();
+        let anchor = threads.pop();
+        for thread in threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.closing.store(true, Ordering::Release);
+        if let Some(anchor) = anchor {
+            anchor.thread().unpark();
+            let _ = anchor.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Writes the anchor behind the head, and a last time when the ledger closes.
+fn keep_anchor(shared: &Shared, mut anchor: Anchor, closing: &AtomicBool) {
+    let mut written = 0;
+    loop {
+        let last = closing.load(Ordering::Acquire);
+        let (size, head) = *shared.head_hash.lock();
+        let checkpoint = shared.head.borrow().clone();
+        // The two are set one after the other: written only when they belong together.
+        if size > written && checkpoint.size() == size {
+            if let Err(error) = anchor.write(&Anchored { checkpoint, head }) {
+                return shared.poison(&format!("the anchor cannot be written: {error}"));
+            }
+            written = size;
+        }
+        if last || shared.poisoned.lock().is_some() {
+            return;
+        }
+        thread::park_timeout(shared.limits.anchor_interval);
+    }
+}
+
+/// One writer per ledger: the lock goes when the process ends, however it ends.
+pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
+    let io = |source| OpenError::Io { path: dir.to_owned(), source };
+    let path = dir.join("LOCK");
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! What the running gateway reads: recent entries, indexes, small attachments, state; in sled 0.34.7.
+//!
+//! Measured facts that this file answers to: `flush()` is no barrier against power loss on Linux, so sled's own file is synced after it;
+//! two trees are not atomic together, so there is one; values of 8 KB and up reach files that are never synced, so none has over
+//! 4,000 bytes; the periodic flusher swallows errors, so it is off; a damaged log panics or hangs, or silently loses its tail, so the
+//! store is probed in a process of its own before it is opened and compared with journal, archive and anchor afterwards.
+
+mod probe;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use probe::{Probe, probe_in_this_process};
+
+use crate::{
+    Hash,
+    batch::{Batch, Stored},
+    record::{Attachment, Time},
+    tree::Frontier,
+};
+
+/// The largest value that is given to sled.
+pub(crate) const MAX_VALUE_BYTES: usize = 4000;
+
+/// How many batches' worth of checkpoints, entries and attachments stay in the store after they are in the archive.
+const HEAD: &[u8] = b"m/head";
+
+/// Where the ledger stands: enough to go on from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) size: u64,
+    /// SHA-256 of the last entry.
+    pub(crate) prev: Hash,
+    pub(crate) time: Option<Time>,
+    pub(crate) edge: Vec<Hash>,
+    /// Entries below are no longer in the store, but in the archive.
+    pub(crate) dropped: u64,
+}
+
+impl Head {
+    pub(crate) const fn empty() -> Head {
+        Head { size: 0, prev: Hash::ZERO, time: None, edge: Vec::new(), dropped: 0 }
+    }
+
+    pub(crate) fn frontier(&self) -> Option<Frontier> {
+        Frontier::new(self.size, self.edge.clone())
+    }
+
+    /// The head after one more entry.
+    pub(crate) fn advance(&mut self, frontier: &Frontier, prev: Hash, time: Time) {
+        self.size = frontier.size();
+        self.prev = prev;
+        self.time = Some(time);
+        self.edge = frontier.edge().to_vec();
+    }
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// sled, or the system below it.
+    #[error("the store `{path}`: {source}")]
+    Sled {
+        /// Its directory.
+        path: PathBuf,
+        /// What sled says.
+        source: sled::Error,
+    },
+    /// Its file cannot be synced.
+    #[error("the store `{path}` cannot be synced: {source}")]
+    Io {
+        /// Its directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Panics, hangs or holds what it should not.
+    #[error("the store `{path}` is damaged: {what}; run `countersign repair`, which rebuilds it from the ledger's other copies")]
+    Damaged {
+        /// Its directory.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+}
+
+/// The store.
+pub(crate) struct Store {
+    db: sled::Db,
+    path: PathBuf,
+    file: File,
+}
+
+impl Store {
+    /// Opens the store, or makes one.
+    pub(crate) fn open(path: &Path, probe: &Probe) -> Result<(Store, Head), StoreError> {
+        let fresh = !path.exists();
+        if !fresh {
+            probe.run(path)?;
+        }
+        let (db, file) = open_sled(path)?;
+        let store = Store { db, path: path.to_owned(), file };
+        if fresh {
+            // sled makes files without syncing their directory.
+            store.barrier()?;
+            let sync = crate::files::sync_dir(path).and_then(|()| match path.parent() {
+                Some(parent) => crate::files::sync_dir(parent),
+                None => Ok(()),
+            });
+            sync.map_err(|source| store.io(source))?;
+        }
+        let head = match store.get(HEAD)? {
+            None => Head::empty(),
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| store.damaged("its head cannot be read"))?,
+        };
+        Ok((store, head))
+    }
+
+    /// Writes entries, their indexes, attachments and state in one atomic batch; not durable before [`Store::barrier`].
+    pub(crate) fn apply(&self, batches: &[Batch], head: &Head) -> Result<(), StoreError> {
+        let mut writes = sled::Batch::default();
+        for batch in batches {
+            for (seq, stored) in (batch.first..).zip(&batch.entries) {
+                add_entry(&mut writes, seq, stored);
+            }
+            for checkpoint in &batch.checkpoints {
+                writes.insert(key(b"c/", checkpoint.size()).as_slice(), checkpoint.as_str().as_bytes());
+            }
+        }
+        writes.insert(HEAD, serde_json::to_vec(head).unwrap_or_default());
+        self.db.apply_batch(writes).map_err(|source| self.sled(source))
+    }
+
+    /// Makes durable what was applied.
+    pub(crate) fn barrier(&self) -> Result<(), StoreError> {
+        self.db.flush().map_err(|source| self.sled(source))?;
+        self.file.sync_data().map_err(|source| self.io(source))
+    }
+
+    /// Removes what the archive has: entries, checkpoints and attachments of `from..to`. Indexes stay.
+    pub(crate) fn drop_archived(&self, from: u64, to: u64) -> Result<(), StoreError> {
+        let mut writes = sled::Batch::default();
+        for seq in from..to {
+            for prefix in [b"e/", b"a/"] {
+                for found in self.db.scan_prefix(key(prefix, seq)).keys() {
+                    writes.remove(found.map_err(|source| self.sled(source))?);
+                }
+            }
+            writes.remove(key(b"c/", seq + 1).as_slice());
+        }
+        self.db.apply_batch(writes).map_err(|source| self.sled(source))
+    }
+
+    pub(crate) fn entry(&self, seq: u64) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let mut bytes = Vec::new();
+        for part in self.scan(&key(b"e/", seq)) {
+            bytes.extend_from_slice(&part?.1);
+        }
+        Ok((!bytes.is_empty()).then(|| Arc::from(bytes)))
+    }
+
+    pub(crate) fn attachments(&self, seq: u64) -> Result<Vec<Attachment>, StoreError> {
+        let mut attachments = Vec::new();
+        for part in self.scan(&key(b"a/", seq)) {
+            let read = serde_json::from_slice(&part?.1).ok();
+            let (subject, name, sealed): (String, String, String) = read.ok_or_else(|| self.damaged("an attachment cannot be read"))?;
+            let sealed = data_encoding::BASE64.decode(sealed.as_bytes()).map_err(|_| self.damaged("an attachment cannot be read"))?;
+            attachments.push(Attachment { subject, name, sealed });
+        }
+        Ok(attachments)
+    }
+
+    /// The numbers of an instruction's entries, in order.
+    pub(crate) fn of_instruction(&self, instruction: &str) -> Result<Vec<u64>, StoreError> {
+        self.scan(&instruction_prefix(instruction)).map(|found| Ok(number(&found?.1))).collect()
+    }
+
+    /// How many entries an instruction has.
+    pub(crate) fn count(&self, instruction: &str) -> Result<u64, StoreError> {
+        let last = self.db.scan_prefix(instruction_prefix(instruction)).keys().next_back();
+        let last = last.transpose().map_err(|source| self.sled(source))?;
+        Ok(last.and_then(|key| key.last_chunk::<8>().copied()).map_or(0, |n| u64::from_be_bytes(n) + 1))
+    }
+
+    /// The number of the entry with this hash.
+    pub(crate) fn find(&self, hash: &Hash) -> Result<Option<u64>, StoreError> {
+        Ok(self.get(&hash_key(hash))?.map(|value| number(&value)))
+    }
+
+    /// The state under a prefix.
+    pub(crate) fn state(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let prefix = [b"s/", prefix].concat();
+        self.scan(&prefix).map(|found| found.map(|(key, value)| (key.get(2..).unwrap_or_default().to_vec(), value.to_vec()))).collect()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.db.get(key).map_err(|source| self.sled(source))
+    }
+
+    fn scan<'s>(&'s self, prefix: &[u8]) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + 's {
+        self.db.scan_prefix(prefix).map(|found| found.map_err(|source| self.sled(source)))
+    }
+
+    fn sled(&self, source: sled::Error) -> StoreError {
+        StoreError::Sled { path: self.path.clone(), source }
+    }
+
+    fn io(&self, source: io::Error) -> StoreError {
+        StoreError::Io { path: self.path.clone(), source }
+    }
+
+    fn damaged(&self, what: &str) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), what: what.to_owned() }
+    }
+}
+
+fn open_sled(path: &Path) -> Result<(sled::Db, File), StoreError> {
+    let open = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(64 << 20).open();
+    let db = open.map_err(|source| StoreError::Sled { path: path.to_owned(), source })?;
+    let file = File::open(path.join("db")).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+    Ok((db, file))
+}
+
+fn add_entry(writes: &mut sled::Batch, seq: u64, stored: &Stored) {
+    for (part, chunk) in (0_u16..).zip(stored.bytes.chunks(MAX_VALUE_BYTES)) {
+        writes.insert([key(b"e/", seq).as_slice(), &part.to_be_bytes()].concat(), chunk);
+    }
+    writes.insert(hash_key(&Hash::of(&stored.bytes)).as_slice(), &seq.to_be_bytes());
+    if let Some((instruction, n)) = place_in_instruction(&stored.bytes) {
+        writes.insert([instruction_prefix(&instruction).as_slice(), &n.to_be_bytes()].concat(), &seq.to_be_bytes());
+    }
+    for (part, attachment) in (0_u16..).zip(&stored.attachments) {
+        let sealed = data_encoding::BASE64.encode(&attachment.sealed);
+        let value = serde_json::to_vec(&(&attachment.subject, &attachment.name, sealed)).unwrap_or_default();
+        // Larger ones are read from journal and archive.
+        if value.len() <= MAX_VALUE_BYTES {
+            writes.insert([key(b"a/", seq).as_slice(), &part.to_be_bytes()].concat(), value);
+        }
+    }
+    for put in &stored.state {
+        let key = [b"s/", put.key.as_slice()].concat();
+        match &put.value {
+            Some(value) => writes.insert(key, value.as_slice()),
+            None => writes.remove(key),
+        }
+    }
+}
+
+/// The instruction and counter in an entry's envelope.
+pub(crate) fn place_in_instruction(bytes: &[u8]) -> Option<(String, u64)> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        instruction: Option<String>,
+        n: Option<u64>,
+    }
+    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
+    envelope.instruction.zip(envelope.n)
+}
+
+fn key(prefix: &[u8; 2], seq: u64) -> Vec<u8> {
+    [prefix.as_slice(), &seq.to_be_bytes()].concat()
+}
+
+fn hash_key(hash: &Hash) -> Vec<u8> {
+    [b"h/".as_slice(), hash.as_bytes()].concat()
+}
+
+/// The instruction's id behind its length, so that no id is another's prefix.
+fn instruction_prefix(instruction: &str) -> Vec<u8> {
+    [b"i/".as_slice(), &(instruction.len() as u16).to_be_bytes(), instruction.as_bytes()].concat()
+}
+
+fn number(value: &[u8]) -> u64 {
+    value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}

@@ -1,0 +1,255 @@
+//! The one ordered writer: chain, tree, checkpoint, journal, acknowledgement; behind it the store, then the archive, then trimming.
+//!
+//! Group commit: the next batch is what queued while the last one was being synced. There is no timer.
+//! Any I/O error poisons the ledger: all who wait fail, nothing more is accepted, no failed sync is tried again.
+
+mod apply;
+mod draft;
+mod queue;
+mod thread;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{oneshot, watch};
+
+pub(crate) use self::{
+    apply::Applier,
+    draft::Prepared,
+    queue::{Applying, Queue},
+    thread::WriterThread,
+};
+use crate::{
+    Hash,
+    archive::Archive,
+    batch::Stored,
+    checkpoint::Checkpoint,
+    proof::Proof,
+    record::{Draft, EntryError, Time},
+    store::Store,
+    tree::{self, Place},
+};
+
+/// What bounds a ledger.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most entries in a batch.
+    pub batch_entries: usize,
+    /// A batch is closed when it has this many bytes.
+    pub batch_bytes: usize,
+    /// The most entries that wait; more are refused.
+    pub queue_entries: usize,
+    /// The most bytes that wait; more are refused.
+    pub queue_bytes: usize,
+    /// How many entries the store may be behind the journal before the writer waits for it.
+    pub store_lag_entries: u64,
+    /// How many archived entries stay in the store too.
+    pub keep_entries: u64,
+    /// Size of a journal segment, in bytes.
+    pub segment_bytes: usize,
+    /// Free space below which nothing new is accepted, in bytes; what ends a call is accepted down to half of it.
+    pub min_free_bytes: u64,
+    /// How long the anchor may be behind.
+    pub anchor_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            batch_entries: 1024,
+            batch_bytes: 1 << 20,
+            queue_entries: 8192,
+            queue_bytes: 32 << 20,
+            store_lag_entries: 65_536,
+            keep_entries: 100_000,
+            segment_bytes: crate::journal::SEGMENT_BYTES,
+            min_free_bytes: 256 << 20,
+            anchor_interval: Duration::from_millis(50),
+        }
+    }
+}
+
+/// Why an entry was not accepted. Nothing of it is durable unless said so.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The queue is full: try again later.
+    #[error("the ledger's queue is full")]
+    Full,
+    /// Free space is below the reserve: nothing new is accepted until there is more.
+    #[error("the disk has {free} bytes free, less than the reserve of {reserve}; free some space")]
+    NoSpace {
+        /// Bytes free.
+        free: u64,
+        /// Bytes that must stay free.
+        reserve: u64,
+    },
+    /// The entry cannot be written.
+    #[error("the entry cannot be written: {0}")]
+    Entry(Arc<EntryError>),
+    /// An I/O error came before; the process must be started again. Whether the entry is durable is not known.
+    #[error("the ledger stopped after an error and must be opened again: {0}")]
+    Poisoned(Arc<str>),
+    /// The ledger was closed.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl AppendError {
+    /// Whether trying again with this ledger is pointless.
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, AppendError::Poisoned(_) | AppendError::Closed)
+    }
+}
+
+impl From<EntryError> for AppendError {
+    fn from(error: EntryError) -> AppendError {
+        AppendError::Entry(Arc::new(error))
+    }
+}
+
+/// A sealed entry: durable, and covered by a durable signed checkpoint.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// Its number.
+    pub seq: u64,
+    /// Its place in its instruction.
+    pub n: Option<u64>,
+    /// SHA-256 of its bytes.
+    pub hash: Hash,
+    /// Its time.
+    pub time: Time,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
+    /// That the checkpoint covers it.
+    pub proof: Proof,
+}
+
+/// The nodes of the tree that prove the entries of one batch.
+#[derive(Debug)]
+pub(crate) struct Cover {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) nodes: BTreeMap<Place, Hash>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    seq: u64,
+    n: Option<u64>,
+    hash: Hash,
+    time: Time,
+    bytes: Arc<[u8]>,
+    cover: Arc<Cover>,
+}
+
+/// An accepted entry on its way to being sealed.
+#[derive(Debug)]
+pub struct Ticket(oneshot::Receiver<Result<Acknowledged, AppendError>>);
+
+impl Ticket {
+    /// Waits until the entry is sealed.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub async fn sealed(self) -> Result<Sealed, AppendError> {
+        seal(self.0.await)
+    }
+
+    /// Waits until the entry is sealed, blocking the thread; not from within an async task.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub fn sealed_blocking(self) -> Result<Sealed, AppendError> {
+        seal(self.0.blocking_recv())
+    }
+}
+
+fn seal(received: Result<Result<Acknowledged, AppendError>, oneshot::error::RecvError>) -> Result<Sealed, AppendError> {
+    let entry = received.map_err(|_| AppendError::Closed)??;
+    let size = entry.cover.checkpoint.size();
+    // The path is computed by whoever waits, not by the writer.
+    let path = tree::inclusion_proof(&entry.cover.nodes, entry.seq, size).unwrap_or_default();
+    let proof = Proof { index: entry.seq, path, checkpoint: entry.cover.checkpoint.clone() };
+    Ok(Sealed { seq: entry.seq, n: entry.n, hash: entry.hash, time: entry.time, bytes: entry.bytes, proof })
+}
+
+/// How a ledger is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Entries sealed.
+    pub size: u64,
+    /// Entries that wait.
+    pub queued: usize,
+    /// Entries that are sealed and not in the store yet.
+    pub store_lag: u64,
+    /// Entries in the archive.
+    pub archived: u64,
+    /// How long the last write and sync of the journal took.
+    pub last_sync: Duration,
+    /// The error that stopped it.
+    pub poisoned: Option<String>,
+}
+
+/// What the ledger's threads share.
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    pub(crate) origin: String,
+    pub(crate) limits: Limits,
+    pub(crate) queue: Queue,
+    pub(crate) applying: Applying,
+    pub(crate) store: Store,
+    pub(crate) archive: Archive,
+    /// Sealed entries that are not in the store yet, by number.
+    pub(crate) tail: RwLock<BTreeMap<u64, Arc<Stored>>>,
+    /// The newest nodes of the tree that are not in full tiles yet.
+    pub(crate) nodes: RwLock<BTreeMap<Place, Hash>>,
+    pub(crate) head: watch::Sender<Checkpoint>,
+    pub(crate) head_hash: Mutex<(u64, Hash)>,
+    pub(crate) applied: AtomicU64,
+    pub(crate) archived: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) segments: AtomicU64,
+    pub(crate) last_sync_us: AtomicU64,
+    pub(crate) poisoned: Mutex<Option<Arc<str>>>,
+}
+
+impl Shared {
+    pub(crate) fn poison(&self, what: &str) {
+        tracing::error!(what, "the ledger stops");
+        let reason: Arc<str> = Arc::from(what);
+        self.poisoned.lock().get_or_insert_with(|| reason.clone());
+        self.queue.fail(&AppendError::Poisoned(reason));
+        self.applying.close();
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), AppendError> {
+        self.poisoned.lock().clone().map_or(Ok(()), |reason| Err(AppendError::Poisoned(reason)))
+    }
+
+    pub(crate) fn enqueue(&self, draft: Draft) -> Result<Ticket, AppendError> {
+        self.check_poison()?;
+        let (sender, receiver) = oneshot::channel();
+        self.queue.push(Prepared::new(draft, &self.origin, sender)?, &self.limits)?;
+        Ok(Ticket(receiver))
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let size = self.head.borrow().size();
+        Status {
+            size,
+            queued: self.queue.len(),
+            store_lag: size.saturating_sub(self.applied.load(Ordering::Acquire)),
+            archived: self.archived.load(Ordering::Acquire),
+            last_sync: Duration::from_micros(self.last_sync_us.load(Ordering::Relaxed)),
+            poisoned: self.poisoned.lock().as_deref().map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The writer's thread: number, chain, hash, sign once, write, sync, acknowledge.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use super::{Acknowledged, AppendError, Cover, Prepared, Shared};
+use crate::{
+    Hash,
+    batch::{Batch, Stored},
+    checkpoint::CheckpointSigner,
+    clock::Clock,
+    disk::Disk,
+    journal::Journal,
+    record::{Draft, Kind, Time, body},
+    store::Head,
+    tree::{self, Frontier},
+};
+
+/// How many instructions' counters are kept in memory.
+const MAX_COUNTERS: usize = 100_000;
+
+pub(crate) struct WriterThread {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) signer: CheckpointSigner,
+    pub(crate) journal: Journal,
+    pub(crate) head: Head,
+    pub(crate) frontier: Frontier,
+    /// Per instruction: the next counter, and the entry that used the last one.
+    pub(crate) counters: BTreeMap<String, (u64, u64)>,
+    pub(crate) clock_is_back: bool,
+}
+
+impl WriterThread {
+    /// Until the queue is closed or an error stops it.
+    pub(crate) fn run(mut self) {
+        while let Some(drafts) = self.shared.queue.take(&self.shared.limits) {
+            let drafts = match self.refuse_without_space(drafts) {
+                Ok(drafts) => drafts,
+                Err(error) => return self.shared.poison(&format!("free space cannot be read: {error}")),
+            };
+            if drafts.is_empty() {
+                continue;
+            }
+            if let Err(what) = self.commit(drafts) {
+                return self.shared.poison(&what);
+            }
+            let (shared, limit) = (&self.shared, self.shared.limits.store_lag_entries);
+            shared.applying.wait_until(|| self.head.size - shared.applied.load(Ordering::Acquire) <= limit);
+        }
+        self.shared.applying.close();
+    }
+
+    /// Below the reserve only what ends a call is accepted, down to half of it.
+    fn refuse_without_space(&self, drafts: Vec<Prepared>) -> io::Result<Vec<Prepared>> {
+        let reserve = self.shared.limits.min_free_bytes;
+        let (free, _) = self.disk.space(&self.shared.dir)?;
+        if free >= reserve {
+            return Ok(drafts);
+        }
+        let mut accepted = Vec::new();
+        for draft in drafts {
+            if free >= reserve / 2 && matches!(draft.kind, Kind::Outcome | Kind::Revocation | Kind::Ledger) {
+                accepted.push(draft);
+            } else if let Some(waiter) = draft.waiter {
+                let _ = waiter.send(Err(AppendError::NoSpace { free, reserve }));
+            }
+        }
+        Ok(accepted)
+    }
+
+    fn commit(&mut self, mut drafts: Vec<Prepared>) -> Result<(), String> {
+        let time = self.time(&mut drafts)?;
+        let mut nodes: BTreeMap<_, _> = self.frontier.nodes().collect();
+        let (first, mut entries, mut acknowledged) = (self.head.size, Vec::new(), Vec::new());
+        for draft in drafts {
+            let (seq, n) = (self.frontier.size(), self.counter(draft.instruction.as_deref())?);
+            let bytes: Arc<[u8]> = Arc::from(draft.bytes(seq, n, &self.head.prev, time));
+            let hash = Hash::of(&bytes);
+            self.frontier.push(tree::leaf_hash(&bytes), |place, node| {
+                nodes.insert(place, node);
+            });
+            self.head.advance(&self.frontier, hash, time);
+            acknowledged.push((seq, n, hash, bytes.clone(), draft.waiter));
+            entries.push(Stored { bytes, attachments: draft.attachments, state: draft.state });
+        }
+        let checkpoint = self.signer.sign(self.frontier.size(), self.frontier.root());
+        let batch = Batch { first, entries, checkpoints: vec![checkpoint.clone()] };
+        let begun = Instant::now();
+        self.journal.append(&batch).map_err(|error| format!("the journal cannot be written: {error}"))?;
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shared.last_sync_us.store(took, Ordering::Relaxed);
+        self.publish(&batch, &nodes, &checkpoint);
+        let cover = Arc::new(Cover { checkpoint, nodes });
+        for (seq, n, hash, bytes, waiter) in acknowledged {
+            if let Some(waiter) = waiter {
+                let _ = waiter.send(Ok(Acknowledged { seq, n, hash, time, bytes, cover: cover.clone() }));
+            }
+        }
+        self.shared.segments.store(self.journal.segments(), Ordering::Release);
+        self.shared.applying.push(batch, self.head.clone());
+        Ok(())
+    }
+
+    /// Shows readers what was just sealed.
+    fn publish(&self, batch: &Batch, nodes: &BTreeMap<tree::Place, Hash>, checkpoint: &crate::checkpoint::Checkpoint) {
+        let mut tail = self.shared.tail.write();
+        tail.extend((batch.first..).zip(batch.entries.iter().cloned().map(Arc::new)));
+        drop(tail);
+        self.shared.nodes.write().extend(nodes);
+        *self.shared.head_hash.lock() = (self.head.size, self.head.prev);
+        self.shared.head.send_replace(checkpoint.clone());
+    }
+
+    /// The batch's time: never before the last entry's. A step back is recorded once, until the clock has caught up.
+    fn time(&mut self, drafts: &mut Vec<Prepared>) -> Result<Time, String> {
+        let now = Time::new(self.clock.now());
+        let Some(last) = self.head.time.filter(|last| *last > now) else {
+            self.clock_is_back = false;
+            return Ok(now);
+        };
+        if !self.clock_is_back {
+            self.clock_is_back = true;
+            let back = last.instant().as_microsecond() - now.instant().as_microsecond();
+            let body = body::Ledger {
+                event: "clock_step".to_owned(),
+                software: crate::SOFTWARE.to_owned(),
+                back_us: Some(u64::try_from(back).unwrap_or(0)),
+                ..body::Ledger::default()
+            };
+            let note = Draft::new(&body).and_then(|draft| Prepared::without_waiter(draft, &self.shared.origin));
+            drafts.insert(0, note.map_err(|error| error.to_string())?);
+        }
+        Ok(last)
+    }
+
+    /// The next counter of an instruction.
+    fn counter(&mut self, instruction: Option<&str>) -> Result<Option<u64>, String> {
+        let Some(instruction) = instruction else { return Ok(None) };
+        let seq = self.frontier.size();
+        if let Some((next, last)) = self.counters.get_mut(instruction) {
+            let n = *next;
+            (*next, *last) = (n + 1, seq);
+            return Ok(Some(n));
+        }
+        if self.counters.len() >= MAX_COUNTERS {
+            // INVARIANT: what is dropped here is in the store, so it can be counted again.
+            let applied = self.shared.applied.load(Ordering::Acquire);
+            self.counters.retain(|_, (_, last)| *last >= applied);
+        }
+        let n = self.shared.store.count(instruction).map_err(|error| error.to_string())?;
+        self.counters.insert(instruction.to_owned(), (n + 1, seq));
+        Ok(Some(n))
+    }
+}
