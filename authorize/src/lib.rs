@@ -1,1 +1,37 @@
-//! Normalised request, catalogue, grant and provenance to verdict, without I/O and without a clock
+//! From a request to a verdict: is this call within what the user's instruction allows?
+//!
+//! Pure: no I/O, no clock, no randomness. What is judged is the [`request::Request`], normalised, and exactly that is forwarded; what could be
+//! read in two ways is refused. What the catalogue does not know is refused.
+//!
+//! Reading order: [`request`] → [`catalogue`] → [`grant`] → [`provenance`] → [`verdict`].
+
+pub mod request;
+
+pub mod catalogue;
+pub mod grant;
+pub mod provenance;
+pub mod verdict;
+
+mod json;
+mod occurs;
+
+pub use json::Json;
+
+/// Name and version of the engine, as records name it.
+pub const ENGINE: &str = concat!("countersign-authorize/", env!("CARGO_PKG_VERSION"));
+
+/// Why a request is refused before any grant is looked at: it can be read in two ways, or the catalogue does not know it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// A stable code.
+    pub code: &'static str,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { code, message: message.into() }
+    }
+}

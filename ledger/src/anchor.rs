@@ -38,7 +38,9 @@ impl Anchor {
                 other => other?,
             };
             match decode(&bytes) {
-                Some(anchored) if newest.as_ref().is_none_or(|newest| newest.checkpoint.size() < anchored.checkpoint.size()) => {
+                Some(anchored)
+                    if newest.as_ref().is_none_or(|newest| newest.checkpoint.size() < anchored.checkpoint.size()) =>
+                {
                     newest = Some(anchored);
                     next = 1 - slot;
                 }

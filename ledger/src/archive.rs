@@ -105,7 +105,8 @@ impl Archive {
         loop {
             let names = self.disk.list(&dir)?;
             let digits = |name: &str| name.parse::<u64>().ok().filter(|_| name.len() == 3);
-            let folder = names.iter().rev().find(|name| name.strip_prefix('x').is_some_and(|name| digits(name).is_some()));
+            let folder =
+                names.iter().rev().find(|name| name.strip_prefix('x').is_some_and(|name| digits(name).is_some()));
             let file = names.iter().rev().find_map(|name| digits(name));
             // A directory `x001` beside files `000`…`999`: what is in it comes later.
             match (folder, file) {
@@ -213,9 +214,11 @@ impl Upper {
     }
 
     fn partial(&self) -> impl Iterator<Item = (u32, u64, &[Hash])> {
-        self.levels.iter().enumerate().filter(|(_, (_, hashes))| !hashes.is_empty()).map(
-            |(level, (number, hashes))| (level as u32 + 1, *number, hashes.as_slice()),
-        )
+        self.levels
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, hashes))| !hashes.is_empty())
+            .map(|(level, (number, hashes))| (level as u32 + 1, *number, hashes.as_slice()))
     }
 }
 

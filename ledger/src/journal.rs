@@ -49,12 +49,7 @@ struct Segment {
 
 impl Journal {
     /// Begins a new segment whose first frame holds entry `first`.
-    pub(crate) fn begin(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        segment_bytes: usize,
-        first: u64,
-    ) -> io::Result<Journal> {
+    pub(crate) fn begin(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: usize, first: u64) -> io::Result<Journal> {
         disk.create_dir(dir)?;
         let current = begin_segment(&*disk, dir, segment_bytes, first)?;
         Ok(Journal { disk, dir: dir.to_owned(), segment_bytes, current, segments: 1, buffer: Vec::new() })

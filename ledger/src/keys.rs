@@ -27,7 +27,9 @@ pub enum KeyError {
     #[error("`{0}` can be read by others; a key file must be mode 0600: run `chmod 600` on it")]
     Permissions(PathBuf),
     /// Not an Ed25519 key in PKCS#8 PEM.
-    #[error("`{0}` is not an Ed25519 private key in PKCS#8 PEM; make one with `countersign keys new` or `openssl genpkey -algorithm ed25519`")]
+    #[error(
+        "`{0}` is not an Ed25519 private key in PKCS#8 PEM; make one with `countersign keys new` or `openssl genpkey -algorithm ed25519`"
+    )]
     Format(PathBuf),
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes: {0}")]

@@ -131,7 +131,8 @@ impl Ledger {
         files::create_dir(&options.dir).map_err(io)?;
         let lock = lock(&options.dir)?;
         for dir in [paths.journal(), paths.store(), options.dir.join("tile")] {
-            let made = journal::read(&*options.disk, &dir).map_err(io)?.first.is_some() || (dir != paths.journal() && dir.exists());
+            let made = journal::read(&*options.disk, &dir).map_err(io)?.first.is_some()
+                || (dir != paths.journal() && dir.exists());
             if made {
                 return Err(OpenError::Exists(paths.dir.clone()));
             }
@@ -141,7 +142,8 @@ impl Ledger {
             return Err(OpenError::RolledBack { who: "anchor", size: anchored.checkpoint.size(), journal: 0 });
         }
         let (store, head) = Store::open(&paths.store(), &options.probe)?;
-        let begun = Journal::begin(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, 0).map_err(io)?;
+        let begun =
+            Journal::begin(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, 0).map_err(io)?;
         let first = body::Ledger {
             event: if adopts.is_some() { "adopted" } else { "created" }.to_owned(),
             software: crate::SOFTWARE.to_owned(),
@@ -185,8 +187,9 @@ impl Ledger {
         let lock = lock(&options.dir)?;
         let found: Recovered = recover(&options.disk, &paths, &options.probe, signer.verifier())?;
         let opened = Opened { size: found.head.size, replayed: found.replayed };
-        let journal = Journal::resume(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, &found.tail)
-            .map_err(|source| OpenError::Io { path: paths.journal(), source })?;
+        let journal =
+            Journal::resume(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, &found.tail)
+                .map_err(|source| OpenError::Io { path: paths.journal(), source })?;
         let begun = Begun {
             journal,
             store: found.store,
@@ -356,7 +359,9 @@ impl Ledger {
             .tail
             .read()
             .iter()
-            .filter(|(_, stored)| crate::store::place_in_instruction(&stored.bytes).is_some_and(|(id, _)| id == instruction))
+            .filter(|(_, stored)| {
+                crate::store::place_in_instruction(&stored.bytes).is_some_and(|(id, _)| id == instruction)
+            })
             .map(|(seq, _)| *seq)
             .collect();
         let mut numbers = shared.store.of_instruction(instruction)?;
@@ -372,7 +377,8 @@ impl Ledger {
     /// [`ReadError`].
     pub fn find(&self, hash: &Hash) -> Result<Option<u64>, ReadError> {
         let shared = &self.0.shared;
-        let in_tail = shared.tail.read().iter().find(|(_, stored)| Hash::of(&stored.bytes) == *hash).map(|(seq, _)| *seq);
+        let in_tail =
+            shared.tail.read().iter().find(|(_, stored)| Hash::of(&stored.bytes) == *hash).map(|(seq, _)| *seq);
         match in_tail {
             Some(seq) => Ok(Some(seq)),
             None => Ok(shared.store.find(hash)?),

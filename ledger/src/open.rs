@@ -58,8 +58,10 @@ pub enum OpenError {
         next: u64,
     },
     /// Something else knows of more entries than the journal has.
-    #[error("the journal ends at entry {journal}, but the {who} knows of {size} entries: acknowledged entries are lost, or older files \
-        were put back; restore the newest copy, or set the directory aside and run `countersign adopt`")]
+    #[error(
+        "the journal ends at entry {journal}, but the {who} knows of {size} entries: acknowledged entries are lost, or older files \
+        were put back; restore the newest copy, or set the directory aside and run `countersign adopt`"
+    )]
     RolledBack {
         /// `store`, `archive` or `anchor`.
         who: &'static str,
@@ -79,8 +81,10 @@ pub enum OpenError {
         journal: u64,
     },
     /// Two of them have different entries.
-    #[error("entry {seq} differs between the journal and the {who}: one of them was changed or belongs to another ledger; \
-        run `countersign verify` on the directory, then restore a copy, or `countersign repair` if only the store differs")]
+    #[error(
+        "entry {seq} differs between the journal and the {who}: one of them was changed or belongs to another ledger; \
+        run `countersign verify` on the directory, then restore a copy, or `countersign repair` if only the store differs"
+    )]
     Forked {
         /// `store`, `archive`, `anchor` or `checkpoint`.
         who: &'static str,
@@ -166,7 +170,11 @@ pub(crate) fn recover(
         return Err(missing(paths, archived, anchored.as_ref()));
     };
     let (store, stored) = Store::open(&paths.store(), probe)?;
-    let known = [("store", stored.size), ("archive", archived), ("anchor", anchored.as_ref().map_or(0, |a| a.checkpoint.size()))];
+    let known = [
+        ("store", stored.size),
+        ("archive", archived),
+        ("anchor", anchored.as_ref().map_or(0, |a| a.checkpoint.size())),
+    ];
     if let Some((who, size)) = known.into_iter().find(|(_, size)| *size > end) {
         return Err(OpenError::RolledBack { who, size, journal: end });
     }
@@ -244,10 +252,17 @@ impl Walk {
         let none = BTreeMap::new();
         let nodes_of_archive = ArchiveNodes { archive, recent: &none };
         for place in tree::edge_places(archived) {
-            let missing = || io::Error::new(io::ErrorKind::NotFound, "a tile of hashes is missing or damaged; run `countersign verify`");
+            let missing = || {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "a tile of hashes is missing or damaged; run `countersign verify`",
+                )
+            };
             edge.push(nodes_of_archive.node(place).ok_or_else(missing)?);
         }
-        let Some(frontier) = Frontier::new(archived, edge) else { return Ok(Err(OpenError::Forked { who: "archive", seq: archived })) };
+        let Some(frontier) = Frontier::new(archived, edge) else {
+            return Ok(Err(OpenError::Forked { who: "archive", seq: archived }));
+        };
         let nodes = frontier.nodes().collect();
         let mut walk = Walk { hashes: Vec::new(), first, frontier, nodes, roots: BTreeMap::new(), last: None };
         let mut before = first.checked_sub(1).map(|seq| entry_before(archive, seq)).transpose()?.flatten();
@@ -272,7 +287,8 @@ impl Walk {
 
     fn entry(&mut self, seq: u64, stored: &Stored, before: &mut Option<Hash>) -> Result<(), OpenError> {
         let hash = Hash::of(&stored.bytes);
-        let links = links(&stored.bytes).filter(|links| links.seq == seq && before.is_none_or(|before| before == links.prev));
+        let links =
+            links(&stored.bytes).filter(|links| links.seq == seq && before.is_none_or(|before| before == links.prev));
         let Some(links) = links else { return Err(OpenError::Forked { who: "checkpoint", seq }) };
         *before = Some(hash);
         self.last = Some((hash, links.time));

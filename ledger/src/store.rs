@@ -82,7 +82,9 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Panics, hangs or holds what it should not.
-    #[error("the store `{path}` is damaged: {what}; run `countersign repair`, which rebuilds it from the ledger's other copies")]
+    #[error(
+        "the store `{path}` is damaged: {what}; run `countersign repair`, which rebuilds it from the ledger's other copies"
+    )]
     Damaged {
         /// Its directory.
         path: PathBuf,
@@ -170,8 +172,11 @@ impl Store {
         let mut attachments = Vec::new();
         for part in self.scan(&key(b"a/", seq)) {
             let read = serde_json::from_slice(&part?.1).ok();
-            let (subject, name, sealed): (String, String, String) = read.ok_or_else(|| self.damaged("an attachment cannot be read"))?;
-            let sealed = data_encoding::BASE64.decode(sealed.as_bytes()).map_err(|_| self.damaged("an attachment cannot be read"))?;
+            let (subject, name, sealed): (String, String, String) =
+                read.ok_or_else(|| self.damaged("an attachment cannot be read"))?;
+            let sealed = data_encoding::BASE64
+                .decode(sealed.as_bytes())
+                .map_err(|_| self.damaged("an attachment cannot be read"))?;
             attachments.push(Attachment { subject, name, sealed });
         }
         Ok(attachments)
@@ -197,7 +202,9 @@ impl Store {
     /// The state under a prefix.
     pub(crate) fn state(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let prefix = [b"s/", prefix].concat();
-        self.scan(&prefix).map(|found| found.map(|(key, value)| (key.get(2..).unwrap_or_default().to_vec(), value.to_vec()))).collect()
+        self.scan(&prefix)
+            .map(|found| found.map(|(key, value)| (key.get(2..).unwrap_or_default().to_vec(), value.to_vec())))
+            .collect()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {

@@ -44,7 +44,9 @@ pub enum VaultError {
     #[error("`{0}` can be read by others; a key file must be mode 0600: run `chmod 600` on it")]
     Permissions(PathBuf),
     /// The keyring is damaged.
-    #[error("the keyring `{path}` is damaged at byte {at}: {what}; restore it from a backup made after the last erasure")]
+    #[error(
+        "the keyring `{path}` is damaged at byte {at}: {what}; restore it from a backup made after the last erasure"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -267,7 +269,8 @@ fn random(bytes: &mut [u8]) -> Result<(), VaultError> {
 fn encrypt(key: &Key, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
     let mut nonce = [0; NONCE_BYTES];
     random(&mut nonce)?;
-    let cipher = XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| VaultError::Random("key length".into()))?);
+    let cipher =
+        XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| VaultError::Random("key length".into()))?);
     let sealed = cipher
         .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: associated })
         .map_err(|_| VaultError::Random("the cipher refused the input".into()))?;

@@ -2,7 +2,11 @@ use ed25519_dalek::SigningKey;
 use serde_json::json;
 
 use super::*;
-use crate::{Entry, clock::{ManualClock, SystemClock}, record::Kind};
+use crate::{
+    Entry,
+    clock::{ManualClock, SystemClock},
+    record::Kind,
+};
 
 fn signer() -> CheckpointSigner {
     CheckpointSigner::new("bank.example/agents", SigningKey::from_bytes(&[1; 32])).unwrap()
@@ -109,9 +113,11 @@ fn a_clock_that_steps_back_is_recorded_and_times_never_decrease() {
         clock.set(at(second));
         ledger.append_blocking(draft(0, None)).unwrap();
     }
-    let entries: Vec<Entry> = (0..ledger.head().size()).map(|seq| Entry::parse(&ledger.entry(seq).unwrap()).unwrap()).collect();
+    let entries: Vec<Entry> =
+        (0..ledger.head().size()).map(|seq| Entry::parse(&ledger.entry(seq).unwrap()).unwrap()).collect();
     assert!(entries.is_sorted_by_key(|entry| entry.time));
-    let steps: Vec<_> = entries.iter().filter(|entry| entry.text("event") == Some("clock_step")).map(|entry| entry.seq).collect();
+    let steps: Vec<_> =
+        entries.iter().filter(|entry| entry.text("event") == Some("clock_step")).map(|entry| entry.seq).collect();
     assert_eq!(steps, [2, 6]);
 }
 

@@ -98,6 +98,8 @@ fn run_thread(path: &Path, limit: Duration) -> Result<(), String> {
             outcome
         }
         Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => Err("opening or reading it panics".to_owned()),
-        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Err(format!("opening it did not end within {} s", limit.as_secs())),
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+            Err(format!("opening it did not end within {} s", limit.as_secs()))
+        }
     }
 }

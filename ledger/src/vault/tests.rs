@@ -19,7 +19,9 @@ fn what_is_sealed_opens_again_after_a_restart() {
     let vault = Vault::open(dir.path()).unwrap();
     assert_eq!(vault.subject("emma").unwrap(), emma);
     assert_eq!(vault.principal(&emma).as_deref(), Some("emma"));
-    assert!(matches!(vault.open_attachment(&attachment).unwrap(), Opened::Value(d) if d.value() == &json!("pay 12.00")));
+    assert!(
+        matches!(vault.open_attachment(&attachment).unwrap(), Opened::Value(d) if d.value() == &json!("pay 12.00"))
+    );
 }
 
 #[test]

@@ -66,7 +66,9 @@ impl Prepared {
         if prepared.beside_bytes() > MAX_BESIDE_BYTES {
             return Err(EntryError::TooLong(prepared.beside_bytes()));
         }
-        match prepared.state.iter().find(|put| put.key.len() > 128 || put.value.as_ref().is_some_and(|value| value.len() > crate::store::MAX_VALUE_BYTES)) {
+        match prepared.state.iter().find(|put| {
+            put.key.len() > 128 || put.value.as_ref().is_some_and(|value| value.len() > crate::store::MAX_VALUE_BYTES)
+        }) {
             Some(put) => Err(EntryError::TooLong(put.value.as_ref().map_or(0, Vec::len))),
             None => Ok(prepared),
         }

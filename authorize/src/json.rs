@@ -1,0 +1,218 @@
+//! JSON read so that no two readers can differ: no duplicate members, no number that some readers round, nothing but UTF-8.
+//! Numbers keep their literal text.
+
+use json_event_parser::{JsonEvent, SliceJsonParser};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use crate::Refusal;
+
+/// A JSON value; numbers as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as its text.
+    Number(String),
+    /// A string.
+    String(String),
+    /// An array.
+    Array(Vec<Json>),
+    /// An object, members in the order written.
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// Reads one JSON text.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the place, when the text is not JSON or could be read in two ways.
+    pub fn parse(bytes: &[u8], max_depth: usize) -> Result<Json, Refusal> {
+        if bytes.starts_with(b"\xEF\xBB\xBF") {
+            return Err(Refusal::new(
+                "json-byte-order-mark",
+                "the body begins with a byte order mark; send plain UTF-8",
+            ));
+        }
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(Refusal::new("json-not-utf8", "the body is not UTF-8"));
+        }
+        let mut reader = Reader { parser: SliceJsonParser::new(bytes), max_depth };
+        let first = reader.next()?;
+        let value = reader.value(first, 0)?;
+        match reader.next()? {
+            JsonEvent::Eof => Ok(value),
+            _ => Err(Refusal::new("json-malformed", "something follows the JSON value; send one value")),
+        }
+    }
+
+    /// The value at an RFC 6901 pointer.
+    pub fn pointer(&self, pointer: &str) -> Option<&Json> {
+        if pointer.is_empty() {
+            return Some(self);
+        }
+        pointer.strip_prefix('/')?.split('/').try_fold(self, |value, part| value.member(&unescape(part)))
+    }
+
+    fn member(&self, name: &str) -> Option<&Json> {
+        match self {
+            Json::Object(members) => members.iter().find(|(member, _)| member == name).map(|(_, value)| value),
+            Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+            _ => None,
+        }
+    }
+
+    /// Gives each scalar with its pointer to `visit`.
+    pub fn scalars(&self, at: &mut String, visit: &mut impl FnMut(&str, &Json)) {
+        let length = at.len();
+        let mut child = |at: &mut String, part: &str, value: &Json| {
+            at.push('/');
+            at.push_str(&part.replace('~', "~0").replace('/', "~1"));
+            value.scalars(at, visit);
+            at.truncate(length);
+        };
+        match self {
+            Json::Object(members) => members.iter().for_each(|(name, value)| child(at, name, value)),
+            Json::Array(items) => {
+                items.iter().enumerate().for_each(|(index, value)| child(at, &index.to_string(), value))
+            }
+            scalar => visit(at, scalar),
+        }
+    }
+
+    /// The text of a scalar: strings as they are, numbers and booleans as written.
+    pub fn as_text(&self) -> Option<String> {
+        match self {
+            Json::Bool(value) => Some(value.to_string()),
+            Json::Number(text) | Json::String(text) => Some(text.clone()),
+            Json::Null | Json::Array(_) | Json::Object(_) => None,
+        }
+    }
+}
+
+/// One step of an RFC 6901 pointer, unescaped.
+pub(crate) fn unescape(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
+/// Integers stay numbers, other numbers become strings: records hold no floating-point numbers.
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Json::Null => serializer.serialize_none(),
+            Json::Bool(value) => serializer.serialize_bool(*value),
+            Json::Number(text) => match text.parse::<i64>() {
+                Ok(number) => serializer.serialize_i64(number),
+                Err(_) => serializer.serialize_str(text),
+            },
+            Json::String(text) => serializer.serialize_str(text),
+            Json::Array(items) => serializer.collect_seq(items),
+            Json::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+struct Reader<'b> {
+    parser: SliceJsonParser<'b>,
+    max_depth: usize,
+}
+
+impl<'b> Reader<'b> {
+    fn next(&mut self) -> Result<JsonEvent<'b>, Refusal> {
+        self.parser
+            .parse_next()
+            .map_err(|error| Refusal::new("json-malformed", format!("the body is not JSON: {error}")))
+    }
+
+    fn value(&mut self, event: JsonEvent<'b>, depth: usize) -> Result<Json, Refusal> {
+        if depth > self.max_depth {
+            return Err(Refusal::new("json-too-deep", format!("the body is nested deeper than {}", self.max_depth)));
+        }
+        match event {
+            JsonEvent::Null => Ok(Json::Null),
+            JsonEvent::Boolean(value) => Ok(Json::Bool(value)),
+            JsonEvent::String(text) => string(text.into_owned()).map(Json::String),
+            JsonEvent::Number(text) => number(text.into_owned()).map(Json::Number),
+            JsonEvent::StartArray => self.array(depth),
+            JsonEvent::StartObject => self.object(depth),
+            _ => Err(Refusal::new("json-malformed", "the body is not one JSON value")),
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json, Refusal> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                JsonEvent::EndArray => return Ok(Json::Array(items)),
+                event => items.push(self.value(event, depth + 1)?),
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json, Refusal> {
+        let mut members: Vec<(String, Json)> = Vec::new();
+        let mut names = std::collections::BTreeSet::new();
+        loop {
+            match self.next()? {
+                JsonEvent::EndObject => return Ok(Json::Object(members)),
+                JsonEvent::ObjectKey(name) => {
+                    let name = string(name.into_owned())?;
+                    if !names.insert(name.clone()) {
+                        return Err(Refusal::new(
+                            "json-duplicate-member",
+                            format!("the body has the member `{name}` twice; which one counts differs between readers"),
+                        ));
+                    }
+                    let event = self.next()?;
+                    members.push((name, self.value(event, depth + 1)?));
+                }
+                _ => return Err(Refusal::new("json-malformed", "the body is not one JSON value")),
+            }
+        }
+    }
+}
+
+/// Replacement characters and NUL come from broken escapes or are cut by some readers.
+fn string(text: String) -> Result<String, Refusal> {
+    if text.contains(['\u{FFFD}', '\0']) {
+        return Err(Refusal::new(
+            "json-broken-text",
+            "a text in the body has a NUL, a replacement character or half a surrogate pair",
+        ));
+    }
+    Ok(text)
+}
+
+/// A number that every reader reads alike: an integer within ±(2^53 − 1), or a decimal of at most 15 digits without exponent.
+fn number(text: String) -> Result<String, Refusal> {
+    let digits = text.strip_prefix('-').unwrap_or(&text);
+    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = all_digits(whole) && (whole == "0" || !whole.starts_with('0')) && fraction.is_none_or(all_digits);
+    let exact = match fraction {
+        None => text.parse::<i64>().is_ok_and(|number| number.unsigned_abs() < 1 << 53) && text != "-0",
+        Some(fraction) => {
+            let significant = whole.trim_start_matches('0').len() + fraction.len();
+            let zero = digits.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+            significant <= 15 && !(zero && text.starts_with('-'))
+        }
+    };
+    if plain && exact {
+        Ok(text)
+    } else {
+        let short: String = text.chars().take(40).collect();
+        Err(Refusal::new(
+            "json-ambiguous-number",
+            format!(
+                "the number `{short}` is read differently by different readers; send at most 15 digits, no exponent, no minus zero, or a string"
+            ),
+        ))
+    }
+}

@@ -1,0 +1,294 @@
+//! The verdict: a pure function of request, catalogue, grant, usage, observations, approvals and time.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Json, Refusal,
+    catalogue::{Argument, Catalogue, Effect, Resolved},
+    grant::{ActionGrant, Exhausted, Grant, Usage},
+    provenance::{Observations, Source},
+    request::Request,
+};
+
+/// What is to be done with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Forward it.
+    Allow,
+    /// Wait for a human's yes to exactly this call.
+    Hold,
+    /// Refuse it.
+    Deny,
+}
+
+impl Verdict {
+    /// The word in the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::Hold => "hold",
+            Verdict::Deny => "deny",
+        }
+    }
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// A stable code.
+    pub code: &'static str,
+    /// The argument it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub argument: Option<String>,
+    /// In words, for people.
+    pub message: String,
+}
+
+/// Where a binding argument's value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The argument.
+    pub argument: String,
+    /// Its value.
+    pub value: String,
+    /// Every source.
+    pub sources: Vec<Source>,
+    /// Whether the catalogue accepts one of them.
+    pub accepted: bool,
+}
+
+/// Everything a verdict depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// The upstream's catalogue.
+    pub catalogue: &'a Catalogue,
+    /// The grant.
+    pub grant: &'a Grant,
+    /// What was used of it.
+    pub usage: &'a Usage,
+    /// What was observed under its instruction.
+    pub observations: &'a Observations,
+    /// Digests of calls that an approver said yes to, not yet used.
+    pub approved: &'a [String],
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// A verdict with its grounds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why; empty when allowed without more.
+    pub reasons: Vec<Reason>,
+    /// The rules that decided.
+    pub rules: Vec<&'static str>,
+    /// The action, if the catalogue knows it.
+    pub action: Option<String>,
+    /// Its effect.
+    pub effect: Option<Effect>,
+    /// The arguments.
+    pub arguments: BTreeMap<String, Json>,
+    /// Where the binding ones came from.
+    pub provenance: Vec<Provenance>,
+    /// The usage after the call, when it is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Whether an approval was used.
+    pub approved: bool,
+    /// What an approval of exactly this call names: 64 hexadecimal digits.
+    pub digest: String,
+}
+
+/// Judges a call.
+pub fn judge(inputs: &Inputs<'_>) -> Judgement {
+    let mut judgement = Judgement {
+        verdict: Verdict::Deny,
+        reasons: Vec::new(),
+        rules: Vec::new(),
+        action: None,
+        effect: None,
+        arguments: BTreeMap::new(),
+        provenance: Vec::new(),
+        usage: None,
+        approved: false,
+        digest: digest(inputs.grant, inputs.request),
+    };
+    match decide(inputs, &mut judgement) {
+        Ok(()) => {}
+        Err(reason) => {
+            judgement.rules.push(reason.code);
+            judgement.reasons.push(reason);
+        }
+    }
+    judgement
+}
+
+/// A judgement of a request that was refused before any grant was looked at.
+pub fn refused(refusal: &Refusal) -> Judgement {
+    Judgement {
+        verdict: Verdict::Deny,
+        reasons: vec![Reason { code: refusal.code, argument: None, message: refusal.message.clone() }],
+        rules: vec![refusal.code],
+        action: None,
+        effect: None,
+        arguments: BTreeMap::new(),
+        provenance: Vec::new(),
+        usage: None,
+        approved: false,
+        digest: String::new(),
+    }
+}
+
+fn deny(code: &'static str, argument: Option<&str>, message: String) -> Reason {
+    Reason { code, argument: argument.map(str::to_owned), message }
+}
+
+/// The way of a verdict: each step either goes on or denies.
+fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> {
+    let Resolved { action, arguments } =
+        inputs.catalogue.resolve(inputs.request).map_err(|refusal| deny(refusal.code, None, refusal.message))?;
+    judgement.action = Some(action.name.clone());
+    judgement.effect = Some(action.effect);
+    judgement.arguments = arguments;
+    let grant = inputs.grant;
+    if inputs.now >= grant.expires {
+        return Err(deny("grant-expired", None, format!("the grant ended at {}", grant.expires)));
+    }
+    let Some(granted) = grant.actions.get(&action.name) else {
+        let message = format!("the instruction's grant does not include `{}`", action.name);
+        return Err(deny("action-not-granted", None, message));
+    };
+    check_constraints(granted, &action.arguments, &judgement.arguments)?;
+    let usage = inputs.usage.reserve(grant, granted, &judgement.arguments).map_err(exhausted)?;
+    judgement.rules.push("action-granted");
+    for (name, argument) in action.arguments.iter().filter(|(_, argument)| argument.binds) {
+        let Some(value) = judgement.arguments.get(name) else { continue };
+        judgement.provenance.extend(provenance(inputs.observations, granted, name, argument, value));
+    }
+    let unaccepted: Vec<Reason> =
+        judgement.provenance.iter().filter(|provenance| !provenance.accepted).map(unaccepted).collect();
+    judgement.verdict = Verdict::Allow;
+    if !unaccepted.is_empty() {
+        judgement.rules.push("binding-argument-source");
+        judgement.approved = inputs.approved.contains(&judgement.digest);
+        judgement.reasons = unaccepted;
+        judgement.verdict = if judgement.approved { Verdict::Allow } else { Verdict::Hold };
+        if judgement.approved {
+            judgement.rules.push("approved");
+        }
+    }
+    judgement.usage = (judgement.verdict == Verdict::Allow).then_some(usage);
+    Ok(())
+}
+
+fn check_constraints(
+    granted: &ActionGrant,
+    declared: &BTreeMap<String, Argument>,
+    arguments: &BTreeMap<String, Json>,
+) -> Result<(), Reason> {
+    for (name, constraint) in &granted.arguments {
+        let Some(argument) = declared.get(name) else { continue };
+        let values = arguments.get(name).map(scalars).unwrap_or_default();
+        // An argument that is left out holds to no constraint: the API would choose the value.
+        if values.is_empty() || !values.iter().all(|value| constraint.allows(argument.ty, value)) {
+            let message = format!("the argument `{name}` is not what the grant allows");
+            return Err(deny("argument-outside-grant", Some(name), message));
+        }
+    }
+    Ok(())
+}
+
+fn exhausted(exhausted: Exhausted) -> Reason {
+    match exhausted {
+        Exhausted::Calls(limit) => deny("calls-exhausted", None, format!("the grant's {limit} calls are used")),
+        Exhausted::ActionCalls(limit) => {
+            deny("action-calls-exhausted", None, format!("the action's {limit} calls are used"))
+        }
+        Exhausted::Budget { limit, left } => {
+            deny("budget-exhausted", None, format!("the call would pass the budget of {limit}; {left} is left"))
+        }
+        Exhausted::Amount => deny("amount-unusable", None, "the amount cannot be added to a budget".to_owned()),
+    }
+}
+
+/// The values of an argument: itself, or the items of a list.
+fn scalars(value: &Json) -> Vec<String> {
+    match value {
+        Json::Array(items) => items.iter().flat_map(scalars).collect(),
+        other => other.as_text().into_iter().collect(),
+    }
+}
+
+fn provenance(
+    observations: &Observations,
+    granted: &ActionGrant,
+    name: &str,
+    argument: &Argument,
+    value: &Json,
+) -> Vec<Provenance> {
+    let constraint = granted.arguments.get(name);
+    let of_value = |value: String| {
+        let sources = observations.sources(argument.ty, &value, constraint);
+        let host_named = sources.contains(&Source::Host);
+        let accepted =
+            host_named || sources.iter().any(|source| argument.from.iter().any(|from| source.is_named_by(from)));
+        Provenance { argument: name.to_owned(), value, sources, accepted }
+    };
+    scalars(value).into_iter().map(of_value).collect()
+}
+
+fn unaccepted(provenance: &Provenance) -> Reason {
+    let argument = &provenance.argument;
+    let (code, from) = match provenance.sources.last() {
+        None => ("value-not-observed", "is in nothing that was observed".to_owned()),
+        Some(Source::ThirdParty { action, field, .. }) => {
+            ("value-from-third-party", format!("comes from content in the response of `{action}` at `{field}`"))
+        }
+        Some(Source::Agent { .. }) => ("value-from-agent", "was first sent by the agent itself".to_owned()),
+        Some(Source::Attached) => ("value-from-attachment", "comes from what the user attached".to_owned()),
+        Some(Source::FirstParty { action, field, .. }) => (
+            "value-from-other-field",
+            format!("comes from the response of `{action}` at `{field}`, which is no source for it"),
+        ),
+        Some(Source::Words | Source::Host) => {
+            ("value-from-words", "comes from the user's words, which are no source for it".to_owned())
+        }
+    };
+    deny(code, Some(argument), format!("the value of `{argument}` {from}; a human must approve this call"))
+}
+
+/// What an approval names: SHA-256 over grant, upstream, method, target and body, canonical.
+pub fn digest(grant: &Grant, request: &Request) -> String {
+    let call = json!({
+        "grant": grant.id,
+        "upstream": request.upstream(),
+        "method": request.method().as_str(),
+        "target": request.target(),
+        "body": request.json(),
+    });
+    let bytes = serde_json_canonicalizer::to_vec(&call).unwrap_or_default();
+    data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))
+}
+
+/// What the grant would have allowed, for a refusal's text: action names, and the constraints on this action.
+pub fn allowed(grant: &Grant, action: Option<&str>) -> Value {
+    let constraints = action.and_then(|action| grant.actions.get(action));
+    match constraints {
+        Some(granted) => {
+            json!({ "actions": grant.actions.keys().collect::<Vec<_>>(), "action": granted, "expires": grant.expires.to_string() })
+        }
+        None => json!({ "actions": grant.actions.keys().collect::<Vec<_>>(), "expires": grant.expires.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
