@@ -1,1 +1,5 @@
-//! The way of a call: identify, authorize, record, forward, outcome, as tower layers
+//! The gateway: the way of a call as tower layers, and the API for host, agent, approver, operator and investigator.
+
+pub mod problem;
+pub mod state;
+pub mod token;

@@ -1,0 +1,371 @@
+//! What the running gateway knows: the ledger, the vault, catalogues, parties and keys, and the live instructions.
+//!
+//! An instruction's state (usage of its grant, what was observed, held calls, approvals) is a fold over its own entries. It is loaded
+//! when it is first needed, so starting costs the same whatever the ledger's age, and a restart finds exactly what was sealed.
+
+mod live;
+mod registry;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use countersign_authorize::catalogue::Catalogue;
+use countersign_ledger::{
+    Draft, Entry, Hash, Kind, Ledger,
+    clock::Clock,
+    disclosure::Disclosure,
+    ledger::ReadError,
+    record::{EntryError, StatePut, body},
+    vault::{GATEWAY, Opened, Vault, VaultError},
+    writer::{AppendError, Sealed},
+};
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+
+pub use self::{
+    live::{GrantState, Held, HeldStatus, Inner, Live},
+    registry::{KeyRow, Registry},
+};
+use crate::token::Tokens;
+
+/// The most instructions that are kept in memory; others are loaded again when needed.
+const MAX_LIVE: usize = 100_000;
+
+/// Why the gateway's state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The ledger did not take an entry.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An entry cannot be read.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// No such instruction, or its content was erased.
+    #[error("there is no instruction `{0}`, or its content was erased")]
+    NoInstruction(String),
+}
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The vault.
+    pub vault: Arc<Vault>,
+    /// A catalogue per upstream, with its exact bytes.
+    pub catalogues: Vec<(Catalogue, String)>,
+    /// Makes and checks tokens.
+    pub tokens: Tokens,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The running gateway.
+pub struct Gateway {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The vault.
+    pub vault: Arc<Vault>,
+    /// Makes and checks tokens.
+    pub tokens: Tokens,
+    /// Parties, keys, revocations and holds.
+    pub registry: RwLock<Registry>,
+    clock: Arc<dyn Clock>,
+    catalogues: BTreeMap<String, Arc<Catalogue>>,
+    live: RwLock<BTreeMap<String, Arc<Live>>>,
+    /// Held calls by id, with their instruction.
+    held: RwLock<BTreeMap<String, String>>,
+    upstream_counters: Mutex<BTreeMap<String, u64>>,
+    counts: Mutex<BTreeMap<String, u64>>,
+    open_calls: AtomicU64,
+    closed: Mutex<Vec<String>>,
+    /// The data subject of what belongs to nobody.
+    pub nobody: String,
+}
+
+impl Gateway {
+    /// Begins with what the ledger holds: records catalogues that changed, closes calls that a crash left open.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn open(parts: Parts) -> Result<Arc<Gateway>, StateError> {
+        let nobody = parts.vault.subject(GATEWAY)?;
+        let registry = Registry::load(&parts.ledger)?;
+        let mut held = BTreeMap::new();
+        for (key, value) in parts.ledger.state(b"held/")? {
+            held.insert(tail(&key, "held/"), String::from_utf8_lossy(&value).into_owned());
+        }
+        let mut upstream_counters = BTreeMap::new();
+        for (key, value) in parts.ledger.state(b"upstream/")? {
+            let next = value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            upstream_counters.insert(tail(&key, "upstream/"), next);
+        }
+        let mut catalogues = BTreeMap::new();
+        for (catalogue, text) in parts.catalogues {
+            record_catalogue(&parts.ledger, &catalogue, &text).await?;
+            catalogues.insert(catalogue.upstream().to_owned(), Arc::new(catalogue));
+        }
+        close_open_calls(&parts.ledger).await?;
+        Ok(Arc::new(Gateway {
+            ledger: parts.ledger,
+            vault: parts.vault,
+            tokens: parts.tokens,
+            registry: RwLock::new(registry),
+            clock: parts.clock,
+            catalogues,
+            live: RwLock::default(),
+            held: RwLock::new(held),
+            upstream_counters: Mutex::new(upstream_counters),
+            counts: Mutex::default(),
+            open_calls: AtomicU64::new(0),
+            closed: Mutex::default(),
+            nobody,
+        }))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    /// The catalogue of an upstream.
+    pub fn catalogue(&self, upstream: &str) -> Option<&Arc<Catalogue>> {
+        self.catalogues.get(upstream)
+    }
+
+    /// All catalogues.
+    pub fn catalogues(&self) -> impl Iterator<Item = &Catalogue> + Clone {
+        self.catalogues.values().map(AsRef::as_ref)
+    }
+
+    /// The digests of the catalogues in force.
+    pub fn policies(&self) -> Vec<Hash> {
+        self.catalogues.values().map(|catalogue| Hash::from(*catalogue.sha256())).collect()
+    }
+
+    /// An instruction's live state, loaded from the ledger when it is not in memory.
+    ///
+    /// # Errors
+    /// [`StateError::NoInstruction`] when there is none or its content was erased.
+    pub fn live(&self, instruction: &str) -> Result<Arc<Live>, StateError> {
+        if let Some(live) = self.live.read().get(instruction) {
+            return Ok(live.clone());
+        }
+        let loaded = Arc::new(Live::load(self, instruction)?);
+        let mut live = self.live.write();
+        if live.len() >= MAX_LIVE {
+            let now = self.now();
+            live.retain(|_, live| Arc::strong_count(live) > 1 || live.lock().holds(now));
+        }
+        // Somebody else may have loaded it meanwhile: theirs holds.
+        Ok(live.entry(instruction.to_owned()).or_insert(loaded).clone())
+    }
+
+    /// Makes a new instruction known.
+    pub fn insert(&self, live: Live) -> Arc<Live> {
+        let live = Arc::new(live);
+        self.live.write().insert(live.id.clone(), live.clone());
+        live
+    }
+
+    /// Forgets an instruction, so that it is loaded anew.
+    pub fn forget(&self, instruction: &str) {
+        self.live.write().remove(instruction);
+    }
+
+    /// Forgets every instruction of a data subject.
+    pub fn forget_subject(&self, subject: &str) {
+        self.live.write().retain(|_, live| live.subject != subject);
+    }
+
+    /// The ids of held calls, with their instructions.
+    pub fn held(&self) -> Vec<(String, String)> {
+        self.held.read().iter().map(|(call, instruction)| (call.clone(), instruction.clone())).collect()
+    }
+
+    /// The instruction of a held call.
+    pub fn instruction_of_held(&self, call: &str) -> Option<String> {
+        self.held.read().get(call).cloned()
+    }
+
+    /// Notes that a call is held; gives the state that must commit with its entry.
+    pub fn hold_call(&self, call: &str, instruction: &str) -> StatePut {
+        self.held.write().insert(call.to_owned(), instruction.to_owned());
+        StatePut { key: format!("held/{call}").into_bytes(), value: Some(instruction.as_bytes().to_vec()) }
+    }
+
+    /// Notes that a held call was answered.
+    pub fn unhold_call(&self, call: &str) -> StatePut {
+        self.held.write().remove(call);
+        StatePut { key: format!("held/{call}").into_bytes(), value: None }
+    }
+
+    /// Takes the next number of an upstream's dense counter and calls `enqueue` with it and the state that must commit with it, in the order of
+    /// the numbers. When `enqueue` fails the number is not used.
+    pub fn numbered<T, E>(&self, upstream: &str, enqueue: impl FnOnce(u64, StatePut) -> Result<T, E>) -> Result<T, E> {
+        let mut counters = self.upstream_counters.lock();
+        let next = counters.entry(upstream.to_owned()).or_default();
+        let value = Some((*next + 1).to_be_bytes().to_vec());
+        let enqueued = enqueue(*next, StatePut { key: format!("upstream/{upstream}").into_bytes(), value })?;
+        *next += 1;
+        Ok(enqueued)
+    }
+
+    /// Counts a call for the heartbeat.
+    pub fn count(&self, verdict: &str) {
+        *self.counts.lock().entry(verdict.to_owned()).or_default() += 1;
+    }
+
+    /// Counts calls that are forwarded and have not ended.
+    pub fn open_calls(&self) -> &AtomicU64 {
+        &self.open_calls
+    }
+
+    /// Notes that an instruction will get no more entries of the agent's making.
+    pub fn ended(&self, instruction: &str) {
+        self.closed.lock().push(instruction.to_owned());
+    }
+
+    /// Writes a heartbeat: what was counted since the last one, and the totals of instructions that ended.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn heartbeat(&self) -> Result<Sealed, StateError> {
+        let calls = std::mem::take(&mut *self.counts.lock());
+        let ended = std::mem::take(&mut *self.closed.lock());
+        let mut closed = Vec::new();
+        for instruction in ended {
+            let entries = self.ledger.of_instruction(&instruction)?.len() as u64;
+            closed.push(body::Total { instruction, entries });
+        }
+        let open = self.open_calls.load(Ordering::Relaxed);
+        let heartbeat = body::Heartbeat { calls, open, closed, ..body::Heartbeat::default() };
+        Ok(self.ledger.append(Draft::new(&heartbeat)?).await?)
+    }
+
+    /// An entry's disclosed value.
+    ///
+    /// # Errors
+    /// [`StateError`] when the ledger or the vault cannot be read.
+    pub fn value(&self, seq: u64, name: &str) -> Result<Option<Value>, StateError> {
+        Ok(self
+            .disclosures(seq)?
+            .into_iter()
+            .find(|disclosure| disclosure.name() == name)
+            .map(|found| found.value().clone()))
+    }
+
+    /// What opens of an entry's disclosures; what was erased is left out.
+    ///
+    /// # Errors
+    /// [`StateError`] when the ledger or the vault cannot be read.
+    pub fn disclosures(&self, seq: u64) -> Result<Vec<Disclosure>, StateError> {
+        let mut opened = Vec::new();
+        for attachment in self.ledger.attachments(seq)? {
+            if let Opened::Value(disclosure) = self.vault.open_attachment(&attachment)? {
+                opened.push(disclosure);
+            }
+        }
+        Ok(opened)
+    }
+
+    /// An entry, read.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn entry(&self, seq: u64) -> Result<Entry, StateError> {
+        Ok(Entry::parse(&self.ledger.entry(seq)?)?)
+    }
+}
+
+fn tail(key: &[u8], prefix: &str) -> String {
+    String::from_utf8_lossy(key).strip_prefix(prefix).unwrap_or_default().to_owned()
+}
+
+/// Records a catalogue when it is not the one in force.
+async fn record_catalogue(ledger: &Ledger, catalogue: &Catalogue, text: &str) -> Result<(), StateError> {
+    let key = format!("policy/catalogue/{}", catalogue.upstream()).into_bytes();
+    let sha256 = Hash::from(*catalogue.sha256());
+    let before = ledger.state(&key)?.into_iter().find(|(found, _)| *found == key);
+    let before = before.and_then(|(_, value)| String::from_utf8(value).ok()?.parse::<Hash>().ok());
+    if before == Some(sha256) {
+        return Ok(());
+    }
+    ledger.keep_policy(text.as_bytes())?;
+    let policy = body::Policy {
+        what: "catalogue".to_owned(),
+        name: catalogue.upstream().to_owned(),
+        sha256,
+        size: text.len() as u64,
+        replaces: before,
+        by: "configuration".to_owned(),
+        ..body::Policy::default()
+    };
+    let mut draft = Draft::new(&policy)?;
+    draft.state.push(StatePut { key, value: Some(sha256.to_string().into_bytes()) });
+    ledger.append(draft).await?;
+    Ok(())
+}
+
+/// The key of a forwarded call that has not ended.
+pub fn open_key(call: &str) -> Vec<u8> {
+    format!("open/{call}").into_bytes()
+}
+
+/// Calls that were forwarded, or about to be, when the process ended: nobody knows what became of them.
+async fn close_open_calls(ledger: &Ledger) -> Result<(), StateError> {
+    for (key, value) in ledger.state(b"open/")? {
+        let open: Value = serde_json::from_slice(&value).unwrap_or_default();
+        let text = |name: &str| open.get(name).and_then(Value::as_str).map(str::to_owned);
+        let instruction = text("instruction");
+        let call = match &instruction {
+            Some(instruction) => find_call(ledger, instruction, &tail(&key, "open/"))?,
+            None => None,
+        };
+        let Some(call) = call else { continue };
+        let outcome = body::Outcome {
+            call,
+            subject: text("subject"),
+            result: "unknown".to_owned(),
+            sent: "maybe".to_owned(),
+            detail: Some("the gateway ended while the call was open".to_owned()),
+            ..body::Outcome::default()
+        };
+        let mut draft = Draft::new(&outcome)?.caused_by([call]);
+        draft.instruction = instruction;
+        draft.state.push(StatePut { key, value: None });
+        ledger.append(draft).await?;
+    }
+    Ok(())
+}
+
+fn find_call(ledger: &Ledger, instruction: &str, call: &str) -> Result<Option<Hash>, StateError> {
+    for seq in ledger.of_instruction(instruction)? {
+        let bytes = ledger.entry(seq)?;
+        let entry = Entry::parse(&bytes)?;
+        if entry.kind == Kind::Call && entry.text("call") == Some(call) {
+            return Ok(Some(Hash::of(&bytes)));
+        }
+    }
+    Ok(None)
+}
+
+/// What is kept of a call that is forwarded, until it ends.
+pub fn open_state(call: &str, instruction: &str, subject: &str) -> StatePut {
+    let value = json!({ "instruction": instruction, "subject": subject }).to_string().into_bytes();
+    StatePut { key: open_key(call), value: Some(value) }
+}

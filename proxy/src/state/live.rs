@@ -1,0 +1,321 @@
+//! One instruction, live: its grant and what was used of it, what was observed, its held calls and their approvals.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_authorize::{
+    Json,
+    catalogue::Catalogue,
+    grant::{Grant, Usage},
+    provenance::Observations,
+};
+use countersign_ledger::{Entry, Hash, Kind, disclosure::Disclosure, record::body};
+use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::Value;
+
+use super::{Gateway, StateError};
+
+/// An instruction.
+pub struct Live {
+    /// Its id.
+    pub id: String,
+    /// Its entry.
+    pub entry: Hash,
+    /// The data subject.
+    pub subject: String,
+    /// The host that registered it.
+    pub host: String,
+    /// The agent it is for.
+    pub agent: String,
+    inner: Mutex<Inner>,
+}
+
+/// What changes of an instruction.
+#[derive(Default, PartialEq, Debug)]
+pub struct Inner {
+    /// The user's words.
+    pub words: String,
+    /// What was observed.
+    pub observations: Observations,
+    /// Its grant, once made.
+    pub grant: Option<GrantState>,
+    /// Held calls by id.
+    pub held: BTreeMap<String, Held>,
+    /// The agent's decisions.
+    pub decisions: BTreeSet<Hash>,
+    /// Reservations of calls that have not ended: usage before and after, by the call's entry.
+    pub reserved: BTreeMap<Hash, (Usage, Usage)>,
+    /// Whether the agent gave its answer.
+    pub answered: bool,
+}
+
+/// A grant and what was used of it.
+#[derive(PartialEq, Debug)]
+pub struct GrantState {
+    /// The grant.
+    pub grant: Grant,
+    /// Its entry.
+    pub entry: Hash,
+    /// What was used of it.
+    pub usage: Usage,
+    /// Whether it was withdrawn.
+    pub revoked: bool,
+    /// Approved calls by digest, with the approval's entry; each serves once.
+    pub approved: BTreeMap<String, Hash>,
+}
+
+/// How a held call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldStatus {
+    /// Nobody answered yet.
+    Waiting,
+    /// Approved, and not used yet.
+    Approved,
+    /// Denied.
+    Denied,
+}
+
+/// A call that waits for a human.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The held call's entry.
+    pub entry: Hash,
+    /// Its number.
+    pub seq: u64,
+    /// What an approval names.
+    pub digest: String,
+    /// How it stands.
+    pub status: HeldStatus,
+}
+
+impl Live {
+    /// A new instruction.
+    pub fn new(id: String, entry: Hash, who: &body::Instruction, inner: Inner) -> Live {
+        Live {
+            id,
+            entry,
+            subject: who.subject.clone(),
+            host: who.host.clone(),
+            agent: who.agent.clone(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Reads an instruction's entries, in order.
+    pub(super) fn load(gateway: &Gateway, id: &str) -> Result<Live, StateError> {
+        let missing = || StateError::NoInstruction(id.to_owned());
+        let numbers = gateway.ledger.of_instruction(id)?;
+        let first = *numbers.first().ok_or_else(missing)?;
+        let bytes = gateway.ledger.entry(first)?;
+        let who: body::Instruction = Entry::parse(&bytes)?.body_as()?;
+        let mut inner = Inner::default();
+        if let Some(parent) = &who.amends {
+            inner.observations = gateway.live(parent)?.lock().observations.clone();
+        }
+        for seq in numbers {
+            let bytes = gateway.ledger.entry(seq)?;
+            let values = Values(gateway.disclosures(seq)?);
+            let entry = Entry::parse(&bytes)?;
+            inner
+                .fold(&entry, Hash::of(&bytes), &values, |upstream| gateway.catalogue(upstream).map(AsRef::as_ref))
+                .ok_or_else(missing)?;
+        }
+        Ok(Live::new(id.to_owned(), Hash::of(&bytes), &who, inner))
+    }
+
+    /// Locks it. Never hold the lock while waiting for something else.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+}
+
+/// The opened disclosures of one entry.
+pub(super) struct Values(pub(super) Vec<Disclosure>);
+
+impl Values {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|disclosure| disclosure.name() == name).map(Disclosure::value)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.as_str().map(str::to_owned)
+    }
+}
+
+impl Inner {
+    /// Whether its grant still holds.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.grant.as_ref().is_some_and(|grant| !grant.revoked && now < grant.grant.expires)
+    }
+
+    /// Digests of calls that were approved and not used.
+    pub fn approved(&self) -> Vec<String> {
+        self.grant.iter().flat_map(|grant| grant.approved.keys().cloned()).collect()
+    }
+
+    /// Takes the words and attachments of an instruction.
+    pub fn observe_instruction(&mut self, words: &str, attached: &[String]) {
+        let amended = self.observations.clone();
+        self.words = words.to_owned();
+        self.observations = if amended == Observations::default() {
+            Observations::new(words, attached)
+        } else {
+            let mut observations = amended;
+            observations.add_words(words);
+            observations
+        };
+    }
+
+    /// Takes the answer of an API. `body` is its JSON, if it was read.
+    pub fn observe_response(&mut self, call: &Hash, action: &str, catalogue: &Catalogue, body: &Json) {
+        if let Some(action) = catalogue.action(action) {
+            self.observations.observe_response(&call.to_string(), action, body);
+        }
+    }
+
+    /// Takes the arguments of a call that is forwarded.
+    pub fn observe_arguments(
+        &mut self,
+        call: &Hash,
+        action: &str,
+        catalogue: &Catalogue,
+        arguments: &BTreeMap<String, Json>,
+    ) {
+        let Some(action) = catalogue.action(action) else { return };
+        let typed = arguments.iter().filter_map(|(name, value)| Some((action.arguments.get(name)?.ty, value)));
+        self.observations.observe_arguments(&call.to_string(), typed);
+    }
+
+    /// What a sealed entry of this instruction changes. `None` when its content was erased.
+    fn fold<'c>(
+        &mut self,
+        entry: &Entry,
+        hash: Hash,
+        values: &Values,
+        catalogue: impl Fn(&str) -> Option<&'c Catalogue>,
+    ) -> Option<()> {
+        match entry.kind {
+            Kind::Instruction => {
+                let attached: Vec<String> = values
+                    .get("attached")
+                    .and_then(|value| serde_json::from_value(value.clone()).ok())
+                    .unwrap_or_default();
+                self.observe_instruction(&values.text("words")?, &attached);
+            }
+            Kind::Grant => {
+                let grant = serde_json::from_value(values.get("grant")?.clone()).ok()?;
+                self.grant = Some(GrantState {
+                    grant,
+                    entry: hash,
+                    usage: Usage::default(),
+                    revoked: false,
+                    approved: BTreeMap::new(),
+                });
+            }
+            Kind::Decision => drop(self.decisions.insert(hash)),
+            Kind::Call => self.fold_call(entry, hash, values, catalogue)?,
+            Kind::Outcome => self.fold_outcome(entry, values, catalogue)?,
+            Kind::Approval => self.fold_approval(entry, hash, values)?,
+            Kind::Revocation => self.revoke(),
+            Kind::Answer => self.answered = true,
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn fold_call<'c>(
+        &mut self,
+        entry: &Entry,
+        hash: Hash,
+        values: &Values,
+        catalogue: impl Fn(&str) -> Option<&'c Catalogue>,
+    ) -> Option<()> {
+        let call: body::Call = entry.body_as().ok()?;
+        let digest = values.text("digest").unwrap_or_default();
+        match call.verdict.as_str() {
+            "hold" => {
+                self.held.insert(call.call, Held { entry: hash, seq: entry.seq, digest, status: HeldStatus::Waiting });
+            }
+            "allow" => {
+                let arguments: BTreeMap<String, Value> =
+                    serde_json::from_value(values.get("arguments")?.clone()).ok()?;
+                let arguments: BTreeMap<String, Json> =
+                    arguments.into_iter().filter_map(|(name, value)| Some((name, to_json(&value)?))).collect();
+                let action = call.action?;
+                if let Some(catalogue) = catalogue(&call.upstream) {
+                    self.observe_arguments(&hash, &action, catalogue, &arguments);
+                }
+                let grant = self.grant.as_mut()?;
+                if call.approval.is_some() {
+                    grant.approved.remove(&digest);
+                }
+                let granted = grant.grant.actions.get(&action);
+                if let Some(after) =
+                    granted.and_then(|granted| grant.usage.reserve(&grant.grant, granted, &arguments).ok())
+                {
+                    let before = std::mem::replace(&mut grant.usage, after.clone());
+                    self.reserved.insert(hash, (before, after));
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn fold_outcome<'c>(
+        &mut self,
+        entry: &Entry,
+        values: &Values,
+        catalogue: impl Fn(&str) -> Option<&'c Catalogue>,
+    ) -> Option<()> {
+        let outcome: body::Outcome = entry.body_as().ok()?;
+        self.end(&outcome.call, &outcome.sent);
+        if let Some(observed) = values.get("observed") {
+            let (upstream, action) = (observed.get("upstream")?.as_str()?, observed.get("action")?.as_str()?);
+            let body = Json::parse(observed.get("body")?.as_str()?.as_bytes(), 64).ok()?;
+            if let Some(catalogue) = catalogue(upstream) {
+                self.observe_response(&outcome.call, action, catalogue, &body);
+            }
+        }
+        Some(())
+    }
+
+    fn fold_approval(&mut self, entry: &Entry, hash: Hash, values: &Values) -> Option<()> {
+        let approval: body::Approval = entry.body_as().ok()?;
+        let digest = values.text("digest")?;
+        self.answer_hold(&approval.call, &digest, (approval.decision == "approved").then_some(hash));
+        Some(())
+    }
+
+    /// A held call was answered: approved by an entry, or denied.
+    pub fn answer_hold(&mut self, call: &Hash, digest: &str, approval: Option<Hash>) {
+        let held = self.held.values_mut().find(|held| held.entry == *call);
+        if let Some(held) = held {
+            held.status = if approval.is_some() { HeldStatus::Approved } else { HeldStatus::Denied };
+        }
+        if let Some((grant, approval)) = self.grant.as_mut().zip(approval) {
+            grant.approved.insert(digest.to_owned(), approval);
+        }
+    }
+
+    /// A forwarded call ended; when it was certainly not sent, what it reserved is given back. What is unknown stays reserved.
+    pub fn end(&mut self, call: &Hash, sent: &str) {
+        let reserved = self.reserved.remove(call);
+        if let Some(((before, after), grant)) = reserved.zip(self.grant.as_mut()).filter(|_| sent == "no") {
+            grant.usage = grant.usage.release(&before, &after);
+        }
+    }
+
+    /// The grant is withdrawn.
+    pub fn revoke(&mut self) {
+        if let Some(grant) = &mut self.grant {
+            grant.revoked = true;
+            grant.approved.clear();
+        }
+    }
+}
+
+/// A recorded value as the judge reads it.
+fn to_json(value: &Value) -> Option<Json> {
+    Json::parse(value.to_string().as_bytes(), 64).ok()
+}

@@ -1,0 +1,79 @@
+//! Parties and their keys, what is revoked, and who may not be erased: small, not personal, in memory; kept with their entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_ledger::{Hash, Ledger, ledger::ReadError, record::StatePut, statement::Jwk};
+use serde::{Deserialize, Serialize};
+
+/// A registered key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// Whose it is.
+    pub party: String,
+    /// The public key.
+    pub jwk: Jwk,
+    /// Whether it still counts.
+    pub good: bool,
+    /// The entry that registered it.
+    pub entry: Hash,
+}
+
+/// What is registered.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Role by party.
+    pub parties: BTreeMap<String, String>,
+    /// Keys by thumbprint.
+    pub keys: BTreeMap<String, KeyRow>,
+    /// What is revoked: `agent/<id>`, `subject/<id>`, `action/<name>`, `everything/`.
+    pub revoked: BTreeSet<String>,
+    /// Holds by id, with the data subject.
+    pub holds: BTreeMap<String, String>,
+}
+
+impl Registry {
+    /// What the ledger holds.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn load(ledger: &Ledger) -> Result<Registry, ReadError> {
+        let mut registry = Registry::default();
+        for (key, value) in ledger.state(b"registry/")? {
+            let (key, value) =
+                (String::from_utf8_lossy(&key).into_owned(), String::from_utf8_lossy(&value).into_owned());
+            let mut parts = key.splitn(3, '/').skip(1);
+            match (parts.next(), parts.next()) {
+                (Some("party"), Some(id)) => drop(registry.parties.insert(id.to_owned(), value)),
+                (Some("key"), Some(id)) => {
+                    registry.keys.extend(serde_json::from_str(&value).ok().map(|row: KeyRow| (id.to_owned(), row)));
+                }
+                (Some("revoked"), Some(what)) => drop(registry.revoked.insert(what.to_owned())),
+                (Some("hold"), Some(id)) => drop(registry.holds.insert(id.to_owned(), value)),
+                _ => {}
+            }
+        }
+        Ok(registry)
+    }
+
+    /// The state that keeps a row.
+    pub fn put(what: &str, id: &str, value: Option<String>) -> StatePut {
+        StatePut { key: format!("registry/{what}/{id}").into_bytes(), value: value.map(String::into_bytes) }
+    }
+
+    /// The key of that thumbprint, if it counts.
+    pub fn key(&self, kid: &str) -> Option<&KeyRow> {
+        self.keys.get(kid).filter(|row| row.good)
+    }
+
+    /// What withdraws this call, if anything does.
+    pub fn revocation(&self, agent: &str, subject: &str, action: Option<&str>) -> Option<String> {
+        let mut names = vec!["everything/".to_owned(), format!("agent/{agent}"), format!("subject/{subject}")];
+        names.extend(action.map(|action| format!("action/{action}")));
+        names.into_iter().find(|name| self.revoked.contains(name))
+    }
+
+    /// Whether a data subject must not be erased.
+    pub fn is_held(&self, subject: &str) -> bool {
+        self.holds.values().any(|held| held == subject)
+    }
+}

@@ -1,0 +1,121 @@
+//! The agent's bearer token: a JWT access token (RFC 9068, `at+jwt`) with the grant as `authorization_details` (RFC 9396), signed by the gateway.
+//!
+//! The token names grant and instruction; what they allow is looked up, so a token cannot be widened and a revocation takes effect at once.
+
+use countersign_authorize::grant::Grant;
+use countersign_ledger::statement::{Jwk, Statement, StatementError};
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const TYP: &str = "at+jwt";
+
+/// What the token says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The gateway: the ledger's name.
+    pub iss: String,
+    /// For whom: the gateway itself.
+    pub aud: String,
+    /// The agent.
+    pub sub: String,
+    /// The agent, as RFC 9068 asks.
+    pub client_id: String,
+    /// Issued, in seconds.
+    pub iat: i64,
+    /// Ends, in seconds.
+    pub exp: i64,
+    /// The grant's id.
+    pub jti: String,
+    /// The instruction's id.
+    pub instruction: String,
+    /// The grant's actions, by name.
+    pub authorization_details: Value,
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Not a token of this gateway.
+    #[error("the token is not one of this gateway: {0}")]
+    Statement(#[from] StatementError),
+    /// Of another gateway, or for another one.
+    #[error("the token is for another gateway")]
+    Audience,
+    /// Its time is over, or has not come.
+    #[error("the token's time is over; ask the host application for a new instruction")]
+    Expired,
+}
+
+/// Makes and checks tokens.
+pub struct Tokens {
+    key: SigningKey,
+    jwk: Jwk,
+    issuer: String,
+}
+
+impl Tokens {
+    /// Tokens of the gateway named `issuer`.
+    pub fn new(issuer: &str, key: SigningKey) -> Tokens {
+        Tokens { jwk: Jwk::ed25519(&key.verifying_key()), key, issuer: issuer.to_owned() }
+    }
+
+    /// A token for a grant.
+    ///
+    /// # Errors
+    /// [`TokenError::Statement`] when the claims have no canonical form.
+    pub fn issue(&self, grant: &Grant) -> Result<String, TokenError> {
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: self.issuer.clone(),
+            sub: grant.agent.clone(),
+            client_id: grant.agent.clone(),
+            iat: grant.issued.as_second(),
+            exp: grant.expires.as_second(),
+            jti: grant.id.clone(),
+            instruction: grant.instruction.clone(),
+            authorization_details: grant.authorization_details(),
+        };
+        Ok(Statement::sign(TYP, &claims, &self.key)?)
+    }
+
+    /// The claims of a good token.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        let claims: Claims = Statement::parse(token)?.verify(TYP, &self.jwk)?;
+        if claims.iss != self.issuer || claims.aud != self.issuer {
+            return Err(TokenError::Audience);
+        }
+        if now.as_second() >= claims.exp || now.as_second() < claims.iat - 60 {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_authorize::grant::{For, Scope};
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_its_gateway_and_its_time() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let tokens = Tokens::new("bank", SigningKey::from_bytes(&[1; 32]));
+        let whose = For { id: "g", instruction: "i", agent: "a" };
+        let (grant, _) =
+            Grant::close(&Scope { expires_in: Some(100), ..Scope::default() }, &whose, at(1000), [].iter());
+        let token = tokens.issue(&grant).unwrap();
+        assert_eq!(tokens.verify(&token, at(1050)).unwrap().jti, "g");
+        assert!(matches!(tokens.verify(&token, at(1100)), Err(TokenError::Expired)));
+        let other = Tokens::new("other", SigningKey::from_bytes(&[1; 32]));
+        assert!(matches!(other.verify(&token, at(1050)), Err(TokenError::Audience)));
+        let forged = Tokens::new("bank", SigningKey::from_bytes(&[2; 32]));
+        assert!(matches!(forged.verify(&token, at(1050)), Err(TokenError::Statement(_))));
+    }
+}
