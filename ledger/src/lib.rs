@@ -26,6 +26,7 @@ pub mod canonical;
 pub mod chain;
 pub mod checkpoint;
 pub mod disclosure;
+pub mod erasure;
 pub mod proof;
 pub mod statement;
 pub mod tree;

@@ -120,6 +120,10 @@ impl Gateway {
             catalogues.insert(catalogue.upstream().to_owned(), Arc::new(catalogue));
         }
         close_open_calls(&parts.ledger).await?;
+        // An erasure that was sealed and cut short before the key was destroyed.
+        for (key, _) in parts.ledger.state(b"registry/erased/")? {
+            parts.vault.erase(&tail(&key, "registry/erased/"))?;
+        }
         Ok(Arc::new(Gateway {
             ledger: parts.ledger,
             vault: parts.vault,

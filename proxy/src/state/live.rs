@@ -64,6 +64,13 @@ pub struct GrantState {
     pub approved: BTreeMap<String, Hash>,
 }
 
+impl GrantState {
+    /// A grant of which nothing was used.
+    pub fn new(grant: Grant, entry: Hash) -> GrantState {
+        GrantState { grant, entry, usage: Usage::default(), revoked: false, approved: BTreeMap::new() }
+    }
+}
+
 /// How a held call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldStatus {
@@ -204,13 +211,7 @@ impl Inner {
             }
             Kind::Grant => {
                 let grant = serde_json::from_value(values.get("grant")?.clone()).ok()?;
-                self.grant = Some(GrantState {
-                    grant,
-                    entry: hash,
-                    usage: Usage::default(),
-                    revoked: false,
-                    approved: BTreeMap::new(),
-                });
+                self.grant = Some(GrantState::new(grant, hash));
             }
             Kind::Decision => drop(self.decisions.insert(hash)),
             Kind::Call => self.fold_call(entry, hash, values, catalogue)?,

@@ -1,0 +1,180 @@
+//! The API on its own listener: host, agent, approver, operator and investigator, each with a credential of its own.
+//!
+//! An agent's token opens nothing here but its own decision, its own answer and the state of its own calls.
+
+mod agent;
+mod approver;
+mod credentials;
+mod host;
+mod operator;
+mod reader;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use countersign_ledger::writer::{AppendError, Sealed};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+pub use credentials::{Credential, Role};
+
+use crate::{
+    problem::Problem,
+    state::{Gateway, StateError},
+    token::Claims,
+};
+
+/// The header with an entry's hash.
+pub const ENTRY: HeaderName = HeaderName::from_static("countersign-entry");
+/// The header with an entry's number.
+pub const SEQ: HeaderName = HeaderName::from_static("countersign-seq");
+/// The header with an entry's proof: base64 of its c2sp.org/tlog-proof text.
+pub const PROOF: HeaderName = HeaderName::from_static("countersign-proof");
+
+/// The OpenAPI document of this API.
+pub const OPENAPI: &str = include_str!("api/openapi.json");
+
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    gateway: Arc<Gateway>,
+    credentials: Arc<Vec<Credential>>,
+}
+
+/// Each route with its handler: what the OpenAPI document must list.
+pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>) -> Router {
+    let api = Api { gateway, credentials: Arc::new(credentials) };
+    Router::new()
+        .route("/v1/instructions", post(host::instruct))
+        .route("/v1/decisions", post(agent::decide))
+        .route("/v1/answers", post(agent::answer))
+        .route("/v1/calls/{call}", get(agent::call))
+        .route("/v1/approvals", get(approver::list))
+        .route("/v1/approvals/{call}", post(approver::decide))
+        .route("/v1/revocations", post(operator::revoke))
+        .route("/v1/parties", post(operator::party))
+        .route("/v1/keys", post(operator::key))
+        .route("/v1/holds", post(operator::hold))
+        .route("/v1/erasures", post(operator::erase))
+        .route("/v1/instructions/{id}", get(reader::instruction))
+        .route("/v1/entries/{entry}", get(reader::entry))
+        .route("/v1/proofs/{seq}", get(reader::proof))
+        .route("/v1/consistency/{old}/{size}", get(reader::consistency))
+        .route("/v1/checkpoint", get(reader::checkpoint))
+        .route("/openapi.json", get(openapi))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "no-such-endpoint", "No such endpoint", "see /openapi.json")
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method here", "see /openapi.json")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(api)
+}
+
+async fn openapi() -> Response {
+    ([(http::header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// Ready means: the ledger can seal.
+async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
+    match api.gateway.ledger.status().poisoned {
+        None => Ok("ready\n"),
+        Some(reason) => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-stopped", "The ledger has stopped", reason))
+        }
+    }
+}
+
+/// Reads a JSON body; unknown fields are refused by the types.
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", error.to_string())
+    })
+}
+
+impl Api {
+    /// The party behind a credential of one of these roles.
+    fn caller(&self, headers: &HeaderMap, roles: &[Role]) -> Result<(Role, String), Problem> {
+        credentials::caller(&self.credentials, headers, roles)
+    }
+
+    /// The claims of an agent's token.
+    fn agent(&self, headers: &HeaderMap) -> Result<Claims, Problem> {
+        let token = credentials::bearer(headers).ok_or_else(|| unauthorized("there is no bearer token"))?;
+        self.gateway.tokens.verify(token, self.gateway.now()).map_err(|error| unauthorized(&error.to_string()))
+    }
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated", detail)
+}
+
+fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-request", "The request is refused", detail)
+}
+
+fn not_found(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+}
+
+/// What the ledger's refusal looks like from outside.
+pub fn unavailable(error: &AppendError) -> Problem {
+    let (code, title) = match error {
+        AppendError::Full => ("ledger-busy", "The ledger's queue is full"),
+        AppendError::NoSpace { .. } => ("ledger-full", "The ledger's disk is full"),
+        AppendError::Entry(_) => return bad_request(error.to_string()),
+        _ => ("ledger-stopped", "The ledger has stopped"),
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, "nothing was done; what cannot be recorded is refused")
+}
+
+impl From<StateError> for Problem {
+    fn from(error: StateError) -> Problem {
+        match error {
+            StateError::Append(error) => unavailable(&error),
+            StateError::NoInstruction(_) => not_found(error.to_string()),
+            other => {
+                tracing::error!(error = %other, "a request failed");
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "The gateway failed",
+                    "the operator's log says why",
+                )
+            }
+        }
+    }
+}
+
+/// The headers that carry an entry and its proof.
+pub fn entry_headers(sealed: &Sealed) -> [(HeaderName, String); 3] {
+    let proof = data_encoding::BASE64.encode(sealed.proof.to_string().as_bytes());
+    [(ENTRY, sealed.hash.to_string()), (SEQ, sealed.seq.to_string()), (PROOF, proof)]
+}
+
+/// An answer with its entry's hash and proof, in the body and in the headers.
+fn sealed_answer(status: StatusCode, sealed: &Sealed, value: impl Serialize) -> Response {
+    let mut body = serde_json::to_value(value).unwrap_or_default();
+    if let Value::Object(body) = &mut body {
+        body.insert("entry".to_owned(), json!(sealed.hash));
+        body.insert("seq".to_owned(), json!(sealed.seq));
+        body.insert("proof".to_owned(), json!(sealed.proof.to_string()));
+    }
+    let mut response = (status, axum::Json(body)).into_response();
+    for (name, value) in entry_headers(sealed) {
+        response.headers_mut().extend(HeaderValue::from_str(&value).ok().map(|value| (name, value)));
+    }
+    response
+}

@@ -1,0 +1,151 @@
+//! Held calls, and the approver's signed answer to exactly one of them.
+
+use axum::{
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use countersign_ledger::{
+    Draft, Hash,
+    record::{Time, body},
+    statement::Statement,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Api, Role, bad_request, not_found, read, sealed_answer};
+use crate::{
+    problem::Problem,
+    state::{Held, HeldStatus, Live, StateError},
+};
+
+/// The type of an approver's statement.
+pub const TYP: &str = "countersign-approval+jwt";
+
+/// How long an approved call may wait to be made, in seconds.
+const VALID_SECONDS: i64 = 3600;
+
+/// What an approver signs: yes or no to exactly this call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The ledger.
+    pub origin: String,
+    /// The held call's entry.
+    pub call: Hash,
+    /// The call's digest.
+    pub digest: String,
+    /// `approved` or `denied`.
+    pub decision: String,
+    /// When the call was shown.
+    pub shown: Time,
+    /// When the answer was given.
+    pub answered: Time,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Posted {
+    statement: String,
+}
+
+fn find(api: &Api, call: &str) -> Result<(std::sync::Arc<Live>, Held), Problem> {
+    let missing = || not_found(format!("`{call}` is no held call, or it was answered"));
+    let instruction = api.gateway.instruction_of_held(call).ok_or_else(missing)?;
+    let live = api.gateway.live(&instruction)?;
+    let held =
+        live.lock().held.get(call).filter(|held| held.status == HeldStatus::Waiting).cloned().ok_or_else(missing)?;
+    Ok((live, held))
+}
+
+/// The exact action, arguments, provenance and instruction of a held call.
+fn show(api: &Api, call: &str, live: &Live, held: &Held) -> Result<Value, Problem> {
+    let entry = api.gateway.entry(held.seq)?;
+    let value = |name| api.gateway.value(held.seq, name).map_err(Problem::from);
+    Ok(json!({
+        "call": call,
+        "entry": held.entry,
+        "digest": held.digest,
+        "time": entry.time,
+        "instruction": live.id,
+        "words": live.lock().words,
+        "agent": live.agent,
+        "upstream": entry.text("upstream"),
+        "action": entry.text("action"),
+        "effect": entry.text("effect"),
+        "arguments": value("arguments")?,
+        "provenance": value("provenance")?,
+        "reasons": value("messages")?,
+    }))
+}
+
+pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    api.caller(&headers, &[Role::Approver])?;
+    let mut calls = Vec::new();
+    for (call, _) in api.gateway.held() {
+        // One may have been answered, or its content erased, since the list was taken.
+        if let Ok((live, held)) = find(&api, &call) {
+            calls.push(show(&api, &call, &live, &held)?);
+        }
+    }
+    Ok(axum::Json(json!({ "origin": api.gateway.ledger.origin(), "held": calls })).into_response())
+}
+
+pub(super) async fn decide(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(call): Path<String>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let (_, party) = api.caller(&headers, &[Role::Approver])?;
+    let posted: Posted = read(&bytes)?;
+    let (live, held) = find(&api, &call)?;
+    let fail = |error: &dyn std::fmt::Display| bad_request(format!("`statement`: {error}"));
+    let statement = Statement::parse(&posted.statement).map_err(|error| fail(&error))?;
+    let row = api.gateway.registry.read().key(statement.kid()).cloned();
+    let row =
+        row.filter(|row| row.party == party).ok_or_else(|| fail(&"the key is not registered for this approver"))?;
+    let said: Answered = statement.verify(TYP, &row.jwk).map_err(|error| fail(&error))?;
+    if said.origin != api.gateway.ledger.origin() || said.call != held.entry || said.digest != held.digest {
+        return Err(fail(&"it is not about this call of this ledger"));
+    }
+    if !["approved", "denied"].contains(&said.decision.as_str()) {
+        return Err(fail(&"`decision` is neither `approved` nor `denied`"));
+    }
+    let took = said.answered.instant().as_millisecond() - said.shown.instant().as_millisecond();
+    let expires =
+        api.gateway.now().checked_add(jiff::SignedDuration::from_secs(VALID_SECONDS)).unwrap_or(jiff::Timestamp::MAX);
+    let approval = body::Approval {
+        call: held.entry,
+        subject: live.subject.clone(),
+        approver: party.clone(),
+        decision: said.decision.clone(),
+        shown: Some(said.shown),
+        took_ms: u64::try_from(took).ok(),
+        expires: Some(Time::new(expires)),
+        check: Some(statement.check("valid", Some(&party))),
+        ..body::Approval::default()
+    };
+    let shown = show(&api, &call, &live, &held)?;
+    let draft = || -> Result<Draft, StateError> {
+        let (vault, subject) = (&api.gateway.vault, live.subject.as_str());
+        let mut draft = Draft::new(&approval)?
+            .of_instruction(&live.id)
+            .caused_by([held.entry])
+            .disclose(vault, subject, "digest", &held.digest)?
+            .disclose(vault, subject, "shown", &shown)?
+            .disclose(vault, subject, "statement", &posted.statement)?;
+        draft.state.push(api.gateway.unhold_call(&call));
+        Ok(draft)
+    };
+    let sealed = match api.gateway.ledger.append(draft()?).await {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            // Nothing was answered: the call waits on.
+            drop(api.gateway.hold_call(&call, &live.id));
+            return Err(StateError::from(error).into());
+        }
+    };
+    live.lock().answer_hold(&held.entry, &held.digest, (said.decision == "approved").then_some(sealed.hash));
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "call": call, "decision": said.decision })))
+}

@@ -1,0 +1,283 @@
+//! Administration: parties, keys, revocations, holds, erasures.
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use countersign_ledger::{
+    Draft, Hash,
+    erasure::{self, ErasureStatement},
+    record::body,
+    statement::Jwk,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Api, Role, bad_request, not_found, read, sealed_answer};
+use crate::{
+    problem::Problem,
+    state::{KeyRow, Registry, StateError},
+};
+
+const ROLES: [&str; 10] = [
+    "user",
+    "agent_developer",
+    "agent_operator",
+    "model_provider",
+    "platform",
+    "api_provider",
+    "host",
+    "agent",
+    "approver",
+    "investigator",
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Party {
+    party: String,
+    role: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    release: Option<Hash>,
+}
+
+pub(super) async fn party(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
+    let (_, by) = api.caller(&headers, &[Role::Operator])?;
+    let asked: Party = read(&bytes)?;
+    if !ROLES.contains(&asked.role.as_str()) || asked.party.is_empty() || asked.party.len() > 100 {
+        return Err(bad_request(format!("`role` must be one of {ROLES:?}, `party` 1 to 100 bytes")));
+    }
+    let entry = body::Party {
+        party: asked.party.clone(),
+        role: asked.role.clone(),
+        name: asked.name,
+        release: asked.release,
+        by,
+        ..body::Party::default()
+    };
+    let mut draft = Draft::new(&entry).map_err(StateError::from)?;
+    draft.state.push(Registry::put("party", &asked.party, Some(asked.role.clone())));
+    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
+    api.gateway.registry.write().parties.insert(asked.party, asked.role);
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    party: String,
+    jwk: Jwk,
+    /// `registered`, `retired` or `revoked`.
+    #[serde(default = "registered")]
+    event: String,
+}
+
+fn registered() -> String {
+    "registered".to_owned()
+}
+
+pub(super) async fn key(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
+    let (_, by) = api.caller(&headers, &[Role::Operator])?;
+    let asked: Key = read(&bytes)?;
+    if !["registered", "retired", "revoked"].contains(&asked.event.as_str()) || asked.party.is_empty() {
+        return Err(bad_request("`event` must be `registered`, `retired` or `revoked`, `party` not empty"));
+    }
+    asked.jwk.validate().map_err(|error| bad_request(format!("`jwk`: {error}")))?;
+    let kid = asked.jwk.thumbprint();
+    let known = api.gateway.registry.read().keys.get(&kid).cloned();
+    if known.is_some_and(|row| row.party != asked.party) {
+        return Err(bad_request("`jwk` is registered for another party"));
+    }
+    let entry = body::Key {
+        event: asked.event.clone(),
+        kid: kid.clone(),
+        party: asked.party.clone(),
+        jwk: Some(json!(asked.jwk)),
+        by,
+        ..body::Key::default()
+    };
+    let good = asked.event == "registered";
+    let row = |entry| KeyRow { party: asked.party.clone(), jwk: asked.jwk.clone(), good, entry };
+    let mut draft = Draft::new(&entry).map_err(StateError::from)?;
+    draft.state.push(Registry::put("key", &kid, Some(json!(row(Hash::ZERO)).to_string())));
+    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
+    api.gateway.registry.write().keys.insert(kid.clone(), row(sealed.hash));
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "kid": kid })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    /// `instruction`, `agent`, `principal`, `action` or `everything`.
+    what: String,
+    #[serde(default)]
+    id: String,
+    reason: String,
+}
+
+pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
+    let (role, by) = api.caller(&headers, &[Role::Operator, Role::Host])?;
+    let asked: Revoke = read(&bytes)?;
+    let gateway = &api.gateway;
+    let mut live = None;
+    let (what, id) = match asked.what.as_str() {
+        "instruction" => {
+            let found = gateway.live(&asked.id)?;
+            if role == Role::Host && found.host != by {
+                return Err(not_found(format!("there is no instruction `{}` of this host", asked.id)));
+            }
+            live = Some(found);
+            ("grant", asked.id.clone())
+        }
+        _ if role == Role::Host => return Err(bad_request("a host may withdraw only its own instructions")),
+        "agent" | "action" if !asked.id.is_empty() => {
+            (if asked.what == "agent" { "agent" } else { "action" }, asked.id.clone())
+        }
+        "principal" => {
+            let subject = gateway.vault.find(&asked.id).ok_or_else(|| not_found("there is no such principal"))?;
+            ("subject", subject)
+        }
+        "everything" => ("everything", String::new()),
+        _ => {
+            return Err(bad_request(
+                "`what` must be `instruction`, `agent`, `principal`, `action` or `everything`, with its `id`",
+            ));
+        }
+    };
+    let revocation = body::Revocation {
+        what: what.to_owned(),
+        id: id.clone(),
+        by,
+        reason: asked.reason,
+        ..body::Revocation::default()
+    };
+    let mut draft = Draft::new(&revocation).map_err(StateError::from)?;
+    // In force before it is sealed: a call that comes now is refused already.
+    match &live {
+        Some(live) => {
+            live.lock().revoke();
+            draft = draft.of_instruction(&live.id).caused_by(live.lock().grant.as_ref().map(|grant| grant.entry));
+            gateway.ended(&live.id);
+        }
+        None => {
+            let name = format!("{what}/{id}");
+            draft.state.push(Registry::put("revoked", &name, Some(String::new())));
+            gateway.registry.write().revoked.insert(name);
+        }
+    }
+    let sealed = gateway.ledger.append(draft).await.map_err(StateError::from)?;
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hold {
+    /// `placed` or `released`.
+    event: String,
+    /// The data subject's id.
+    subject: String,
+    /// The hold to release.
+    #[serde(default)]
+    hold: Option<String>,
+    reason: String,
+}
+
+pub(super) async fn hold(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
+    let (_, by) = api.caller(&headers, &[Role::Operator])?;
+    let asked: Hold = read(&bytes)?;
+    let placed = match (asked.event.as_str(), &asked.hold) {
+        ("placed", None) => true,
+        ("released", Some(hold)) if api.gateway.registry.read().holds.get(hold) == Some(&asked.subject) => false,
+        ("released", _) => return Err(not_found("`hold` is no hold in force on this subject")),
+        _ => return Err(bad_request("`event` must be `placed`, or `released` with the `hold`")),
+    };
+    let hold = asked.hold.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let (sealed, _) = countersign_hold(&api, &hold, &asked.subject, placed, by, asked.reason).await?;
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "hold": hold })))
+}
+
+async fn countersign_hold(
+    api: &Api,
+    hold: &str,
+    subject: &str,
+    placed: bool,
+    by: String,
+    reason: String,
+) -> Result<(countersign_ledger::writer::Sealed, bool), Problem> {
+    let event = if placed { "placed" } else { "released" }.to_owned();
+    let entry =
+        body::Hold { hold: hold.to_owned(), event, subject: subject.to_owned(), by, reason, ..body::Hold::default() };
+    let mut draft = Draft::new(&entry).map_err(StateError::from)?;
+    draft.state.push(Registry::put("hold", hold, placed.then(|| subject.to_owned())));
+    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
+    let mut registry = api.gateway.registry.write();
+    if placed {
+        registry.holds.insert(hold.to_owned(), subject.to_owned());
+    } else {
+        registry.holds.remove(hold);
+    }
+    Ok((sealed, placed))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Erase {
+    subject: String,
+    reason: String,
+    statements: Vec<String>,
+}
+
+pub(super) async fn erase(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
+    api.caller(&headers, &[Role::Operator])?;
+    let asked: Erase = read(&bytes)?;
+    let gateway = &api.gateway;
+    if gateway.vault.principal(&asked.subject).is_none() || asked.subject == gateway.nobody {
+        return Err(not_found("there is no such data subject, or it was erased"));
+    }
+    let wanted =
+        ErasureStatement { origin: gateway.ledger.origin().to_owned(), subject: asked.subject, reason: asked.reason };
+    let sealed = gateway.erase(&wanted, &asked.statements).await?;
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "subject": wanted.subject })))
+}
+
+impl crate::state::Gateway {
+    /// Erases a data subject: seals the `erasure` entry, then destroys the data key.
+    ///
+    /// # Errors
+    /// [`Problem`]; when the statements are refused nothing was written.
+    pub async fn erase(
+        &self,
+        wanted: &ErasureStatement,
+        statements: &[String],
+    ) -> Result<countersign_ledger::writer::Sealed, Problem> {
+        let authorised = {
+            let registry = self.registry.read();
+            erasure::authorise(wanted, statements, registry.is_held(&wanted.subject), |kid| {
+                let row = registry.key(kid)?;
+                let role = registry.parties.get(&row.party).map(String::as_str);
+                ["approver", "platform"].contains(&role?).then(|| (row.party.clone(), row.jwk.clone()))
+            })
+        };
+        let (by, checks) = authorised.map_err(|error| {
+            Problem::new(StatusCode::CONFLICT, "erasure-refused", "The erasure is refused", error.to_string())
+        })?;
+        let entry = body::Erasure {
+            subject: wanted.subject.clone(),
+            by,
+            statements: statements.to_vec(),
+            checks,
+            reason: wanted.reason.clone(),
+            ..body::Erasure::default()
+        };
+        let mut draft = Draft::new(&entry).map_err(StateError::from)?;
+        draft.state.push(Registry::put("erased", &wanted.subject, Some(String::new())));
+        let sealed = self.ledger.append(draft).await.map_err(StateError::from)?;
+        self.vault.erase(&wanted.subject).map_err(StateError::from)?;
+        self.forget_subject(&wanted.subject);
+        Ok(sealed)
+    }
+}
