@@ -35,12 +35,14 @@ pub mod tree;
 pub mod anchor;
 #[cfg(feature = "store")]
 pub mod archive;
-#[cfg(feature = "store")]
 pub mod batch;
 #[cfg(feature = "store")]
 pub mod clock;
 #[cfg(feature = "store")]
+pub mod directory;
+#[cfg(feature = "store")]
 pub mod disk;
+pub mod evidence;
 #[cfg(feature = "store")]
 mod files;
 #[cfg(feature = "store")]
@@ -55,6 +57,7 @@ pub mod open;
 pub mod store;
 #[cfg(feature = "store")]
 pub mod vault;
+pub mod verify;
 #[cfg(feature = "store")]
 pub mod writer;
 

@@ -235,6 +235,13 @@ impl Statement {
         serde_json::from_value(self.payload.clone()).map_err(StatementError::Payload)
     }
 
+    /// Whether the signature fits, whatever is stated.
+    pub fn has_valid_signature(&self, key: &Jwk) -> bool {
+        let signed = self.compact.get(..self.signed_length).unwrap_or_default();
+        key.verifier()
+            .is_ok_and(|verifier| self.alg == verifier.alg() && verifier.accepts(signed.as_bytes(), &self.signature))
+    }
+
     /// What to record of a check of this statement.
     pub fn check(&self, result: &str, party: Option<&str>) -> Check {
         Check {

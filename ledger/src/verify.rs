@@ -1,0 +1,203 @@
+//! Checks a whole ledger and reports everything that is wrong, first bad entry first.
+//!
+//! Integrity is relative: to keys had from elsewhere (`trust`) and to a checkpoint or proof that somebody else holds (`against`). Without
+//! either the report says *self-consistent only*, because whoever holds the ledger's key could have written it anew.
+//! `docs/verify.md` explains each code.
+
+mod integrity;
+mod meaning;
+
+use std::{collections::BTreeSet, fmt, sync::mpsc, thread};
+
+use serde::Serialize;
+
+use crate::{
+    checkpoint::{Checkpoint, VerifierKey},
+    evidence::{Damage, Opener, Source},
+    proof::Proof,
+};
+
+/// Something somebody outside kept.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// A checkpoint.
+    Checkpoint(Checkpoint),
+    /// A proof of one entry.
+    Proof(Proof),
+}
+
+impl Held {
+    /// Reads either.
+    ///
+    /// # Errors
+    /// In words, when it is neither.
+    pub fn parse(text: &str) -> Result<Held, String> {
+        if text.starts_with("c2sp.org/") {
+            return text.parse().map(Held::Proof).map_err(|error: crate::proof::ProofError| error.to_string());
+        }
+        Checkpoint::parse(text).map(Held::Checkpoint).map_err(|error| error.to_string())
+    }
+
+    fn checkpoint(&self) -> &Checkpoint {
+        match self {
+            Held::Checkpoint(checkpoint) => checkpoint,
+            Held::Proof(proof) => &proof.checkpoint,
+        }
+    }
+}
+
+/// What a ledger is checked against.
+#[derive(Default)]
+pub struct Options<'o> {
+    /// Verifier keys had from elsewhere.
+    pub trust: Vec<VerifierKey>,
+    /// What somebody outside kept.
+    pub against: Vec<Held>,
+    /// Opens the vault, to check commitments against values.
+    pub open: Option<&'o Opener<'o>>,
+    /// Called with how many pieces are done.
+    pub progress: Option<&'o (dyn Fn(u64) + Sync)>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A stable code.
+    pub code: &'static str,
+    /// The entry, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Entries.
+    pub entries: u64,
+    /// Checkpoints whose signature and root were checked.
+    pub checkpoints: u64,
+    /// Commitments compared with a disclosed value.
+    pub commitments: u64,
+    /// Commitments whose value was erased.
+    pub erased: u64,
+    /// Parties' signatures checked again.
+    pub statements: u64,
+    /// Calls that were forwarded.
+    pub calls: u64,
+    /// Forwarded calls that have not ended yet at the end of the ledger.
+    pub open_calls: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The ledger's name.
+    pub origin: String,
+    /// Everything wrong, first bad entry first.
+    pub findings: Vec<Finding>,
+    /// What was looked at.
+    pub counts: Counts,
+    /// Whether something from outside the operator was given.
+    pub outside: bool,
+}
+
+impl Report {
+    /// 0 clean, 1 findings.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(!self.findings.is_empty())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { entries, checkpoints, commitments, erased, statements, calls, open_calls } = &self.counts;
+        for finding in &self.findings {
+            match finding.seq {
+                Some(seq) => writeln!(f, "entry {seq}: {} [{}]", finding.what, finding.code)?,
+                None => writeln!(f, "{} [{}]", finding.what, finding.code)?,
+            }
+        }
+        writeln!(
+            f,
+            "{}: {entries} entries, {checkpoints} checkpoints, {calls} forwarded calls ({open_calls} not ended)",
+            self.origin
+        )?;
+        writeln!(
+            f,
+            "{commitments} commitments and {statements} statements checked against their values, {erased} erased"
+        )?;
+        match (self.findings.len(), self.outside) {
+            (0, true) => write!(f, "clean, against what was held outside"),
+            (0, false) => write!(
+                f,
+                "self-consistent only: nothing from outside the operator was given (--trust, --against), so a ledger written anew would look the same"
+            ),
+            (1, _) => write!(f, "1 finding"),
+            (count, _) => write!(f, "{count} findings"),
+        }
+    }
+}
+
+/// Checks a whole ledger on two threads: one reads, chains and hashes, the other checks signatures and meaning.
+pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
+    let (sender, receiver) = mpsc::sync_channel(4);
+    let (mut integrity, meaning) = thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            let mut meaning = meaning::Meaning::new(source, options);
+            for piece in receiver {
+                meaning.piece(&piece);
+            }
+            meaning
+        });
+        let mut integrity = integrity::Integrity::new(options);
+        for index in 0..source.pieces() {
+            match source.piece(index) {
+                Ok(piece) => {
+                    integrity.piece(&piece);
+                    if sender.send(piece).is_err() {
+                        break;
+                    }
+                }
+                Err(damage) => integrity.lost(damage),
+            }
+            if let Some(progress) = options.progress {
+                progress(index + 1);
+            }
+        }
+        drop(sender);
+        (integrity, other.join().ok())
+    });
+    integrity.finish(options);
+    let mut report = Report {
+        origin: integrity.origin,
+        findings: source.damage().into_iter().map(Finding::from).collect(),
+        counts: Counts { entries: integrity.frontier.size(), checkpoints: integrity.checkpoints, ..Counts::default() },
+        outside: !options.trust.is_empty() || !options.against.is_empty(),
+    };
+    report.findings.extend(integrity.findings);
+    match meaning {
+        Some(meaning) => meaning.finish(&mut report),
+        None => report.findings.push(finding(
+            "verifier-failed",
+            None,
+            "the check itself failed; please report it".to_owned(),
+        )),
+    }
+    // The same damage is often seen in several ways; each is told once.
+    report.findings.sort_by_key(|finding| (finding.seq.is_none(), finding.seq));
+    let mut told = BTreeSet::new();
+    report.findings.retain(|finding| told.insert((finding.seq, finding.code)));
+    report
+}
+
+fn finding(code: &'static str, seq: Option<u64>, what: String) -> Finding {
+    Finding { code, seq, what }
+}
+
+impl From<Damage> for Finding {
+    fn from(damage: Damage) -> Finding {
+        finding(damage.code, damage.seq, damage.what)
+    }
+}

@@ -1,0 +1,211 @@
+//! Bytes: canonical form, numbers, chain, time, tree, checkpoints' roots, and what somebody outside kept.
+
+use std::collections::BTreeMap;
+
+use super::{Finding, Held, Options, finding};
+use crate::{
+    Entry, Hash,
+    batch::Batch,
+    checkpoint::{Checkpoint, VerifierKey},
+    evidence::Damage,
+    record::Time,
+    tree::{self, Frontier},
+};
+
+pub(super) struct Integrity {
+    pub(super) origin: String,
+    pub(super) frontier: Frontier,
+    pub(super) findings: Vec<Finding>,
+    pub(super) checkpoints: u64,
+    prev: Hash,
+    time: Option<Time>,
+    /// The newest checkpoint's size.
+    covered: u64,
+    keys: Vec<VerifierKey>,
+    /// Roots at the sizes of what somebody outside kept, and leaves at the indices of their proofs.
+    roots: BTreeMap<u64, Option<Hash>>,
+    leaves: BTreeMap<u64, Option<Hash>>,
+    lost: bool,
+}
+
+impl Integrity {
+    pub(super) fn new(options: &Options<'_>) -> Integrity {
+        let proofs = options.against.iter().filter_map(|held| match held {
+            Held::Proof(proof) => Some((proof.index, None)),
+            Held::Checkpoint(_) => None,
+        });
+        Integrity {
+            origin: String::new(),
+            frontier: Frontier::default(),
+            findings: Vec::new(),
+            checkpoints: 0,
+            prev: Hash::ZERO,
+            time: None,
+            covered: 0,
+            keys: Vec::new(),
+            roots: options.against.iter().map(|held| (held.checkpoint().size(), None)).collect(),
+            leaves: proofs.collect(),
+            lost: false,
+        }
+    }
+
+    fn find(&mut self, code: &'static str, seq: u64, what: impl Into<String>) {
+        self.findings.push(finding(code, Some(seq), what.into()));
+    }
+
+    /// A piece that cannot be read: what follows cannot be checked against the tree.
+    pub(super) fn lost(&mut self, damage: Damage) {
+        self.findings.push(damage.into());
+        self.lost = true;
+    }
+
+    pub(super) fn piece(&mut self, piece: &Batch) {
+        if self.lost {
+            return;
+        }
+        let mut checkpoints = piece.checkpoints.iter().peekable();
+        for (seq, stored) in (piece.first..).zip(&piece.entries) {
+            self.entry(seq, &stored.bytes);
+            while let Some(checkpoint) = checkpoints.next_if(|checkpoint| checkpoint.size() <= self.frontier.size()) {
+                self.checkpoint(checkpoint);
+            }
+        }
+        for checkpoint in checkpoints {
+            let size = checkpoint.size();
+            self.find(
+                "checkpoint-beyond",
+                size.saturating_sub(1),
+                format!("a checkpoint of size {size} covers entries that are not there"),
+            );
+        }
+    }
+
+    fn entry(&mut self, seq: u64, bytes: &[u8]) {
+        match Entry::parse(bytes) {
+            Err(error) => self.find("entry-malformed", seq, error.to_string()),
+            Ok(entry) => self.envelope(seq, &entry),
+        }
+        self.prev = Hash::of(bytes);
+        self.frontier.push(tree::leaf_hash(bytes), |_, _| {});
+        let size = self.frontier.size();
+        if let Some(root) = self.roots.get_mut(&size) {
+            *root = Some(self.frontier.root());
+        }
+        if let Some(leaf) = self.leaves.get_mut(&seq) {
+            *leaf = Some(tree::leaf_hash(bytes));
+        }
+    }
+
+    fn envelope(&mut self, seq: u64, entry: &Entry) {
+        if entry.seq != seq {
+            self.find(
+                "number-wrong",
+                seq,
+                format!(
+                    "the entry says that it is number {}: entries were dropped, inserted or put in another order",
+                    entry.seq
+                ),
+            );
+        }
+        if entry.prev != self.prev {
+            self.find(
+                "chain-broken",
+                seq,
+                "it does not follow from the entry before: one of the two was changed, dropped or inserted",
+            );
+        }
+        if self.time.is_some_and(|time| entry.time < time) {
+            self.find("time-decreases", seq, "its time is before that of the entry before");
+        }
+        self.time = Some(entry.time);
+        if seq == 0 {
+            self.origin.clone_from(&entry.origin);
+            match entry.text("vkey").map(str::parse::<VerifierKey>) {
+                Some(Ok(key)) => self.keys.push(key),
+                _ => self.find("first-entry", 0, "the first entry does not name the key that signs the checkpoints"),
+            }
+        } else if entry.origin != self.origin {
+            self.find("origin-differs", seq, format!("it belongs to the ledger `{}`", entry.origin));
+        }
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) {
+        let last = checkpoint.size().saturating_sub(1);
+        self.checkpoints += 1;
+        if checkpoint.origin() != self.origin {
+            self.find(
+                "checkpoint-origin",
+                last,
+                format!("the checkpoint that covers it is of the ledger `{}`", checkpoint.origin()),
+            );
+        }
+        if checkpoint.size() != self.frontier.size() || checkpoint.root() != self.frontier.root() {
+            self.find("checkpoint-root", last, format!("the signed checkpoint of size {} has another root: an entry up to here was changed after it was signed", checkpoint.size()));
+        }
+        if let Err(error) = checkpoint.verify(&self.keys) {
+            self.find(
+                "checkpoint-signature",
+                last,
+                format!("{error}; it was signed again with another key, or changed"),
+            );
+        }
+        self.covered = self.covered.max(checkpoint.size());
+    }
+
+    pub(super) fn finish(&mut self, options: &Options<'_>) {
+        let size = self.frontier.size();
+        if self.covered < size && !self.lost {
+            self.find("not-covered", self.covered, "no signed checkpoint covers the entries from here on");
+        }
+        if !options.trust.is_empty() && !self.keys.iter().any(|key| options.trust.contains(key)) {
+            let what = "the ledger's key is none of the trusted ones: it was written or signed anew by somebody else";
+            self.findings.push(finding("key-not-trusted", Some(0), what.to_owned()));
+        }
+        for held in &options.against {
+            self.against(held, options);
+        }
+    }
+
+    fn against(&mut self, held: &Held, options: &Options<'_>) {
+        let checkpoint = held.checkpoint();
+        let (size, have) = (checkpoint.size(), self.frontier.size());
+        let trusted: Vec<VerifierKey> = self.keys.iter().chain(&options.trust).cloned().collect();
+        if checkpoint.origin() != self.origin {
+            let what =
+                format!("what was held outside is of the ledger `{}`, this is `{}`", checkpoint.origin(), self.origin);
+            self.findings.push(finding("held-origin", None, what));
+            return;
+        }
+        if let Err(error) = checkpoint.verify(&trusted) {
+            let what = format!(
+                "what was held outside is not signed with this ledger's key ({error}): this ledger was signed anew, or that is no checkpoint of it"
+            );
+            self.findings.push(finding("held-signature", None, what));
+        }
+        if size > have {
+            let what = format!(
+                "a checkpoint held outside covers {size} entries, the ledger has {have}: it was truncated or put back to an older state"
+            );
+            self.findings.push(finding("truncated", Some(have), what));
+            return;
+        }
+        let root = self.roots.get(&size).copied().flatten();
+        if size > 0 && root != Some(checkpoint.root()) {
+            let what = format!(
+                "the first {size} entries are not those that a checkpoint held outside covers: the ledger was forked or written anew"
+            );
+            self.findings.push(finding("forked", None, what));
+        }
+        if let Held::Proof(proof) = held {
+            let leaf = self.leaves.get(&proof.index).copied().flatten();
+            let root = leaf.and_then(|leaf| tree::root_from_inclusion(leaf, proof.index, size, &proof.path));
+            if root != Some(checkpoint.root()) {
+                self.findings.push(finding(
+                    "proof-differs",
+                    Some(proof.index),
+                    "the entry is not the one that a proof held outside proves".to_owned(),
+                ));
+            }
+        }
+    }
+}

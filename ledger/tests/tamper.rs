@@ -1,0 +1,405 @@
+//! For each way to falsify a ledger: `verify` names it, or it says what must be held outside to see it.
+
+use std::{path::Path, sync::Arc};
+
+use countersign_ledger::{
+    Draft, Entry, Hash, Ledger,
+    archive::tile_path,
+    batch::Batch,
+    checkpoint::{CheckpointSigner, VerifierKey},
+    clock::SystemClock,
+    directory::Directory,
+    evidence::{Damage, Source},
+    ledger::Options as LedgerOptions,
+    record::body,
+    tree::Frontier,
+    vault::{Opened, Vault},
+    verify::{Held, Options, Report, verify},
+};
+use ed25519_dalek::SigningKey;
+
+const ORIGIN: &str = "bank.example/agents";
+
+fn signer(seed: u8) -> CheckpointSigner {
+    CheckpointSigner::new(ORIGIN, SigningKey::from_bytes(&[seed; 32])).unwrap()
+}
+
+/// An honest ledger: `calls` forwarded calls of one instruction, each with its outcome.
+fn honest(dir: &Path, calls: u64) -> (Ledger, Vault) {
+    let ledger = Ledger::create(LedgerOptions::new(dir), signer(1), Arc::new(SystemClock), None).unwrap();
+    let vault = Vault::open(&dir.join("keys")).unwrap();
+    let emma = vault.subject("emma").unwrap();
+    let policy = ledger.keep_policy(b"upstream = \"bank\"\n").unwrap();
+    let in_force = body::Policy {
+        what: "catalogue".into(),
+        name: "bank".into(),
+        sha256: policy,
+        size: 18,
+        by: "test".into(),
+        ..Default::default()
+    };
+    ledger.append_blocking(Draft::new(&in_force).unwrap()).unwrap();
+    let said = body::Instruction {
+        subject: emma.clone(),
+        attested_by: "host".into(),
+        host: "app".into(),
+        agent: "a".into(),
+        ..Default::default()
+    };
+    let draft = Draft::new(&said).unwrap().of_instruction("i").disclose(&vault, &emma, "words", &"pay").unwrap();
+    let said = ledger.append_blocking(draft).unwrap();
+    let grant = body::Grant {
+        grant: "g".into(),
+        subject: emma.clone(),
+        agent: "a".into(),
+        actions: vec!["pay".into()],
+        ..Default::default()
+    };
+    ledger.append_blocking(Draft::new(&grant).unwrap().of_instruction("i").caused_by([said.hash])).unwrap();
+    for n in 0..calls {
+        let call = body::Call {
+            call: format!("c{n}"),
+            grant: Some("g".into()),
+            subject: Some(emma.clone()),
+            credential: "bearer".into(),
+            upstream: "bank".into(),
+            action: Some("pay".into()),
+            verdict: "allow".into(),
+            engine: "e".into(),
+            policies: vec![policy],
+            upstream_n: Some(n),
+            ..Default::default()
+        };
+        let draft = Draft::new(&call).unwrap().of_instruction("i").disclose(&vault, &emma, "arguments", &n).unwrap();
+        let call = ledger.append_blocking(draft).unwrap();
+        let outcome =
+            body::Outcome { call: call.hash, result: "completed".into(), sent: "yes".into(), ..Default::default() };
+        ledger.append_blocking(Draft::new(&outcome).unwrap().of_instruction("i").caused_by([call.hash])).unwrap();
+    }
+    (ledger, vault)
+}
+
+/// A ledger in memory, to falsify.
+#[derive(Clone)]
+struct Forged {
+    pieces: Vec<Batch>,
+    policies: Vec<Vec<u8>>,
+}
+
+impl Source for Forged {
+    fn pieces(&self) -> u64 {
+        self.pieces.len() as u64
+    }
+    fn piece(&self, index: u64) -> Result<Batch, Damage> {
+        Ok(self.pieces[index as usize].clone())
+    }
+    fn policy(&self, hash: &Hash) -> Option<Vec<u8>> {
+        self.policies.iter().find(|bytes| Hash::of(bytes) == *hash).cloned()
+    }
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
+}
+
+impl Forged {
+    fn of(source: &dyn Source) -> Forged {
+        let pieces: Vec<Batch> = (0..source.pieces()).map(|index| source.piece(index).unwrap()).collect();
+        let mut whole = Batch { first: 0, entries: vec![], checkpoints: vec![] };
+        for piece in pieces {
+            whole.entries.extend(piece.entries);
+            whole.checkpoints.extend(piece.checkpoints);
+        }
+        Forged { pieces: vec![whole], policies: vec![b"upstream = \"bank\"\n".to_vec()] }
+    }
+
+    fn edit(&mut self, seq: usize, change: impl FnOnce(&mut Entry)) {
+        let stored = &mut self.pieces[0].entries[seq];
+        let mut entry = Entry::parse(&stored.bytes).unwrap();
+        change(&mut entry);
+        stored.bytes = Arc::from(entry.to_bytes().unwrap());
+    }
+
+    /// What an operator who holds the key can do: number, chain and sign everything anew.
+    fn rewrite(&mut self, signer: &CheckpointSigner) {
+        let (mut prev, mut frontier) = (Hash::ZERO, Frontier::default());
+        for seq in 0..self.pieces[0].entries.len() {
+            self.edit(seq, |entry| {
+                entry.seq = seq as u64;
+                entry.prev = prev;
+                if seq == 0 {
+                    entry.body.insert("vkey".into(), signer.verifier().to_string().into());
+                }
+            });
+            let bytes = &self.pieces[0].entries[seq].bytes;
+            prev = Hash::of(bytes);
+            frontier.push(countersign_ledger::tree::leaf_hash(bytes), |_, _| {});
+        }
+        self.pieces[0].checkpoints = vec![signer.sign(frontier.size(), frontier.root())];
+    }
+}
+
+fn codes(report: &Report) -> Vec<&'static str> {
+    report.findings.iter().map(|finding| finding.code).collect()
+}
+
+fn check(source: &dyn Source) -> Report {
+    verify(source, &Options::default())
+}
+
+fn held(source: &dyn Source, trust: Vec<VerifierKey>, against: Vec<Held>) -> Report {
+    verify(source, &Options { trust, against, ..Options::default() })
+}
+
+#[test]
+fn an_honest_ledger_is_clean_and_says_what_that_is_worth() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, vault) = honest(dir.path(), 300);
+    let early = ledger.proof(5).unwrap();
+    // Beside the running gateway, and after it was closed.
+    for closed in [false, true] {
+        if closed {
+            ledger.close().unwrap();
+        }
+        let source = Directory::read(dir.path(), None).unwrap();
+        let alone = check(&source);
+        assert_eq!(alone.findings, [], "{alone}");
+        assert!(alone.to_string().contains("self-consistent only"));
+        assert_eq!((alone.counts.entries, alone.counts.calls), (604, 300));
+        let open = |attachment: &_| match vault.open_attachment(attachment) {
+            Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
+            Ok(Opened::Erased) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        };
+        let options = Options {
+            trust: vec![signer(1).verifier().clone()],
+            against: vec![Held::Proof(early.clone()), Held::Checkpoint(ledger.head())],
+            open: Some(&open),
+            progress: None,
+        };
+        let outside = verify(&source, &options);
+        assert_eq!(outside.findings, [], "{outside}");
+        assert!(outside.to_string().contains("clean, against what was held outside"));
+        assert_eq!(outside.counts.commitments, 301);
+    }
+}
+
+#[test]
+fn every_falsification_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, _) = honest(dir.path(), 20);
+    let honest = Forged::of(&Directory::read(dir.path(), None).unwrap());
+    assert_eq!(check(&honest).findings, []);
+    let (checkpoint, proof) = (ledger.head(), ledger.proof(6).unwrap());
+    let trust = || vec![signer(1).verifier().clone()];
+    type Change = Box<dyn Fn(&mut Forged)>;
+    let table: Vec<(&str, Change, &[&str])> = vec![
+        (
+            "edit",
+            Box::new(|l| l.edit(6, |e| drop(e.body.insert("upstream".into(), "other".into())))),
+            &["checkpoint-root", "upstream-counter-gap", "chain-broken"],
+        ),
+        (
+            "edit without canonical form",
+            Box::new(|l| l.pieces[0].entries[6].bytes = Arc::from(&b"{ }"[..])),
+            &["entry-malformed", "chain-broken"],
+        ),
+        (
+            "drop",
+            Box::new(|l| drop(l.pieces[0].entries.remove(6))),
+            &["chain-broken", "number-wrong", "counter-gap", "outcome-without-call", "checkpoint-beyond"].as_slice(),
+        ),
+        (
+            "insert",
+            Box::new(|l| {
+                let copy = l.pieces[0].entries[6].clone();
+                l.pieces[0].entries.insert(7, copy);
+            }),
+            &["chain-broken", "number-wrong", "counter-gap"],
+        ),
+        (
+            "reorder",
+            Box::new(|l| l.pieces[0].entries.swap(6, 7)),
+            &["chain-broken", "number-wrong", "outcome-without-call"],
+        ),
+        ("drop the checkpoints", Box::new(|l| l.pieces[0].checkpoints.clear()), &["not-covered"]),
+        (
+            "sign a checkpoint with another key",
+            Box::new(|l| {
+                let c = l.pieces[0].checkpoints.last_mut().unwrap();
+                *c = signer(2).sign(c.size(), c.root());
+            }),
+            &["checkpoint-signature"],
+        ),
+        (
+            "sign another root",
+            Box::new(|l| {
+                let c = l.pieces[0].checkpoints.last_mut().unwrap();
+                *c = signer(1).sign(c.size(), Hash::of(b"x"));
+            }),
+            &["checkpoint-root"],
+        ),
+        (
+            "turn the clock back",
+            Box::new(|l| l.edit(9, |e| e.time = serde_json::from_str("\"2020-01-01T00:00:00.000000Z\"").unwrap())),
+            &["time-decreases"],
+        ),
+        (
+            "leave out a call and write anew",
+            Box::new(|l| {
+                l.pieces[0].entries.drain(6..8);
+                l.rewrite(&signer(1));
+            }),
+            &["counter-gap", "upstream-counter-gap"],
+        ),
+        (
+            "call without a grant, written anew",
+            Box::new(|l| {
+                l.edit(6, |e| drop(e.body.insert("grant".into(), "h".into())));
+                l.rewrite(&signer(1));
+            }),
+            &["grant-unknown"],
+        ),
+        ("policy bytes taken away", Box::new(|l| l.policies.clear()), &["policy-missing"]),
+        (
+            "forwarded against the verdict, written anew",
+            Box::new(|l| {
+                l.edit(6, |e| drop(e.body.insert("verdict".into(), "deny".into())));
+                l.rewrite(&signer(1));
+            }),
+            &["forwarded-against-verdict"],
+        ),
+    ];
+    for (name, change, expected) in table {
+        let mut forged = honest.clone();
+        change(&mut forged);
+        let report = held(&forged, vec![], vec![]);
+        for code in expected {
+            assert!(codes(&report).contains(code), "{name}: {code} is not among {:?}", codes(&report));
+        }
+        assert_eq!(report.exit_code(), 1);
+        assert!(report.findings.is_sorted_by_key(|finding| (finding.seq.is_none(), finding.seq)), "{name}");
+    }
+    // What nobody can see without something from outside, and everybody with it.
+    let outside: Vec<(&str, Change, &[&str], &[&str])> = vec![
+        (
+            "the operator writes everything anew with its key",
+            Box::new(|l| {
+                l.edit(2, |e| drop(e.body.insert("host".into(), "other".into())));
+                l.rewrite(&signer(1));
+            }),
+            &[],
+            &["forked"],
+        ),
+        (
+            "somebody else writes everything anew",
+            Box::new(|l| l.rewrite(&signer(2))),
+            &["key-not-trusted"],
+            &["forked", "held-signature"],
+        ),
+        (
+            "truncated to an older checkpoint",
+            Box::new(|l| {
+                l.pieces[0].entries.truncate(6);
+                l.pieces[0].checkpoints.retain(|c| c.size() <= 6);
+            }),
+            &[],
+            &["truncated"],
+        ),
+        (
+            "a fork with other entries at the end",
+            Box::new(|l| {
+                l.pieces[0].entries.truncate(40);
+                l.edit(39, |e| drop(e.body.insert("detail".into(), "x".into())));
+                l.rewrite(&signer(1));
+            }),
+            &[],
+            &["truncated"],
+        ),
+    ];
+    for (name, change, by_key, by_checkpoint) in outside {
+        let mut forged = honest.clone();
+        change(&mut forged);
+        let alone = check(&forged);
+        assert_eq!(alone.findings, [], "{name}");
+        assert!(alone.to_string().contains("--against"), "{name}");
+        assert_eq!(codes(&held(&forged, trust(), vec![])), by_key, "{name}");
+        let report = held(&forged, vec![], vec![Held::Checkpoint(checkpoint.clone())]);
+        for code in by_checkpoint {
+            assert!(codes(&report).contains(code), "{name}: {:?}", codes(&report));
+        }
+        assert!(!held(&forged, vec![], vec![Held::Proof(proof.clone())]).findings.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn an_erased_subject_is_counted_and_a_restored_key_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, vault) = honest(dir.path(), 3);
+    let emma = vault.find("emma").unwrap();
+    let erasure = body::Erasure {
+        subject: emma.clone(),
+        by: vec!["a".into(), "b".into()],
+        reason: "asked".into(),
+        ..Default::default()
+    };
+    ledger.append_blocking(Draft::new(&erasure).unwrap()).unwrap();
+    let source = || Directory::read(dir.path(), None).unwrap();
+    let opener = |attachment: &_| match vault.open_attachment(attachment) {
+        Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
+        Ok(Opened::Erased) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    };
+    let run = || verify(&source(), &Options { open: Some(&opener), ..Options::default() });
+    assert_eq!(codes(&run()), ["erasure-undone"]);
+    vault.erase(&emma).unwrap();
+    let report = run();
+    assert_eq!((codes(&report), report.counts.erased), (vec![], 4));
+}
+
+#[test]
+fn every_damaged_file_of_the_archive_is_found_or_the_ledger_reads_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, _) = honest(dir.path(), 300);
+    ledger.close().unwrap();
+    drop(ledger);
+    let base = Forged::of(&Directory::read(dir.path(), None).unwrap());
+    for file in [
+        format!("tile/entries/{}", tile_path(1)),
+        format!("vault/{}", tile_path(1)),
+        "anchor/0".into(),
+        "anchor/1".into(),
+    ] {
+        let path = dir.path().join(&file);
+        let good = std::fs::read(&path).unwrap();
+        let step = (good.len() / 40).max(1);
+        let mut variants: Vec<Vec<u8>> = (0..good.len())
+            .step_by(step)
+            .map(|at| {
+                let mut bad = good.clone();
+                bad[at] ^= 0x40;
+                bad
+            })
+            .collect();
+        variants.extend([vec![], good[..good.len() / 2].to_vec(), vec![0; good.len()]]);
+        for (index, bad) in variants.into_iter().enumerate() {
+            std::fs::write(&path, &bad).unwrap();
+            let source = Directory::read(dir.path(), None).unwrap();
+            let report = check(&source);
+            if report.findings.is_empty() {
+                assert_eq!(
+                    Forged::of(&source).pieces[0].entries.len(),
+                    base.pieces[0].entries.len(),
+                    "{file} variant {index}"
+                );
+            }
+        }
+        std::fs::write(&path, &good).unwrap();
+    }
+    for name in ["tile/entries/000", "vault/001"] {
+        let (path, aside) = (dir.path().join(name), dir.path().join("aside"));
+        std::fs::rename(&path, &aside).unwrap();
+        assert!(!check(&Directory::read(dir.path(), None).unwrap()).findings.is_empty(), "{name} removed");
+        std::fs::rename(&aside, &path).unwrap();
+    }
+    assert_eq!(check(&Directory::read(dir.path(), None).unwrap()).findings, []);
+}
