@@ -122,7 +122,14 @@ impl Forged {
     /// What an operator who holds the key can do: number, chain and sign everything anew.
     fn rewrite(&mut self, signer: &CheckpointSigner) {
         let (mut prev, mut frontier) = (Hash::ZERO, Frontier::default());
+        let mut renamed: Vec<(String, String)> = Vec::new();
         for seq in 0..self.pieces[0].entries.len() {
+            let stored = &mut self.pieces[0].entries[seq];
+            let (old, mut text) = (Hash::of(&stored.bytes), String::from_utf8(stored.bytes.to_vec()).unwrap());
+            for (old, new) in &renamed {
+                text = text.replace(old, new);
+            }
+            stored.bytes = Arc::from(text.into_bytes());
             self.edit(seq, |entry| {
                 entry.seq = seq as u64;
                 entry.prev = prev;
@@ -132,6 +139,7 @@ impl Forged {
             });
             let bytes = &self.pieces[0].entries[seq].bytes;
             prev = Hash::of(bytes);
+            renamed.push((old.to_string(), prev.to_string()));
             frontier.push(countersign_ledger::tree::leaf_hash(bytes), |_, _| {});
         }
         self.pieces[0].checkpoints = vec![signer.sign(frontier.size(), frontier.root())];
