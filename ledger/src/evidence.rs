@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -57,7 +58,8 @@ pub enum Shown {
 pub type Opener<'o> = dyn Fn(&Attachment) -> Result<Option<Disclosure>, String> + Sync + 'o;
 
 /// Which part of a ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// Everything.
     All,
@@ -107,6 +109,8 @@ pub struct Evidence {
     pub proofs: BTreeMap<u64, Proof>,
     /// Catalogues and policies by digest.
     pub policies: BTreeMap<Hash, Vec<u8>>,
+    /// Which part of the ledger it is; `None` for all of it.
+    pub selection: Option<Selection>,
 }
 
 /// Kinds without which others cannot be judged; they are always part of the evidence.
@@ -142,7 +146,8 @@ impl Evidence {
         disclose: &dyn Fn(&str) -> bool,
     ) -> Result<Evidence, Damage> {
         let selection = resolve(source, selection)?;
-        let mut evidence = Evidence::default();
+        let mut evidence =
+            Evidence { selection: Some(selection.clone()).filter(|s| *s != Selection::All), ..Evidence::default() };
         for index in 0..source.pieces() {
             let piece = source.piece(index)?;
             for (seq, stored) in (piece.first..).zip(&piece.entries) {
@@ -208,7 +213,17 @@ fn wanted(selection: &Selection, entry: &Entry) -> bool {
         Selection::Instruction(id) | Selection::Call(id) => entry.instruction.as_deref() == Some(id),
         Selection::Window(from, to) => (*from..*to).contains(&entry.time),
     };
-    selected || CONTEXT.contains(&entry.kind) || (entry.kind == Kind::Revocation && entry.instruction.is_none())
+    let names_total = || match selection {
+        Selection::Instruction(id) | Selection::Call(id) => {
+            entry.kind == Kind::Heartbeat
+                && entry.body.get("closed").is_some_and(|closed| closed.to_string().contains(id))
+        }
+        _ => false,
+    };
+    selected
+        || names_total()
+        || CONTEXT.contains(&entry.kind)
+        || (entry.kind == Kind::Revocation && entry.instruction.is_none())
 }
 
 fn opened(

@@ -36,6 +36,7 @@ pub mod anchor;
 #[cfg(feature = "store")]
 pub mod archive;
 pub mod batch;
+pub mod bundle;
 #[cfg(feature = "store")]
 pub mod clock;
 #[cfg(feature = "store")]

@@ -4,6 +4,7 @@
 //! either the report says *self-consistent only*, because whoever holds the ledger's key could have written it anew.
 //! `docs/verify.md` explains each code.
 
+mod bundle;
 mod integrity;
 mod meaning;
 
@@ -11,11 +12,14 @@ use std::{collections::BTreeSet, fmt, sync::mpsc, thread};
 
 use serde::Serialize;
 
+use self::meaning::{Extent, Meaning};
 use crate::{
+    Hash,
     checkpoint::{Checkpoint, VerifierKey},
     evidence::{Damage, Opener, Source},
     proof::Proof,
 };
+pub use bundle::verify_bundle;
 
 /// Something somebody outside kept.
 #[derive(Debug, Clone)]
@@ -104,6 +108,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// First bad entry first; the same damage is often seen in several ways, each is told once.
+    fn settle(&mut self) {
+        self.findings.sort_by_key(|finding| (finding.seq.is_none(), finding.seq));
+        let mut told = BTreeSet::new();
+        self.findings.retain(|finding| told.insert((finding.seq, finding.code)));
+    }
+
     /// 0 clean, 1 findings.
     pub fn exit_code(&self) -> u8 {
         u8::from(!self.findings.is_empty())
@@ -143,11 +154,12 @@ impl fmt::Display for Report {
 /// Checks a whole ledger on two threads: one reads, chains and hashes, the other checks signatures and meaning.
 pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
     let (sender, receiver) = mpsc::sync_channel(4);
+    let policy = |hash: &Hash| source.policy(hash);
     let (mut integrity, meaning) = thread::scope(|scope| {
-        let other = scope.spawn(move || {
-            let mut meaning = meaning::Meaning::new(source, options);
+        let other = scope.spawn(|| {
+            let mut meaning = Meaning::new(&policy, Extent::Ledger);
             for piece in receiver {
-                meaning.piece(&piece);
+                meaning.piece(&piece, options.open);
             }
             meaning
         });
@@ -185,10 +197,7 @@ pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
             "the check itself failed; please report it".to_owned(),
         )),
     }
-    // The same damage is often seen in several ways; each is told once.
-    report.findings.sort_by_key(|finding| (finding.seq.is_none(), finding.seq));
-    let mut told = BTreeSet::new();
-    report.findings.retain(|finding| told.insert((finding.seq, finding.code)));
+    report.settle();
     report
 }
 

@@ -6,15 +6,17 @@ use countersign_ledger::{
     Draft, Entry, Hash, Ledger,
     archive::tile_path,
     batch::Batch,
+    bundle,
     checkpoint::{CheckpointSigner, VerifierKey},
     clock::SystemClock,
     directory::Directory,
-    evidence::{Damage, Source},
+    disclosure::Disclosure,
+    evidence::{Damage, Evidence, Selection, Shown, Source},
     ledger::Options as LedgerOptions,
     record::body,
     tree::Frontier,
     vault::{Opened, Vault},
-    verify::{Held, Options, Report, verify},
+    verify::{Held, Options, Report, verify, verify_bundle},
 };
 use ed25519_dalek::SigningKey;
 
@@ -410,4 +412,98 @@ fn every_damaged_file_of_the_archive_is_found_or_the_ledger_reads_the_same() {
         std::fs::rename(&aside, &path).unwrap();
     }
     assert_eq!(check(&Directory::read(dir.path(), None).unwrap()).findings, []);
+}
+
+#[test]
+fn a_bundle_proves_itself_and_every_lie_in_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, vault) = honest(dir.path(), 5);
+    let total =
+        body::Heartbeat { closed: vec![body::Total { instruction: "i".into(), entries: 12 }], ..Default::default() };
+    ledger.append_blocking(Draft::new(&total).unwrap()).unwrap();
+    let directory = Directory::read(dir.path(), None).unwrap();
+    let open = |attachment: &_| match vault.open_attachment(attachment) {
+        Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
+        Ok(Opened::Erased) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    };
+    let selection = Selection::Call("c2".into());
+    let mut evidence = Evidence::collect(&directory, &selection, Some(&open), &|name| name == "words").unwrap();
+    let proofs = directory.proofs(evidence.items.keys().copied()).unwrap();
+    evidence.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();
+    let bytes = bundle::write(&evidence, std::io::Cursor::new(Vec::new())).unwrap().into_inner();
+    assert_eq!(bytes, bundle::write(&evidence, std::io::Cursor::new(Vec::new())).unwrap().into_inner());
+    let honest = || bundle::read(&bytes).unwrap();
+    let check = |evidence: &Evidence| {
+        verify_bundle(evidence, &Options { trust: vec![signer(1).verifier().clone()], ..Options::default() })
+    };
+    let report = check(&honest());
+    assert_eq!(report.findings, [], "{report}");
+    assert_eq!((report.counts.entries, report.counts.commitments, report.counts.calls), (15, 1, 5));
+    type Change = Box<dyn Fn(&mut Evidence)>;
+    let table: Vec<(&str, Change, &[&str])> = vec![
+        (
+            "a call and its outcome left out",
+            Box::new(|e| {
+                e.items.remove(&6);
+                e.items.remove(&7);
+            }),
+            &["counter-gap"],
+        ),
+        (
+            "the last call left out",
+            Box::new(|e| {
+                e.items.remove(&12);
+                e.items.remove(&13);
+            }),
+            &["total-differs"],
+        ),
+        ("the grant left out", Box::new(|e| drop(e.items.remove(&3))), &["counter-gap", "grant-unknown"]),
+        ("the proofs left out", Box::new(|e| e.proofs.clear()), &["not-proven"]),
+        (
+            "the proof of another entry",
+            Box::new(|e| {
+                let p = e.proofs[&5].clone();
+                e.proofs.insert(4, p);
+            }),
+            &["not-proven"],
+        ),
+        (
+            "an entry changed",
+            Box::new(|e| {
+                let bytes = String::from_utf8(e.items[&4].bytes.to_vec()).unwrap().replace("\"allow\"", "\"deny\"");
+                e.add(Arc::from(bytes.into_bytes()), Default::default()).unwrap();
+            }),
+            &["not-proven", "forwarded-against-verdict"],
+        ),
+        (
+            "another value disclosed",
+            Box::new(|e| {
+                let lie = Disclosure::new("words", &"pay more").unwrap();
+                e.items.get_mut(&2).unwrap().values.insert("words".into(), Shown::Value(lie));
+            }),
+            &["value-differs"],
+        ),
+        (
+            "signed with another key",
+            Box::new(|e| e.keys = vec![signer(2).verifier().clone()]),
+            &["key-not-trusted"].as_slice(),
+        ),
+    ];
+    for (name, change, expected) in table {
+        let mut evidence = honest();
+        change(&mut evidence);
+        let found = codes(&check(&evidence));
+        for code in expected {
+            assert!(found.contains(code), "{name}: {code} is not among {found:?}");
+        }
+    }
+    for at in (0..bytes.len()).step_by(bytes.len() / 300 + 1) {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1;
+        if let Ok(evidence) = bundle::read(&bad) {
+            let _ = check(&evidence);
+        }
+        let _ = bundle::read(&bytes[..at]);
+    }
 }

@@ -2,15 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, Options, Report, finding};
+use super::{Finding, Report, finding};
 use crate::{
     Entry, Hash, Kind,
-    batch::{Batch, Stored},
+    batch::Batch,
     disclosure::Disclosure,
-    evidence::Source,
+    evidence::{Opener, Shown},
     record::{Time, body},
     statement::{Jwk, Statement},
 };
+
+/// How much of a ledger is looked at: what lies outside cannot be missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it.
+    Ledger,
+    /// One instruction, whole, with what it rests on.
+    Instruction,
+    /// A window, which may begin and end within an instruction.
+    Window,
+}
 
 struct Grant {
     instruction: Option<String>,
@@ -20,8 +31,8 @@ struct Grant {
 }
 
 pub(super) struct Meaning<'s> {
-    source: &'s dyn Source,
-    options: &'s Options<'s>,
+    policy: &'s (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync),
+    extent: Extent,
     findings: Vec<Finding>,
     commitments: u64,
     erased_values: u64,
@@ -48,10 +59,10 @@ pub(super) struct Meaning<'s> {
 }
 
 impl<'s> Meaning<'s> {
-    pub(super) fn new(source: &'s dyn Source, options: &'s Options<'s>) -> Meaning<'s> {
+    pub(super) fn new(policy: &'s (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync), extent: Extent) -> Meaning<'s> {
         Meaning {
-            source,
-            options,
+            policy,
+            extent,
             findings: Vec::new(),
             commitments: 0,
             erased_values: 0,
@@ -77,21 +88,42 @@ impl<'s> Meaning<'s> {
         self.findings.push(finding(code, Some(seq), what.into()));
     }
 
-    pub(super) fn piece(&mut self, piece: &Batch) {
+    pub(super) fn piece(&mut self, piece: &Batch, open: Option<&Opener<'_>>) {
         for (seq, stored) in (piece.first..).zip(&piece.entries) {
             // What cannot be read at all is told by the other half.
-            if let Ok(entry) = Entry::parse(&stored.bytes) {
-                self.entry(seq, Hash::of(&stored.bytes), &entry);
-                self.values(seq, &entry, stored);
+            let Ok(entry) = Entry::parse(&stored.bytes) else { continue };
+            self.entry(seq, Hash::of(&stored.bytes), &entry);
+            let Some(open) = open else { continue };
+            let mut values = BTreeMap::new();
+            for attachment in &stored.attachments {
+                let shown = match open(attachment) {
+                    Ok(Some(disclosure)) => Shown::Value(disclosure),
+                    Ok(None) => Shown::Erased,
+                    Err(what) => {
+                        self.find("value-unreadable", seq, what);
+                        Shown::Withheld
+                    }
+                };
+                values.insert(attachment.name.clone(), shown);
             }
+            for name in entry.commitments().keys() {
+                if !values.contains_key(name) {
+                    self.find(
+                        "value-missing",
+                        seq,
+                        format!("the value of `{name}` that the entry commits to is missing"),
+                    );
+                }
+            }
+            self.values(seq, &entry, &values);
         }
     }
 
-    fn entry(&mut self, seq: u64, hash: Hash, entry: &Entry) {
+    pub(super) fn entry(&mut self, seq: u64, hash: Hash, entry: &Entry) {
         if let (Some(instruction), Some(n)) = (&entry.instruction, entry.n) {
             let next = self.next_in_instruction.entry(instruction.clone()).or_default();
             let expected = std::mem::replace(next, n + 1);
-            if n != expected {
+            if n != expected && !(self.extent == Extent::Window && expected == 0) {
                 self.find("counter-gap", seq, format!("it is number {n} of its instruction, number {expected} was expected: an entry of the instruction is missing"));
             }
         }
@@ -132,7 +164,7 @@ impl<'s> Meaning<'s> {
             self.open.insert(hash, seq);
             let next = self.next_at_upstream.entry(call.upstream.clone()).or_default();
             let expected = std::mem::replace(next, n + 1);
-            if n != expected {
+            if n != expected && self.extent == Extent::Ledger {
                 self.find(
                     "upstream-counter-gap",
                     seq,
@@ -167,6 +199,7 @@ impl<'s> Meaning<'s> {
     fn allowed(&mut self, seq: u64, entry: &Entry, call: &body::Call) {
         let grant = call.grant.as_ref().and_then(|grant| self.grants.get(grant));
         let what = match grant {
+            None if self.extent == Extent::Window => None,
             None => Some(("grant-unknown", "it was allowed under a grant that is not there".to_owned())),
             Some(grant) if grant.instruction != entry.instruction => {
                 Some(("grant-of-other", "it was allowed under the grant of another instruction".to_owned()))
@@ -207,7 +240,7 @@ impl<'s> Meaning<'s> {
             self.ended.insert(outcome.call);
         } else if self.ended.contains(&outcome.call) {
             self.find("outcome-twice", seq, "its call had ended before");
-        } else {
+        } else if self.extent != Extent::Window {
             self.find(
                 "outcome-without-call",
                 seq,
@@ -217,7 +250,7 @@ impl<'s> Meaning<'s> {
     }
 
     fn approval(&mut self, seq: u64, hash: Hash, approval: &body::Approval) {
-        if !self.held.remove(&approval.call) {
+        if !self.held.remove(&approval.call) && self.extent != Extent::Window {
             self.find("approval-without-call", seq, "there is no held call that it answers, or it was answered before");
         } else if approval.decision == "approved" {
             self.approvals.insert(hash);
@@ -260,7 +293,7 @@ impl<'s> Meaning<'s> {
 
     fn policy(&mut self, seq: u64, policy: &body::Policy) {
         self.policies.insert(policy.sha256);
-        match self.source.policy(&policy.sha256) {
+        match (self.policy)(&policy.sha256) {
             None => self.find(
                 "policy-missing",
                 seq,
@@ -290,50 +323,39 @@ impl<'s> Meaning<'s> {
         }
     }
 
-    /// What the vault has of an entry, against what the entry commits to.
-    fn values(&mut self, seq: u64, entry: &Entry, stored: &Stored) {
+    /// What is shown of an entry's values, against what the entry commits to.
+    pub(super) fn values(&mut self, seq: u64, entry: &Entry, values: &BTreeMap<String, Shown>) {
         let commitments = entry.commitments();
-        let Some(open) = self.options.open else { return };
+        let subject = entry.text("subject").unwrap_or_default().to_owned();
         let mut opened = Vec::new();
-        for attachment in &stored.attachments {
-            match open(attachment) {
-                Err(what) => self.find("value-unreadable", seq, what),
-                Ok(None) => {
+        for (name, shown) in values {
+            match shown {
+                Shown::Withheld => {}
+                Shown::Erased => {
                     self.erased_values += 1;
-                    self.without_key.entry(attachment.subject.clone()).or_insert(seq);
+                    self.without_key.entry(subject.clone()).or_insert(seq);
                 }
-                Ok(Some(_)) if self.erased.contains_key(&attachment.subject) => {
-                    self.find(
-                        "erasure-undone",
-                        seq,
-                        format!("`{}` opens, though its subject was erased before", attachment.name),
-                    );
-                }
-                Ok(Some(disclosure))
-                    if commitments.get(&attachment.name) == Some(&disclosure.digest())
-                        && disclosure.name() == attachment.name =>
+                Shown::Value(disclosure)
+                    if commitments.get(name) == Some(&disclosure.digest()) && disclosure.name() == name =>
                 {
                     self.commitments += 1;
-                    self.opened.entry(attachment.subject.clone()).or_insert(seq);
+                    self.opened.entry(subject.clone()).or_insert(seq);
                     opened.push(disclosure);
                 }
-                Ok(Some(_)) => self.find(
-                    "value-differs",
-                    seq,
-                    format!("the value of `{}` is not the one that the entry commits to", attachment.name),
-                ),
-            }
-        }
-        for name in commitments.keys() {
-            if !stored.attachments.iter().any(|attachment| attachment.name == *name) {
-                self.find("value-missing", seq, format!("the value of `{name}` that the entry commits to is missing"));
+                Shown::Value(_) => {
+                    self.find(
+                        "value-differs",
+                        seq,
+                        format!("the value of `{name}` is not the one that the entry commits to"),
+                    );
+                }
             }
         }
         self.statement(seq, entry, &opened);
     }
 
     /// Checks a party's own statement again, with the key as it was registered at that time.
-    fn statement(&mut self, seq: u64, entry: &Entry, opened: &[Disclosure]) {
+    fn statement(&mut self, seq: u64, entry: &Entry, opened: &[&Disclosure]) {
         let text = opened
             .iter()
             .find(|disclosure| disclosure.name() == "statement")
