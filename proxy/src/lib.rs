@@ -1,6 +1,41 @@
 //! The gateway: the way of a call as tower layers, and the API for host, agent, approver, operator and investigator.
+//!
+//! Absent on purpose: rules (crate `countersign-authorize`) and storage (crate `countersign-ledger`).
+//!
+//! # Reading order
+//!
+//! [`stack`] shows the way: [`identify`] → [`authorize`] → [`record`] → [`outcome`] around [`forward`]. [`settings`] is what it is told,
+//! [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`api`] is the other listener.
+
+pub mod settings;
+
+pub mod stack;
+
+pub mod identify;
+
+pub mod authorize;
+
+pub mod record;
+
+pub mod forward;
+pub mod outcome;
 
 pub mod api;
+pub mod error;
 pub mod problem;
+mod serve;
+pub mod server;
 pub mod state;
 pub mod token;
+pub mod upstream;
+
+pub use self::{
+    serve::{Running, ServeError, serve},
+    settings::Settings,
+};
+
+/// Why a body broke off.
+pub type BoxError = tower::BoxError;
+
+/// A body on its way through.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BoxError>;

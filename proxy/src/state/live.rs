@@ -1,6 +1,9 @@
 //! One instruction, live: its grant and what was used of it, what was observed, its held calls and their approvals.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use countersign_authorize::{
     Json,
@@ -10,7 +13,7 @@ use countersign_authorize::{
 };
 use countersign_ledger::{Entry, Hash, Kind, disclosure::Disclosure, record::body};
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{ArcMutexGuard, Mutex, MutexGuard, RawMutex};
 use serde_json::Value;
 
 use super::{Gateway, StateError};
@@ -27,8 +30,11 @@ pub struct Live {
     pub host: String,
     /// The agent it is for.
     pub agent: String,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
+
+/// An instruction, locked from the judgement of a call until its entry is queued: the ledger's order is the order of judgement.
+pub type Session = ArcMutexGuard<RawMutex, Inner>;
 
 /// What changes of an instruction.
 #[derive(Default, PartialEq, Debug)]
@@ -104,7 +110,7 @@ impl Live {
             subject: who.subject.clone(),
             host: who.host.clone(),
             agent: who.agent.clone(),
-            inner: Mutex::new(inner),
+            inner: Arc::new(Mutex::new(inner)),
         }
     }
 
@@ -133,6 +139,11 @@ impl Live {
     /// Locks it. Never hold the lock while waiting for something else.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
+    }
+
+    /// Locks it for a judgement that the next step queues. Nothing may wait in between.
+    pub fn session(&self) -> Session {
+        self.inner.lock_arc()
     }
 }
 

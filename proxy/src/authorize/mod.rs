@@ -1,0 +1,326 @@
+//! From a request to a verdict: reads the body that must be judged, normalises, judges, reserves. The rules themselves are the crate
+//! `countersign-authorize`; here is what they need from the running gateway.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_authorize::{
+    Refusal,
+    grant::Usage,
+    request::{self, RequestBody},
+    verdict::{self, Inputs, Judgement, Reason, Verdict},
+};
+use countersign_ledger::Hash;
+use data_encoding::HEXLOWER;
+use http::{HeaderMap, HeaderName, Method, Response, header, request::Parts};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Body,
+    identify::Identified,
+    server::Arrival,
+    settings::Limits,
+    stack::{Context, Step},
+    state::{Live, Session},
+    upstream::Upstream,
+};
+
+/// Leave to forward exactly one request. Only this module can make one.
+pub struct Permit {
+    outgoing: Outgoing,
+    shadow: bool,
+}
+
+impl Permit {
+    /// Whether the verdict was against it and only recorded.
+    pub const fn is_shadow(&self) -> bool {
+        self.shadow
+    }
+
+    /// What may be sent. Consumes the permit: one permit, one call.
+    pub fn into_outgoing(self) -> Outgoing {
+        self.outgoing
+    }
+}
+
+/// The request as it was judged, and nothing else.
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Path and query, canonical.
+    pub target: String,
+    /// The agent's headers; `forward` picks those that pass.
+    pub headers: HeaderMap,
+    /// Headers that the action declares.
+    pub declared: Vec<HeaderName>,
+    /// The body.
+    pub body: Arrived,
+    /// How it came.
+    pub arrival: Arrival,
+    /// The host that the agent named.
+    pub host: Option<String>,
+}
+
+/// A body, as far as it was read.
+pub enum Arrived {
+    /// None.
+    Empty,
+    /// Read whole and judged: exactly these bytes are sent.
+    Whole(Bytes),
+    /// Not read; streams through.
+    Stream(Incoming),
+}
+
+/// Who calls what, as the record and the outcome need it.
+#[derive(Clone)]
+pub struct Call {
+    /// The call's id.
+    pub id: String,
+    /// The instruction.
+    pub live: Arc<Live>,
+    /// The grant.
+    pub grant: String,
+    /// The grant's entry.
+    pub grant_entry: Option<Hash>,
+    /// The agent.
+    pub agent: String,
+    /// The API, if the path named one.
+    pub upstream: Option<Arc<Upstream>>,
+    /// The decision it follows from.
+    pub decision: Option<Hash>,
+    /// The trace context.
+    pub traceparent: Option<String>,
+}
+
+/// A call with its verdict.
+pub struct Judged {
+    /// Who and what.
+    pub call: Call,
+    /// The verdict and its grounds.
+    pub judgement: Judgement,
+    /// What the grant would have allowed, for a refusal's text.
+    pub allowed: Value,
+    /// Usage before the call; after it, where it is allowed, stands in the judgement and is reserved.
+    pub before: Usage,
+    /// The approval that is used up.
+    pub approval: Option<Hash>,
+    /// The request, normalised where it has one reading, for the vault.
+    pub request: Value,
+    /// Leave to forward it, if it has.
+    pub permit: Option<Permit>,
+    /// The instruction, still locked.
+    pub session: Session,
+}
+
+/// The step.
+#[derive(Clone)]
+pub struct Authorize {
+    context: Arc<Context>,
+}
+
+impl Authorize {
+    /// The step.
+    pub const fn new(context: Arc<Context>) -> Authorize {
+        Authorize { context }
+    }
+
+    fn judge(&self, session: &Session, call: &Call, normal: Result<&request::Request, &Refusal>) -> Judgement {
+        let gateway = &self.context.gateway;
+        let refused = |code, message: String| verdict::refused(&Refusal { code, message });
+        let request = match normal {
+            Ok(request) => request,
+            Err(refusal) => return verdict::refused(refusal),
+        };
+        let Some(state) = session.grant.as_ref() else {
+            return refused("grant-missing", "the instruction has no grant".to_owned());
+        };
+        if call.decision.is_some_and(|decision| !session.decisions.contains(&decision)) {
+            let message = "the entry named in `Countersign-Decision` is no decision of this instruction".to_owned();
+            return refused("decision-unknown", message);
+        }
+        let Some(catalogue) = gateway.catalogue(request.upstream()) else {
+            return refused("action-unknown", format!("there is no catalogue for `{}`", request.upstream()));
+        };
+        let approved = session.approved();
+        let mut judgement = verdict::judge(&Inputs {
+            request,
+            catalogue,
+            grant: &state.grant,
+            usage: &state.usage,
+            observations: &session.observations,
+            approved: &approved,
+            now: gateway.now(),
+        });
+        let registry = gateway.registry.read();
+        let withdrawn = registry.revocation(&call.agent, &call.live.subject, judgement.action.as_deref());
+        if state.revoked || withdrawn.is_some() {
+            let what = withdrawn.map_or_else(|| "the grant".to_owned(), |what| format!("`{what}`"));
+            judgement.verdict = Verdict::Deny;
+            judgement.usage = None;
+            judgement.approved = false;
+            judgement.rules = vec!["revoked"];
+            judgement.reasons =
+                vec![Reason { code: "revoked", argument: None, message: format!("{what} was withdrawn") }];
+        }
+        judgement
+    }
+}
+
+impl Step<Identified> for Authorize {
+    type Out = Judged;
+
+    async fn step(&self, identified: Identified) -> Result<Judged, Response<Body>> {
+        let Identified { call: id, live, grant, agent, destination, decision, traceparent, arrival, request } =
+            identified;
+        let (parts, body) = request.into_parts();
+        let limits = &self.context.limits;
+        let arrived = arrive(limits, &parts, body).await;
+        let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
+        let normal = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref());
+        let decision = decision.and_then(Result::ok);
+
+        let mut session = live.session();
+        let grant_entry = session.grant.as_ref().map(|state| state.entry);
+        let call = Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent };
+        let judgement = self.judge(&session, &call, normal.as_ref());
+        let (mut before, mut approval, mut allowed) = (Usage::default(), None, Value::Null);
+        if let Some(state) = session.grant.as_mut() {
+            allowed = verdict::allowed(&state.grant, judgement.action.as_deref());
+            before = state.usage.clone();
+            if let Some(after) = &judgement.usage {
+                // Reserved before anything waits, so that calls side by side cannot spend the same money.
+                state.usage = after.clone();
+            }
+            if judgement.approved {
+                approval = state.approved.remove(&judgement.digest);
+            }
+        }
+        let request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
+        let permit = permit(&self.context, &call, &judgement, parts, normal, arrived, arrival);
+        Ok(Judged { call, judgement, allowed, before, approval, request, permit, session })
+    }
+}
+
+/// Reads the body if it must be judged.
+async fn arrive(limits: &Limits, parts: &Parts, body: Incoming) -> Result<Arrived, Refusal> {
+    let refuse = |code, message: String| Err(Refusal { code, message });
+    let expect = parts.headers.get(header::EXPECT);
+    if expect.is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return refuse("expectation", "only `100-continue` can be expected".to_owned());
+    }
+    if body.is_end_stream() {
+        return Ok(Arrived::Empty);
+    }
+    let announced = body.size_hint().lower();
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(request::is_json) {
+        if announced > limits.body_bytes {
+            return refuse("body-too-large", format!("the body has more than {} bytes", limits.body_bytes));
+        }
+        return Ok(Arrived::Stream(body));
+    }
+    if announced > limits.json_bytes as u64 {
+        return refuse("body-too-large", format!("the JSON body has more than {} bytes", limits.json_bytes));
+    }
+    let collected = tokio::time::timeout(limits.body_timeout, Limited::new(body, limits.json_bytes).collect()).await;
+    match collected {
+        // Trailers of a judged body are left behind: they were not judged.
+        Ok(Ok(collected)) => Ok(Arrived::Whole(collected.to_bytes())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            refuse("body-too-large", format!("the JSON body has more than {} bytes", limits.json_bytes))
+        }
+        Ok(Err(_)) => refuse("body-incomplete", "the body ended before it was complete".to_owned()),
+        Err(_) => refuse("body-timeout", format!("the body took longer than {:?}", limits.body_timeout)),
+    }
+}
+
+fn normalise(
+    limits: &Limits,
+    destination: Option<&(Arc<Upstream>, http::Uri)>,
+    parts: &Parts,
+    arrived: &Result<Arrived, Refusal>,
+    decision: Option<&Result<Hash, String>>,
+) -> Result<request::Request, Refusal> {
+    let body = match arrived {
+        Ok(Arrived::Empty) => RequestBody::Empty,
+        Ok(Arrived::Whole(bytes)) => RequestBody::Json(bytes),
+        Ok(Arrived::Stream(_)) => RequestBody::Opaque,
+        Err(refusal) => return Err(refusal.clone()),
+    };
+    if let Some(Err(text)) = decision {
+        let message = format!("`{text}` in `Countersign-Decision` is no entry's hash");
+        return Err(Refusal { code: "decision-unknown", message });
+    }
+    let Some((upstream, target)) = destination else {
+        let message = "the path begins with the name of no upstream; write `/<upstream>/…`".to_owned();
+        return Err(Refusal { code: "upstream-unknown", message });
+    };
+    let bounds = request::Limits {
+        target_bytes: limits.target_bytes,
+        body_bytes: limits.json_bytes,
+        json_depth: limits.json_depth,
+    };
+    request::Request::normalise(&bounds, &upstream.settings.name, &parts.method, target, &parts.headers, body)
+}
+
+/// What the vault keeps of the request: its one reading, or what can be said of one that has none.
+fn describe(
+    call: &Call,
+    parts: &Parts,
+    normal: Option<&request::Request>,
+    arrived: &Result<Arrived, Refusal>,
+) -> Value {
+    let mut request = match normal {
+        Some(request) => json!(request),
+        None => json!({
+            "upstream": call.upstream.as_ref().map(|upstream| &upstream.settings.name),
+            "method": parts.method.as_str(),
+            "raw_target": parts.uri.to_string().chars().take(2048).collect::<String>(),
+        }),
+    };
+    if let (Some(request), Ok(Arrived::Whole(bytes))) = (request.as_object_mut(), arrived) {
+        request.insert("sha256".to_owned(), HEXLOWER.encode(&Sha256::digest(bytes)).into());
+        request.insert("bytes".to_owned(), bytes.len().into());
+    }
+    request
+}
+
+/// The one place where a permit is made.
+fn permit(
+    context: &Context,
+    call: &Call,
+    judgement: &Judgement,
+    parts: Parts,
+    normal: Result<request::Request, Refusal>,
+    arrived: Result<Arrived, Refusal>,
+    arrival: Arrival,
+) -> Option<Permit> {
+    let upstream = call.upstream.as_ref()?;
+    let shadow = judgement.verdict != Verdict::Allow;
+    // INVARIANT: what has two readings is not forwarded in shadow mode either: nobody could say what was sent.
+    let (request, body) = (normal.ok()?, arrived.ok()?);
+    if shadow && !upstream.settings.shadow {
+        return None;
+    }
+    let action = judgement.action.as_deref();
+    let action = action.and_then(|action| context.gateway.catalogue(request.upstream())?.action(action));
+    let declared = action.into_iter().flat_map(|action| &action.arguments);
+    let declared = declared.filter(|(_, argument)| argument.place == countersign_authorize::catalogue::Place::Header);
+    let declared = declared.filter_map(|(name, argument)| argument.key(name).parse().ok()).collect();
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned);
+    let outgoing = Outgoing {
+        method: parts.method,
+        target: request.target().to_owned(),
+        headers: parts.headers,
+        declared,
+        body,
+        arrival,
+        host,
+    };
+    Some(Permit { outgoing, shadow })
+}

@@ -1,0 +1,108 @@
+//! What the agent is told when a call does not go through: the one place that maps what happened to an HTTP status and a title.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+
+use crate::{Body, problem::Problem};
+
+/// Code, status and title of the problems that have a status of their own; any other refusal is 400 or 403.
+const KNOWN: [(&str, StatusCode, &str); 27] = [
+    ("token-missing", StatusCode::UNAUTHORIZED, "A bearer token is needed"),
+    ("token-invalid", StatusCode::UNAUTHORIZED, "The bearer token is not valid"),
+    ("token-expired", StatusCode::UNAUTHORIZED, "The bearer token has expired"),
+    ("upstream-unknown", StatusCode::NOT_FOUND, "No such upstream"),
+    ("approval-required", StatusCode::FORBIDDEN, "A person must approve this call first"),
+    ("not-allowed", StatusCode::FORBIDDEN, "The grant does not allow this call"),
+    ("action-unknown", StatusCode::FORBIDDEN, "The catalogue does not know this action"),
+    ("decision-unknown", StatusCode::BAD_REQUEST, "No such decision in this instruction"),
+    ("method-refused", StatusCode::NOT_IMPLEMENTED, "The method is never forwarded"),
+    ("upgrade", StatusCode::NOT_IMPLEMENTED, "Connections are not upgraded"),
+    ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+    ("target-too-long", StatusCode::URI_TOO_LONG, "Path and query are too long"),
+    ("content-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded"),
+    ("charset", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not UTF-8"),
+    ("body-incomplete", StatusCode::BAD_REQUEST, "The body did not arrive whole"),
+    ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
+    ("expectation", StatusCode::EXPECTATION_FAILED, "The expectation is not supported"),
+    ("not-recorded", StatusCode::SERVICE_UNAVAILABLE, "The call could not be recorded, so it was not made"),
+    ("upstream-unreachable", StatusCode::BAD_GATEWAY, "The API cannot be reached"),
+    ("upstream-failed", StatusCode::BAD_GATEWAY, "The API gave no proper answer"),
+    ("upstream-timeout", StatusCode::GATEWAY_TIMEOUT, "The API did not answer in time"),
+    ("response-cut", StatusCode::BAD_GATEWAY, "The API's answer was withheld"),
+    ("request-cut", StatusCode::BAD_REQUEST, "The body did not arrive whole"),
+    ("request-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+    ("gateway-fault", StatusCode::INTERNAL_SERVER_ERROR, "The gateway failed"),
+    ("not-ascii", StatusCode::BAD_REQUEST, "The request can be read in two ways"),
+    ("not-utf8", StatusCode::BAD_REQUEST, "The request can be read in two ways"),
+];
+
+/// How codes begin that say a request can be read in two ways.
+const AMBIGUOUS: [&str; 8] =
+    ["target-", "path-", "query-", "json-", "bad-percent", "control-", "override-", "content-type-"];
+
+/// A problem by its code; `detail` says what is wrong in this case and what to do, never a secret.
+pub fn problem(code: &str, detail: impl Into<String>) -> Problem {
+    let known = KNOWN.iter().find(|(known, _, _)| *known == code).map(|(_, status, title)| (*status, *title));
+    let (status, title) = known.unwrap_or_else(|| {
+        if AMBIGUOUS.iter().any(|start| code.starts_with(start)) {
+            (StatusCode::BAD_REQUEST, "The request can be read in two ways")
+        } else {
+            (StatusCode::FORBIDDEN, "The grant does not allow this call")
+        }
+    });
+    Problem::new(status, code, title, detail)
+}
+
+/// The answer that a problem is.
+pub fn answer(problem: Problem) -> Response<Body> {
+    let (expired, missing) = (problem.code() == "token-expired", problem.code() == "token-missing");
+    let mut response = problem.into_http::<Full<Bytes>>().map(boxed);
+    if response.status() == StatusCode::UNAUTHORIZED && !missing {
+        // RFC 6750 §3.1: a token was shown and is not good. Which of its faults is nobody's business but its owner's.
+        let challenge = match expired {
+            true => "Bearer error=\"invalid_token\", error_description=\"expired\"",
+            false => "Bearer error=\"invalid_token\"",
+        };
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    response
+}
+
+fn boxed(body: Full<Bytes>) -> Body {
+    body.map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body of bytes at hand.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    boxed(Full::new(bytes.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_a_bad_request_and_what_is_not_granted_is_forbidden() {
+        for (code, status) in [
+            ("json-duplicate-key", 400),
+            ("path-dot-segment", 400),
+            ("argument-unknown", 403),
+            ("budget-exhausted", 403),
+            ("not-recorded", 503),
+            ("upgrade", 501),
+        ] {
+            assert_eq!(problem(code, "").status, status, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_bad_token_is_told_so_in_the_words_of_rfc_6750() {
+        let challenge = |code| answer(problem(code, "")).headers()["www-authenticate"].to_str().unwrap().to_owned();
+        assert_eq!(challenge("token-missing"), "Bearer");
+        assert!(challenge("token-expired").contains("invalid_token"));
+        let unavailable = answer(problem("not-recorded", ""));
+        assert!(unavailable.headers().contains_key("retry-after"));
+        assert_eq!(unavailable.headers()["content-type"], "application/problem+json");
+    }
+}

@@ -1,0 +1,151 @@
+//! Which headers pass, in both directions. A closed world like everything else: an unknown header could make the API read another request
+//! than the one that was judged, or hand out another's credential.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+
+use crate::{
+    api,
+    authorize::{Arrived, Outgoing},
+    identify::{DECISION, TRACEPARENT},
+    settings::Upstream,
+};
+
+/// Request headers that pass without being declared: negotiation, conditions, and what links traces.
+const PASS: [HeaderName; 15] = [
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_UNMODIFIED_SINCE,
+    header::PRAGMA,
+    header::USER_AGENT,
+    header::VIA,
+    HeaderName::from_static("idempotency-key"),
+    TRACEPARENT,
+    HeaderName::from_static("tracestate"),
+];
+
+/// Hop-by-hop (RFC 9110 §7.6.1); `Trailer` passes, for trailers do.
+const HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Never from the agent, whatever the configuration or the catalogue says: credentials, and what only the gateway may say.
+const NEVER: [HeaderName; 15] = [
+    header::ACCEPT_ENCODING,
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+    header::EXPECT,
+    header::FORWARDED,
+    header::HOST,
+    header::RANGE,
+    DECISION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The headers of the request to the API.
+pub(super) fn of_request(outgoing: &Outgoing, upstream: &Upstream) -> HeaderMap {
+    let agent = &outgoing.headers;
+    let named = named_by_connection(agent);
+    let credential = upstream.credential.as_ref();
+    let streams = matches!(outgoing.body, Arrived::Stream(_));
+    let passes = |name: &HeaderName| {
+        let wanted = PASS.contains(name)
+            || outgoing.declared.contains(name)
+            || upstream.pass_headers.contains(name)
+            || (streams && name == header::TRAILER);
+        let own = credential.is_some_and(|credential| credential.header() == name);
+        wanted && !own && !NEVER.contains(name) && !HOP.contains(name) && !named.contains(name)
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in agent.iter().filter(|(name, _)| passes(name)) {
+        headers.append(name.clone(), value.clone());
+    }
+    // What is encoded cannot be searched for the credential.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let te = agent.get_all(header::TE).iter().filter_map(|te| te.to_str().ok()).flat_map(|te| te.split(','));
+    if te.map(|te| te.split(';').next().unwrap_or_default().trim()).any(|te| te.eq_ignore_ascii_case("trailers")) {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    add_forwarded(&mut headers, outgoing);
+    headers.append(header::VIA, HeaderValue::from_static("1.1 countersign"));
+    if let Some((credential, value)) = credential.and_then(|credential| Some((credential, credential.value()?))) {
+        headers.insert(credential.header().clone(), value);
+    }
+    headers
+}
+
+/// Who called, over what (RFC 7239): the gateway's word, not the agent's.
+fn add_forwarded(headers: &mut HeaderMap, outgoing: &Outgoing) {
+    let ip = outgoing.arrival.from.ip();
+    let proto = if outgoing.arrival.secure { "https" } else { "http" };
+    let node = match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    };
+    let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte));
+    let host = outgoing.host.as_deref().filter(plain);
+    let mut forwarded = format!("for={node};proto={proto}");
+    if let Some(host) = host {
+        forwarded.push_str(&format!(";host=\"{host}\""));
+        headers.extend(HeaderValue::from_str(host).ok().map(|host| (X_FORWARDED_HOST, host)));
+    }
+    headers.extend(HeaderValue::from_str(&forwarded).ok().map(|forwarded| (header::FORWARDED, forwarded)));
+    headers.extend(HeaderValue::from_str(&ip.to_string()).ok().map(|ip| (X_FORWARDED_FOR, ip)));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+}
+
+/// The headers of the answer to the agent.
+pub(crate) fn of_response(api: &HeaderMap, version: Version, upstream: &Upstream) -> HeaderMap {
+    let named = named_by_connection(api);
+    let mut headers = HeaderMap::with_capacity(api.len() + 4);
+    for (name, value) in api {
+        if passes_back(name, upstream) && !named.contains(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    let via = if version == Version::HTTP_2 { "2.0 countersign" } else { "1.1 countersign" };
+    headers.append(header::VIA, HeaderValue::from_static(via));
+    headers
+}
+
+/// Trailers of the answer.
+pub(crate) fn of_trailers(api: &HeaderMap, upstream: &Upstream) -> HeaderMap {
+    let passing = api.iter().filter(|(name, _)| passes_back(name, upstream) && *name != header::CONTENT_LENGTH);
+    passing.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn passes_back(name: &HeaderName, upstream: &Upstream) -> bool {
+    let ours = [api::ENTRY, api::SEQ, api::PROOF].contains(name);
+    // `Alt-Svc` would send the agent around the gateway; a cookie is a credential.
+    let around = name == header::ALT_SVC || (name == header::SET_COOKIE && !upstream.pass_cookies);
+    !ours && !around && !HOP.contains(name)
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}

@@ -1,0 +1,130 @@
+//! Sends a recorded call to its API: the judged request, the gateway's credential, and nothing of the agent's that was not judged.
+
+mod body;
+pub(crate) mod headers;
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::Incoming;
+use sha2::{Digest as _, Sha256};
+
+use self::body::Sending;
+use crate::{
+    Body,
+    authorize::{Arrived, Outgoing},
+    record::{Receipt, Sent},
+    upstream::{CallError, Upstream},
+};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// No connection; nothing was sent.
+    #[error("the API cannot be reached: {0}")]
+    Unreachable(String),
+    /// A phase took too long.
+    #[error("{phase}: longer than {limit:?}")]
+    Timeout {
+        /// Which phase.
+        phase: &'static str,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The connection broke, or what came is no HTTP.
+    #[error("the API gave no proper answer: {0}")]
+    Failed(String),
+    /// The agent's half failed.
+    #[error("{0}")]
+    Agent(&'static str),
+    /// The request cannot be put together.
+    #[error("the request cannot be put together: {0}")]
+    Request(String),
+}
+
+/// Sends what was recorded. The receipt is the proof that it was; without one there is no call.
+///
+/// # Errors
+/// [`ForwardError`]; the receipt's trail then says whether the request may have arrived.
+pub async fn forward(receipt: &Receipt, outgoing: Outgoing) -> Result<Response<Incoming>, ForwardError> {
+    let Some(upstream) = &receipt.call().upstream else {
+        return Err(ForwardError::Request("it names no API".to_owned()));
+    };
+    let streams = matches!(outgoing.body, Arrived::Stream(_));
+    let request = request(receipt, upstream, outgoing)?;
+    let timeouts = &upstream.settings.timeouts;
+    let answer = upstream.call(request, |peer| {
+        receipt.note(|trail| {
+            trail.sent = Sent::Maybe;
+            trail.peer = Some(peer.to_string());
+            trail.last_sent.get_or_insert_with(tokio::time::Instant::now);
+        });
+    });
+    let answer = tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = stalled(receipt, timeouts.first_byte, timeouts.connect) => {
+            return Err(match receipt.note(|trail| streams && trail.request.is_none()) {
+                true => ForwardError::Agent("the agent stopped sending its body"),
+                false => ForwardError::Timeout { phase: "first byte", limit: timeouts.first_byte },
+            });
+        }
+        () = tokio::time::sleep_until(receipt.since() + timeouts.total) => {
+            return Err(ForwardError::Timeout { phase: "total", limit: timeouts.total });
+        }
+    };
+    answer.map_err(|error| match error {
+        _ if receipt.note(|trail| trail.agent_fault.is_some()) => {
+            ForwardError::Agent(receipt.note(|trail| trail.agent_fault).unwrap_or_default())
+        }
+        CallError::Unreachable(what) => {
+            receipt.note(|trail| trail.sent = Sent::No);
+            ForwardError::Unreachable(what)
+        }
+        CallError::ConnectTimeout(limit) => {
+            receipt.note(|trail| trail.sent = Sent::No);
+            ForwardError::Timeout { phase: "connect", limit }
+        }
+        CallError::Failed(what) => ForwardError::Failed(what),
+    })
+}
+
+/// Ends when nothing was sent for as long as the first byte of an answer may take.
+async fn stalled(receipt: &Receipt, first_byte: Duration, connect: Duration) {
+    loop {
+        let from = receipt.note(|trail| trail.last_sent);
+        let deadline = from.map_or_else(|| receipt.since() + connect + first_byte, |from| from + first_byte);
+        if tokio::time::Instant::now() >= deadline {
+            return;
+        }
+        tokio::time::sleep_until(deadline).await;
+    }
+}
+
+fn request(receipt: &Receipt, upstream: &Upstream, outgoing: Outgoing) -> Result<Request<Body>, ForwardError> {
+    let uri = upstream.uri(&outgoing.target).map_err(|error| ForwardError::Request(error.to_string()))?;
+    let headers = headers::of_request(&outgoing, &upstream.settings);
+    let limit = receipt.context().limits.body_bytes;
+    let body = match outgoing.body {
+        Arrived::Empty => {
+            receipt.note(|trail| trail.request = Some(body::digest(&Sha256::digest(b""), 0)));
+            Empty::new().map_err(|never| match never {}).boxed_unsync()
+        }
+        Arrived::Whole(bytes) => {
+            let length = bytes.len() as u64;
+            receipt.note(|trail| {
+                trail.request = Some(body::digest(&Sha256::digest(&bytes), length));
+                trail.bytes = [length, 0];
+            });
+            Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+        }
+        Arrived::Stream(body) => Sending::new(body, receipt.trail(), limit).boxed_unsync(),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = outgoing.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}

@@ -1,0 +1,231 @@
+//! The API's answer on its way to the agent: searched for the credential, counted, hashed, timed. When it ends, in whatever way, the call is closed.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use countersign_authorize::request::is_json;
+use data_encoding::{BASE64, HEXLOWER};
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Ending, finish};
+use crate::{
+    BoxError,
+    forward::headers::of_trailers,
+    record::Receipt,
+    upstream::{Upstream, deepest, echo::Scan},
+};
+
+/// Why an answer was cut while it flowed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Cut(String);
+
+/// An answer on its way.
+pub(super) struct Answering {
+    upstream: Arc<Upstream>,
+    body: Incoming,
+    /// Open until the answer ended.
+    receipt: Option<Receipt>,
+    scan: Option<Scan>,
+    hash: Sha256,
+    bytes: u64,
+    media_type: Option<String>,
+    status: StatusCode,
+    /// What is kept of the body, as long as it is not too long.
+    kept: Option<BytesMut>,
+    keep: usize,
+    observes: bool,
+    /// What comes after the frame that was just given.
+    last: Option<Frame<Bytes>>,
+    idle: Pin<Box<Sleep>>,
+    total: Pin<Box<Sleep>>,
+}
+
+impl Answering {
+    pub(super) fn new(
+        receipt: Receipt,
+        upstream: Arc<Upstream>,
+        body: Incoming,
+        media_type: Option<String>,
+        status: StatusCode,
+    ) -> Answering {
+        let json = media_type.as_deref().is_some_and(is_json) && status.is_success();
+        let observe = if json { receipt.context().limits.observe_bytes } else { 0 };
+        let keep = upstream.settings.keep_response_bytes.max(observe);
+        let timeouts = &upstream.settings.timeouts;
+        let mut answering = Answering {
+            idle: Box::pin(sleep_until(Instant::now() + timeouts.idle)),
+            total: Box::pin(sleep_until(receipt.since() + timeouts.total)),
+            scan: upstream.echo().map(|echo| echo.scan()),
+            receipt: Some(receipt),
+            body,
+            hash: Sha256::new(),
+            bytes: 0,
+            media_type,
+            status,
+            kept: (keep > 0).then(BytesMut::new),
+            keep,
+            observes: json,
+            last: None,
+            upstream,
+        };
+        if answering.body.is_end_stream() {
+            answering.complete();
+        }
+        answering
+    }
+
+    /// The answer is whole. Closed before the agent has its last byte: its next call may build on what this one brought.
+    fn complete(&mut self) {
+        let kept = self.kept.take().map(BytesMut::freeze);
+        let response = self.describe(kept.as_ref());
+        let observed = kept.filter(|_| self.observes);
+        if let Some(receipt) = self.receipt.take() {
+            finish(receipt, Ending::new("completed").response(response).observed(observed));
+        }
+    }
+
+    /// The answer is not whole, or must not pass on.
+    fn cut(&mut self, result: &'static str, why: String) -> Option<Result<Frame<Bytes>, BoxError>> {
+        let response = self.describe(None);
+        if let Some(receipt) = self.receipt.take() {
+            finish(receipt, Ending::new(result).detail(why.clone()).response(response));
+        }
+        Some(Err(Cut(why).into()))
+    }
+
+    fn describe(&self, kept: Option<&Bytes>) -> Value {
+        let mut response = json!({
+            "status": self.status.as_u16(),
+            "media_type": self.media_type,
+            "sha256": HEXLOWER.encode(&self.hash.clone().finalize()),
+            "bytes": self.bytes,
+        });
+        let keep = kept.filter(|kept| !self.observes && kept.len() <= self.upstream.settings.keep_response_bytes);
+        if let (Some(kept), Some(response)) = (keep, response.as_object_mut()) {
+            match std::str::from_utf8(kept) {
+                Ok(text) => response.insert("body".to_owned(), text.into()),
+                Err(_) => response.insert("body_base64".to_owned(), BASE64.encode(kept).into()),
+            };
+        }
+        response
+    }
+
+    fn data(&mut self, data: Bytes) -> Option<Result<Frame<Bytes>, BoxError>> {
+        self.bytes += data.len() as u64;
+        self.hash.update(&data);
+        if let Some(kept) = self.kept.as_mut() {
+            match kept.len() + data.len() <= self.keep {
+                true => kept.extend_from_slice(&data),
+                false => self.kept = None,
+            }
+        }
+        if let Some(receipt) = &self.receipt {
+            receipt.note(|trail| trail.bytes = [trail.bytes[0], self.bytes]);
+        }
+        let pass = match &mut self.scan {
+            None => data,
+            Some(scan) => match scan.push(data) {
+                Ok(pass) => pass,
+                Err(_) => {
+                    return self.cut("response_cut", "the API's answer holds the gateway's credential".to_owned());
+                }
+            },
+        };
+        if !self.body.is_end_stream() {
+            return (!pass.is_empty()).then(|| Ok(Frame::data(pass)));
+        }
+        let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
+        self.complete();
+        let whole = if rest.is_empty() { pass } else { [pass, rest].concat().into() };
+        Some(Ok(Frame::data(whole)))
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) -> Option<Result<Frame<Bytes>, BoxError>> {
+        let echo = self.upstream.echo();
+        if echo.is_some_and(|echo| trailers.values().any(|value| echo.stands_in(value.as_bytes()))) {
+            return self.cut("response_cut", "a trailer of the API's answer holds the gateway's credential".to_owned());
+        }
+        let trailers = Frame::trailers(of_trailers(trailers, &self.upstream.settings));
+        let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
+        self.complete();
+        if rest.is_empty() {
+            return Some(Ok(trailers));
+        }
+        self.last = Some(trailers);
+        Some(Ok(Frame::data(rest)))
+    }
+
+    fn end(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
+        self.complete();
+        (!rest.is_empty()).then(|| Ok(Frame::data(rest)))
+    }
+
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Option<String> {
+        let timeouts = &self.upstream.settings.timeouts;
+        if self.total.as_mut().poll(cx).is_ready() {
+            return Some(format!("total: longer than {:?}", timeouts.total));
+        }
+        let idle = self.idle.as_mut().poll(cx).is_ready();
+        idle.then(|| format!("idle: nothing came for {:?}", timeouts.idle))
+    }
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(last) = this.last.take() {
+                return Poll::Ready(Some(Ok(last)));
+            }
+            if this.receipt.is_none() {
+                return Poll::Ready(None);
+            }
+            let polled = match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(polled) => polled,
+                Poll::Pending => match this.overdue(cx) {
+                    Some(why) => return Poll::Ready(this.cut("upstream_timeout", why)),
+                    None => return Poll::Pending,
+                },
+            };
+            this.idle.as_mut().reset(Instant::now() + this.upstream.settings.timeouts.idle);
+            let frame = match polled {
+                None => return Poll::Ready(this.end()),
+                Some(Err(error)) => {
+                    let why = format!("the API's answer broke off: {}", deepest(&error));
+                    return Poll::Ready(this.cut("upstream_truncated", why));
+                }
+                Some(Ok(frame)) => frame,
+            };
+            let passed = match frame.into_data() {
+                Ok(data) => this.data(data),
+                Err(frame) => frame.into_trailers().ok().and_then(|trailers| this.trailers(&trailers)),
+            };
+            // All of it was held back: what follows decides.
+            if passed.is_some() {
+                return Poll::Ready(passed);
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.receipt.is_none() && self.last.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,295 @@
+//! Around `forward`: whatever becomes of a recorded call, exactly one outcome is written, and the agent gets an answer or a cut.
+
+mod body;
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use countersign_authorize::Json;
+use countersign_ledger::{
+    Draft, Hash,
+    record::{EntryError, StatePut, body as bodies},
+    vault::VaultError,
+    writer::AppendError,
+};
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tower::Service;
+
+use self::body::Answering;
+use crate::{
+    Body,
+    error::{answer, problem},
+    forward::{ForwardError, forward, headers},
+    record::{Receipt, Recorded, Sent, Trail, stamp},
+    stack::Context,
+    state::open_key,
+};
+
+/// Nesting of a JSON response that is read for values.
+const JSON_DEPTH: usize = 64;
+
+/// How a call ended.
+#[derive(Debug, Default)]
+pub struct Ending {
+    result: &'static str,
+    detail: Option<String>,
+    response: Option<Value>,
+    observed: Option<Bytes>,
+}
+
+impl Ending {
+    /// One of the results of `docs/format.md`, kind `outcome`.
+    pub const fn new(result: &'static str) -> Ending {
+        Ending { result, detail: None, response: None, observed: None }
+    }
+
+    /// What a person should know.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Ending {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// What came: digest, length, media type.
+    #[must_use]
+    pub(crate) fn response(mut self, response: Value) -> Ending {
+        self.response = Some(response);
+        self
+    }
+
+    /// The JSON that later calls may take values from.
+    #[must_use]
+    pub(crate) fn observed(mut self, json: Option<Bytes>) -> Ending {
+        self.observed = json;
+        self
+    }
+}
+
+/// The last step.
+#[derive(Clone)]
+pub struct Outcome {
+    _context: Arc<Context>,
+}
+
+impl Outcome {
+    /// The step.
+    pub const fn new(context: Arc<Context>) -> Outcome {
+        Outcome { _context: context }
+    }
+}
+
+impl Service<Recorded> for Outcome {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, recorded: Recorded) -> Self::Future {
+        Box::pin(async move {
+            let Recorded { receipt, outgoing } = recorded;
+            let forwarded = forward(&receipt, outgoing).await;
+            Ok(match forwarded {
+                Ok(response) => answered(receipt, response),
+                Err(error) => failed(receipt, &error),
+            })
+        })
+    }
+}
+
+/// There is no answer.
+fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
+    let (code, result) = match error {
+        ForwardError::Unreachable(_) => ("upstream-unreachable", "upstream_unreachable"),
+        ForwardError::Timeout { .. } => ("upstream-timeout", "upstream_timeout"),
+        ForwardError::Failed(_) => ("upstream-failed", "upstream_truncated"),
+        ForwardError::Agent(_) => ("request-cut", "client_aborted"),
+        ForwardError::Request(_) => ("gateway-fault", "gateway_fault"),
+    };
+    refuse(receipt, code, &error.to_string(), Ending::new(result).detail(error.to_string()))
+}
+
+/// Closes the call and tells the agent why there is no answer.
+fn refuse(receipt: Receipt, code: &str, detail: &str, ending: Ending) -> Response<Body> {
+    let sent = receipt.note(|trail| trail.sent);
+    let mut response = answer(
+        problem(code, detail)
+            .with("call", receipt.call().id.as_str())
+            .with("entry", receipt.sealed().hash.to_string())
+            .with("sent", sent.as_str()),
+    );
+    stamp(response.headers_mut(), receipt.sealed());
+    finish(receipt, ending);
+    response
+}
+
+/// The API answered: its head is checked, its body will be as it flows.
+fn answered(receipt: Receipt, response: Response<Incoming>) -> Response<Body> {
+    let (parts, incoming) = response.into_parts();
+    receipt.mark("first_byte");
+    receipt.note(|trail| {
+        trail.sent = Sent::Yes;
+        trail.status = Some(parts.status.as_u16());
+    });
+    let Some(upstream) = receipt.call().upstream.clone() else {
+        return refuse(receipt, "gateway-fault", "", Ending::new("gateway_fault"));
+    };
+    let cut = |receipt, why: &str| {
+        let media = json!({ "status": parts.status.as_u16(), "media_type": media_type(&parts.headers) });
+        refuse(receipt, "response-cut", why, Ending::new("response_cut").detail(why).response(media))
+    };
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return cut(receipt, "the API tried to change the protocol");
+    }
+    if !is_plain(&parts.headers) {
+        return cut(receipt, "the API's answer is encoded although that was not asked for, and cannot be checked");
+    }
+    let echo = upstream.echo();
+    if echo.as_ref().is_some_and(|echo| parts.headers.values().any(|value| echo.stands_in(value.as_bytes()))) {
+        return cut(receipt, "a header of the API's answer holds the gateway's credential");
+    }
+    let mut headers = headers::of_response(&parts.headers, parts.version, &upstream.settings);
+    stamp(&mut headers, receipt.sealed());
+    let media = media_type(&parts.headers).map(str::to_owned);
+    let body = Answering::new(receipt, upstream, incoming, media, parts.status);
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+}
+
+fn is_plain(headers: &HeaderMap) -> bool {
+    let identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    headers.get_all(header::CONTENT_ENCODING).iter().all(identity)
+}
+
+/// Writes the outcome. Consumes the receipt: one call, one outcome.
+pub fn finish(mut receipt: Receipt, ending: Ending) {
+    close(&mut receipt, ending);
+}
+
+/// Why an outcome cannot be written down.
+#[derive(Debug, thiserror::Error)]
+enum CloseError {
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// Queues the outcome; the instruction learns what became of the call in the same moment, so that its next call can build on it.
+pub(crate) fn close(receipt: &mut Receipt, ending: Ending) {
+    receipt.mark("end");
+    let trail = receipt.closed();
+    let (call, gateway) = (receipt.call(), &receipt.context().gateway);
+    let hash = receipt.sealed().hash;
+    let upstream = call.upstream.as_ref().map_or("", |upstream| upstream.settings.name.as_str());
+    let observed = ending.observed.as_ref().and_then(|bytes| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        Some((receipt.action()?, gateway.catalogue(upstream)?, text, Json::parse(bytes, JSON_DEPTH).ok()?))
+    });
+    let value =
+        observed.as_ref().map(|(action, _, text, _)| json!({ "upstream": upstream, "action": action, "body": text }));
+    let draft = draft(receipt, &hash, &trail, &ending, value.as_ref());
+    // Whatever stands in the way of the values, that the call ended is written.
+    let draft = draft.or_else(|error| {
+        tracing::error!(%error, "an outcome is written without its values");
+        small(receipt, &hash, &trail, &ending)
+    });
+    let draft = match draft {
+        Ok(draft) => draft,
+        Err(error) => return tracing::error!(%error, "an outcome cannot be written"),
+    };
+    let mut live = call.live.lock();
+    match queue(receipt.context(), draft) {
+        Ok(()) => {
+            live.end(&hash, trail.sent.as_str());
+            if let Some((action, catalogue, _, json)) = &observed {
+                live.observe_response(&hash, action, catalogue, json);
+            }
+        }
+        Err(AppendError::Entry(_)) => {
+            // Larger than an entry may be: the values stay behind, and nothing may be built on them.
+            live.end(&hash, trail.sent.as_str());
+            let small = small(receipt, &hash, &trail, &ending);
+            let queued = small.map(|small| queue(receipt.context(), small));
+            if !matches!(queued, Ok(Ok(()))) {
+                tracing::error!(call = %hash, "an outcome cannot be written");
+            }
+        }
+        // The ledger stopped. At its next start the open call is closed as `unknown`.
+        Err(error) => tracing::error!(%error, call = %hash, "an outcome cannot be written"),
+    }
+}
+
+/// Queues a draft; when the queue is full, goes on trying behind the caller's back.
+fn queue(context: &Arc<Context>, draft: Draft) -> Result<(), AppendError> {
+    let ledger = &context.gateway.ledger;
+    match ledger.enqueue(draft.clone()) {
+        Ok(_) => Ok(()),
+        Err(AppendError::Full) => {
+            let runtime = tokio::runtime::Handle::try_current().map_err(|_| AppendError::Full)?;
+            let ledger = ledger.clone();
+            runtime.spawn(async move {
+                while let Err(AppendError::Full) = ledger.enqueue(draft.clone()) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The outcome without any value.
+fn small(receipt: &Receipt, hash: &Hash, trail: &Trail, ending: &Ending) -> Result<Draft, CloseError> {
+    let call = receipt.call();
+    let outcome = bodies::Outcome {
+        call: *hash,
+        subject: Some(call.live.subject.clone()),
+        result: ending.result.to_owned(),
+        status: trail.status,
+        sent: trail.sent.as_str().to_owned(),
+        peer: trail.peer.clone(),
+        bytes: trail.bytes,
+        us: trail.us.clone(),
+        detail: ending.detail.clone(),
+        ..bodies::Outcome::default()
+    };
+    let mut draft = Draft::new(&outcome)?.of_instruction(&call.live.id).caused_by([*hash]);
+    draft.state.push(StatePut { key: open_key(&call.id), value: None });
+    Ok(draft)
+}
+
+fn draft(
+    receipt: &Receipt,
+    hash: &Hash,
+    trail: &Trail,
+    ending: &Ending,
+    observed: Option<&Value>,
+) -> Result<Draft, CloseError> {
+    let (vault, subject) = (&receipt.context().gateway.vault, receipt.call().live.subject.as_str());
+    let mut draft = small(receipt, hash, trail, ending)?;
+    let values = [("request", trail.request.as_ref()), ("response", ending.response.as_ref()), ("observed", observed)];
+    for (name, value) in values {
+        if let Some(value) = value {
+            draft = draft.disclose(vault, subject, name, value)?;
+        }
+    }
+    Ok(draft)
+}

@@ -1,0 +1,124 @@
+//! Starts both listeners and drains them at the end.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use hyper_util::service::TowerToHyperService;
+use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+
+use crate::{
+    api,
+    server::{ListenError, Server},
+    settings::Settings,
+    stack::{Context, stack},
+    state::Gateway,
+    upstream::{Upstream, UpstreamError},
+};
+
+/// How often a heartbeat says "so many calls, none left out".
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// An upstream.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Running {
+    /// Where agents call.
+    pub gateway: SocketAddr,
+    /// Where the API listens.
+    pub api: SocketAddr,
+    drained: JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until the shutdown is over: every call ended or was cut, every outcome is queued. The ledger is still open.
+    pub async fn drained(self) {
+        // It fails only by a panic, which was reported where it happened.
+        let _ = self.drained.await;
+    }
+}
+
+/// Binds both listeners and serves until `shutdown` ends; then no new connection is taken and open calls end within `settings.drain`.
+///
+/// # Errors
+/// [`ServeError`]; nothing listens then.
+pub async fn serve(
+    settings: Settings,
+    gateway: Arc<Gateway>,
+    credentials: Vec<api::Credential>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Running, ServeError> {
+    let agents = Server::bind(&settings.gateway, &settings.limits).await?;
+    let others = Server::bind(&settings.api, &settings.limits).await?;
+    let upstreams: Result<Vec<_>, _> =
+        settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new)).collect();
+    let router = api::router(gateway.clone(), credentials);
+    let context = Arc::new(Context {
+        gateway: gateway.clone(),
+        limits: settings.limits,
+        upstreams: upstreams?,
+        cut: AtomicBool::new(false),
+        strangers: parking_lot::Mutex::default(),
+    });
+    let (addresses, drain) = ((agents.address(), others.address()), settings.drain);
+    let (stop, stopped) = watch::channel(false);
+    let (calls, talks) = (ended(stopped.clone()), ended(stopped.clone()));
+    let drained = tokio::spawn(async move {
+        tokio::spawn(async move {
+            shutdown.await;
+            stop.send_replace(true);
+            // Kept until the watchers have seen it.
+            stop.closed().await;
+        });
+        let beat = tokio::spawn(heartbeat(gateway, ended(stopped)));
+        let (way, cut) = (context.clone(), context);
+        let calling = agents.run(
+            move |arrival| TowerToHyperService::new(stack(&way, arrival)),
+            calls,
+            drain,
+            move || cut.cut.store(true, std::sync::atomic::Ordering::Relaxed),
+        );
+        let talking = others.run(move |_| TowerToHyperService::new(router.clone()), talks, drain, || {});
+        tokio::join!(calling, talking);
+        let _ = beat.await;
+    });
+    Ok(Running { gateway: addresses.0, api: addresses.1, drained })
+}
+
+async fn ended(mut stopped: watch::Receiver<bool>) {
+    // The sender is gone only after it said so.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Writes heartbeats until the end, and one at the end.
+async fn heartbeat(gateway: Arc<Gateway>, end: impl Future<Output = ()>) {
+    let mut end = std::pin::pin!(end);
+    let mut every = tokio::time::interval(HEARTBEAT);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every.tick().await;
+    loop {
+        let last = tokio::select! {
+            () = &mut end => true,
+            _ = every.tick() => false,
+        };
+        if let Err(error) = gateway.heartbeat().await {
+            tracing::error!(%error, "no heartbeat was written");
+        }
+        if last {
+            return;
+        }
+    }
+}

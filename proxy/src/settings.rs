@@ -1,0 +1,230 @@
+//! What the proxy is told: listeners, upstreams, limits, times. Values are checked where they are made; nothing here reads a file
+//! but certificates and keys at start.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use http::{HeaderName, HeaderValue, Uri};
+use zeroize::Zeroizing;
+
+/// Everything [`crate::serve`] needs to know beside the gateway's state.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where agents call.
+    pub gateway: Listener,
+    /// Where host, agent, approver, operator and investigator talk to Countersign itself.
+    pub api: Listener,
+    /// The APIs behind the gateway.
+    pub upstreams: Vec<Upstream>,
+    /// What bounds a request and an answer.
+    pub limits: Limits,
+    /// How long calls in flight may take to end at shutdown; what is left then is cut and recorded.
+    pub drain: Duration,
+}
+
+/// An address to listen on. Port 0 takes a free one.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// TLS; without it HTTP/1.1 and HTTP/2 (prior knowledge) in the clear.
+    pub tls: Option<ServerTls>,
+}
+
+/// Certificate and key of a listener, PEM.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// The chain, leaf first.
+    pub certificates: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// Which HTTP an upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Http {
+    /// What TLS negotiates (ALPN); HTTP/1.1 in the clear.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    One,
+    /// HTTP/2 only, in the clear with prior knowledge.
+    Two,
+}
+
+/// An API behind the gateway.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Its name, as catalogue and records say it.
+    pub name: String,
+    /// The path prefix agents use: `/<name>`, or empty when it is the only upstream.
+    pub prefix: String,
+    /// Scheme, authority and base path.
+    pub url: Uri,
+    /// What the gateway adds so that the API lets the call in. The agent never sees it.
+    pub credential: Option<Credential>,
+    /// Certificate authorities (PEM) instead of the public ones.
+    pub authorities: Option<PathBuf>,
+    /// Which HTTP it speaks.
+    pub http: Http,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Records what the verdict would have been and forwards anyway. Never unrecorded, never without a valid token.
+    pub shadow: bool,
+    /// Up to how many bytes of a response are kept in the vault; 0 keeps none.
+    pub keep_response_bytes: usize,
+    /// Whether `Set-Cookie` reaches the agent. A session cookie is a credential, hence not by default.
+    pub pass_cookies: bool,
+    /// Request headers that pass beside the usual ones and those the catalogue declares.
+    pub pass_headers: Vec<HeaderName>,
+}
+
+/// How long the phases of a call may take.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// Name resolution, connection and TLS handshake.
+    pub connect: Duration,
+    /// From the last byte sent to the first of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer's body.
+    pub idle: Duration,
+    /// All of it.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What bounds a request and an answer.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Bytes of path and query.
+    pub target_bytes: usize,
+    /// Bytes of a JSON body, which is read before it is judged.
+    pub json_bytes: usize,
+    /// Nesting of a JSON body.
+    pub json_depth: usize,
+    /// Bytes of a body that streams through.
+    pub body_bytes: u64,
+    /// Up to how many bytes of a JSON response are read for values that later calls may use.
+    pub observe_bytes: usize,
+    /// Connections per listener.
+    pub connections: usize,
+    /// How long a request's head may take to arrive.
+    pub header_timeout: Duration,
+    /// How long a body that must be judged may take to arrive.
+    pub body_timeout: Duration,
+    /// Requests without a valid token that are recorded one by one, per minute; beyond, they are counted.
+    pub strangers_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            headers: 100,
+            header_bytes: 64 << 10,
+            target_bytes: 8 << 10,
+            json_bytes: 1 << 20,
+            json_depth: 64,
+            body_bytes: 1 << 30,
+            observe_bytes: 1 << 20,
+            connections: 4096,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            strangers_per_minute: 10,
+        }
+    }
+}
+
+/// The shortest secret that can be looked for in an answer without cutting honest ones.
+pub const MIN_SECRET_CHARS: usize = 8;
+
+/// A header that lets the gateway into an API.
+#[derive(Clone)]
+pub struct Credential {
+    header: HeaderName,
+    value: Zeroizing<String>,
+}
+
+/// Why a credential is not usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// Not a header value.
+    #[error("the credential has characters that no header can carry; a line break at its end, perhaps")]
+    Characters,
+    /// Too short to be found in an answer.
+    #[error(
+        "the credential has a secret of less than {MIN_SECRET_CHARS} characters; an answer that hands it on could not be told from others"
+    )]
+    Short,
+}
+
+impl Credential {
+    /// A credential sent as `header: value`, such as `authorization: Bearer …`.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub fn new(header: HeaderName, value: String) -> Result<Credential, CredentialError> {
+        let value = Zeroizing::new(value);
+        if value.is_empty() || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(CredentialError::Characters);
+        }
+        let credential = Credential { header, value };
+        if credential.secret().len() < MIN_SECRET_CHARS {
+            return Err(CredentialError::Short);
+        }
+        Ok(credential)
+    }
+
+    /// The header's name.
+    pub const fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    /// The value, marked so that nothing prints it and HTTP/2 does not index it.
+    pub fn value(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(&self.value).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// The part that is secret: behind the scheme (`Bearer `, `Basic `), if there is one.
+    pub fn secret(&self) -> &str {
+        self.value.split_once(' ').map_or(self.value.as_str(), |(_, secret)| secret.trim())
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+
+    #[test]
+    fn a_credential_is_sendable_long_enough_and_never_printed() {
+        let credential = Credential::new(AUTHORIZATION, "Bearer sk-123456789".into()).unwrap();
+        assert_eq!(credential.secret(), "sk-123456789");
+        assert!(credential.value().unwrap().is_sensitive());
+        assert!(!format!("{credential:?}").contains("123"));
+        assert!(matches!(Credential::new(AUTHORIZATION, "Bearer abc".into()), Err(CredentialError::Short)));
+        assert!(matches!(Credential::new(AUTHORIZATION, "sk-123456789\n".into()), Err(CredentialError::Characters)));
+    }
+}

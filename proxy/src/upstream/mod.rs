@@ -1,0 +1,242 @@
+//! The APIs behind the gateway: one pooled client each, which talks to that API's host and nobody else.
+
+mod connect;
+pub mod echo;
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{Request, Response, Uri, uri::PathAndQuery};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::capture_connection},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use tokio_rustls::TlsConnector;
+
+pub use self::connect::Peer;
+use self::{
+    connect::{ConnectTimeout, Connector, Target},
+    echo::Echo,
+};
+use crate::{Body, settings};
+
+/// How many connections to one API stay open idle.
+const IDLE_CONNECTIONS: usize = 256;
+
+/// How long an idle connection is kept. Less than servers usually do, so that a call rarely meets a closed one.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// An API behind the gateway, ready to be called.
+pub struct Upstream {
+    /// What was configured.
+    pub settings: settings::Upstream,
+    client: Client<Connector, Body>,
+    echo: Option<Arc<Echo>>,
+}
+
+/// Why an upstream cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// Not `http://host[:port][/base]` or `https://…`.
+    #[error(
+        "upstream `{name}`: `{url}` is not usable; write `https://host`, perhaps with port and base path, without query"
+    )]
+    Url {
+        /// The upstream.
+        name: String,
+        /// What was configured.
+        url: Uri,
+    },
+    /// The certificate authorities cannot be read.
+    #[error("upstream `{name}`: `{path}`: {what}")]
+    Authorities {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The TLS library refuses.
+    #[error("upstream `{name}`: {source}")]
+    Tls {
+        /// The upstream.
+        name: String,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// Why there is no answer, and whether the request may have arrived.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No connection: nothing was sent.
+    #[error("{0}")]
+    Unreachable(String),
+    /// No connection in time: nothing was sent.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The connection broke, or what came is no HTTP.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Upstream {
+    /// Sets an upstream up; connects to nobody yet.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub fn new(settings: settings::Upstream) -> Result<Upstream, UpstreamError> {
+        let target = target(&settings)?;
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .http2_only(settings.http == settings::Http::Two);
+        let echo = settings.credential.as_ref().map(|credential| Arc::new(Echo::new(credential.secret())));
+        let client = builder.build(Connector::new(target));
+        Ok(Upstream { settings, client, echo })
+    }
+
+    /// What looks for this upstream's credential in its answers.
+    pub fn echo(&self) -> Option<Arc<Echo>> {
+        self.echo.clone()
+    }
+
+    /// The URI of a target behind the configured base path.
+    pub fn uri(&self, target: &str) -> Result<Uri, http::Error> {
+        let mut parts = self.settings.url.clone().into_parts();
+        let base = self.settings.url.path().trim_end_matches('/');
+        parts.path_and_query = Some(format!("{base}{target}").parse::<PathAndQuery>()?);
+        Ok(Uri::from_parts(parts)?)
+    }
+
+    /// Sends a request. `connected` hears who is at the other end as soon as that is known; until then nothing was sent.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn call(
+        &self,
+        mut request: Request<Body>,
+        connected: impl Fn(&Peer),
+    ) -> Result<Response<Incoming>, CallError> {
+        let mut capture = capture_connection(&mut request);
+        let mut answer = std::pin::pin!(self.client.request(request));
+        let known = async {
+            let metadata = capture.wait_for_connection_metadata().await;
+            peer(metadata.as_ref())
+        };
+        let answer = tokio::select! {
+            biased;
+            peer = known => {
+                if let Some(peer) = peer {
+                    connected(&peer);
+                }
+                answer.await
+            }
+            answer = &mut answer => {
+                answer
+            }
+        };
+        if let Some(peer) = peer(capture.connection_metadata().as_ref()) {
+            connected(&peer);
+        }
+        answer.map_err(|error| {
+            let timeout = causes(&error).any(|cause| is_connect_timeout(cause));
+            match error.is_connect() {
+                true if timeout => CallError::ConnectTimeout(self.settings.timeouts.connect),
+                true => CallError::Unreachable(deepest(&error)),
+                false => CallError::Failed(deepest(&error)),
+            }
+        })
+    }
+}
+
+fn peer(connected: Option<&hyper_util::client::legacy::connect::Connected>) -> Option<Peer> {
+    let mut extensions = http::Extensions::new();
+    connected?.get_extras(&mut extensions);
+    extensions.remove()
+}
+
+fn is_connect_timeout(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<ConnectTimeout>())
+}
+
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+/// The last cause says what happened; those above it say only that something did.
+pub(crate) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+fn target(settings: &settings::Upstream) -> Result<Target, UpstreamError> {
+    let bad = || UpstreamError::Url { name: settings.name.clone(), url: settings.url.clone() };
+    let url = &settings.url;
+    let secure = match url.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(bad()),
+    };
+    let authority = url.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(bad)?;
+    if url.query().is_some() {
+        return Err(bad());
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let tls = match secure {
+        true => {
+            let name = ServerName::try_from(host.clone()).map_err(|_| bad())?;
+            Some((TlsConnector::from(Arc::new(client_config(settings)?)), name))
+        }
+        false => None,
+    };
+    Ok(Target { host, port, tls, timeout: settings.timeouts.connect })
+}
+
+fn client_config(settings: &settings::Upstream) -> Result<ClientConfig, UpstreamError> {
+    let mut roots = RootCertStore::empty();
+    match &settings.authorities {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let bad =
+                |what: String| UpstreamError::Authorities { name: settings.name.clone(), path: path.clone(), what };
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))? {
+                let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+                roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(bad("there is no certificate in it".to_owned()));
+            }
+        }
+    }
+    let tls = |source| UpstreamError::Tls { name: settings.name.clone(), source };
+    let mut config = ClientConfig::builder_with_provider(crate::server::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = match settings.http {
+        settings::Http::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        settings::Http::One => vec![b"http/1.1".to_vec()],
+        settings::Http::Two => vec![b"h2".to_vec()],
+    };
+    Ok(config)
+}
