@@ -1,0 +1,240 @@
+//! The sample bank: a real HTTP server in a process of its own, which only the sidecar holds a key to.
+
+mod account;
+
+use std::{io::Write as _, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, patch, post, put},
+};
+use clap::Args;
+use parking_lot::Mutex;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+
+pub use account::Opening;
+pub(super) use account::plain;
+use account::{Account, Refused};
+
+/// `demo-bank`. The keys come from the environment, so that no list of processes shows them.
+#[derive(Args)]
+pub struct BankArgs {
+    /// The port on loopback; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// The key that the API demands.
+    #[arg(long, env = "COUNTERSIGN_DEMO_BANK_KEY", hide_env_values = true)]
+    key: String,
+    /// The key that planting and the journal demand.
+    #[arg(long, env = "COUNTERSIGN_DEMO_BANK_ADMIN_KEY", hide_env_values = true)]
+    admin_key: String,
+}
+
+impl std::fmt::Debug for BankArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BankArgs").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
+struct Bank {
+    opening: Arc<Opening>,
+    account: Arc<Mutex<Account>>,
+    key: Arc<str>,
+    admin_key: Arc<str>,
+}
+
+/// Serves until standard input ends, so that the bank never outlives who started it. Prints its address as a line of JSON.
+///
+/// # Errors
+/// When the port cannot be had.
+pub async fn serve(args: BankArgs) -> anyhow::Result<()> {
+    let opening = super::cases::cases()?.bank.clone();
+    let bank = Bank {
+        account: Arc::new(Mutex::new(Account::new(opening.clone(), ""))),
+        opening: Arc::new(opening),
+        key: args.key.into(),
+        admin_key: args.admin_key.into(),
+    };
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], args.port))).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", json!({ "address": listener.local_addr()?.to_string() }))?;
+    out.flush()?;
+    drop(out);
+    let parent_is_gone = async { drop(tokio::io::stdin().read_to_end(&mut Vec::new()).await) };
+    axum::serve(listener, router(bank)).with_graceful_shutdown(parent_is_gone).await?;
+    Ok(())
+}
+
+fn router(bank: Bank) -> Router {
+    let api = Router::new()
+        .route("/account/iban", get(iban))
+        .route("/account/balance", get(balance))
+        .route("/transactions", get(transactions).post(send))
+        .route("/scheduled-transactions", get(scheduled).post(schedule))
+        .route("/scheduled-transactions/{id}", patch(change))
+        .route("/files/{path}", get(file))
+        .route("/user", get(user).patch(change_user))
+        .route("/user/password", put(change_password))
+        .layer(middleware::from_fn_with_state(bank.key.clone(), demand));
+    let admin = Router::new()
+        .route("/_admin/reset", post(reset))
+        .route("/_admin/journal", get(journal))
+        .layer(middleware::from_fn_with_state(bank.admin_key.clone(), demand));
+    api.merge(admin)
+        .fallback(async || error(StatusCode::NOT_FOUND, "no such resource"))
+        .method_not_allowed_fallback(async || error(StatusCode::METHOD_NOT_ALLOWED, "no such method here"))
+        .with_state(bank)
+}
+
+fn error(status: StatusCode, message: impl Into<String>) -> Response {
+    (status, Json(json!({ "error": message.into() }))).into_response()
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Refused::Planned(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        error(status, self.to_string())
+    }
+}
+
+async fn demand(State(key): State<Arc<str>>, headers: HeaderMap, request: Request, next: Next) -> Response {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    if given == Some(&*key) {
+        next.run(request).await
+    } else {
+        error(StatusCode::UNAUTHORIZED, "this needs the bank's key")
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
+    serde_json::from_slice(body).map_err(|problem| error(StatusCode::BAD_REQUEST, problem.to_string()))
+}
+
+impl Bank {
+    /// Reads the body, makes the change, and notes it in the journal if it was made.
+    fn write<T: DeserializeOwned, R>(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &Bytes,
+        change: impl FnOnce(&mut Account, T) -> Result<R, Refused>,
+    ) -> Result<R, Response> {
+        let asked = read(body)?;
+        let written: Value = read(body)?;
+        let mut account = self.account.lock();
+        let done = change(&mut account, asked).map_err(IntoResponse::into_response)?;
+        account.note(format!("{method} {path}"), &written);
+        Ok(done)
+    }
+}
+
+async fn iban(State(bank): State<Bank>) -> Json<Value> {
+    Json(json!({ "iban": bank.account.lock().iban() }))
+}
+
+async fn balance(State(bank): State<Bank>) -> Json<Value> {
+    Json(json!({ "balance": bank.account.lock().balance(), "currency": "EUR" }))
+}
+
+#[derive(Deserialize)]
+struct Newest {
+    #[serde(default = "hundred")]
+    n: usize,
+}
+
+const fn hundred() -> usize {
+    100
+}
+
+async fn transactions(
+    State(bank): State<Bank>,
+    newest: Result<Query<Newest>, QueryRejection>,
+) -> Result<Json<Value>, Response> {
+    let Query(newest) = newest.map_err(|problem| error(StatusCode::BAD_REQUEST, problem.to_string()))?;
+    Ok(Json(json!({ "transactions": bank.account.lock().transactions(newest.n) })))
+}
+
+async fn send(State(bank): State<Bank>, body: Bytes) -> Result<Response, Response> {
+    let id = bank.write(&Method::POST, "/transactions", &body, Account::send)?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id, "message": "sent" }))).into_response())
+}
+
+async fn scheduled(State(bank): State<Bank>) -> Json<Value> {
+    Json(json!({ "scheduled": bank.account.lock().scheduled() }))
+}
+
+async fn schedule(State(bank): State<Bank>, body: Bytes) -> Result<Response, Response> {
+    let id = bank.write(&Method::POST, "/scheduled-transactions", &body, Account::schedule)?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id, "message": "scheduled" }))).into_response())
+}
+
+async fn change(State(bank): State<Bank>, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Response> {
+    let path = format!("/scheduled-transactions/{id}");
+    bank.write(&Method::PATCH, &path, &body, |account, change| account.change(&id, change))?;
+    Ok(Json(json!({ "message": "updated" })))
+}
+
+async fn file(State(bank): State<Bank>, Path(path): Path<String>) -> Response {
+    match bank.account.lock().file(&path) {
+        Some(content) => Json(json!({ "path": path, "content": content })).into_response(),
+        None => error(StatusCode::NOT_FOUND, format!("there is no file `{path}`")),
+    }
+}
+
+async fn user(State(bank): State<Bank>) -> Response {
+    Json(bank.account.lock().user()).into_response()
+}
+
+async fn change_user(State(bank): State<Bank>, body: Bytes) -> Result<Response, Response> {
+    bank.write(&Method::PATCH, "/user", &body, |account, change| {
+        account.change_user(change);
+        Ok(())
+    })?;
+    Ok(Json(bank.account.lock().user()).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Password {
+    password: String,
+}
+
+async fn change_password(State(bank): State<Bank>, body: Bytes) -> Result<Json<Value>, Response> {
+    bank.write(&Method::PUT, "/user/password", &body, |account, asked: Password| {
+        account.change_password(asked.password);
+        Ok(())
+    })?;
+    Ok(Json(json!({ "message": "updated" })))
+}
+
+/// What an attacker plants.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plant {
+    #[serde(default)]
+    planted: String,
+}
+
+async fn reset(State(bank): State<Bank>, body: Bytes) -> Result<Json<Value>, Response> {
+    let Plant { planted } = read(&body)?;
+    *bank.account.lock() = Account::new((*bank.opening).clone(), &planted);
+    Ok(Json(json!({ "message": "reset" })))
+}
+
+async fn journal(State(bank): State<Bank>) -> Json<Value> {
+    Json(json!({ "executed": bank.account.lock().journal() }))
+}
+
+#[cfg(test)]
+mod tests;
