@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 /// Holds an agent's API calls to what the user's instruction allows, and records each call so that liability can be traced.
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, about, long_about = None, arg_required_else_help = true, propagate_version = true)]
-#[command(after_help = "Start with `countersign demo`: a bank, a sidecar and an agent that is attacked, in a few seconds.")]
+#[command(
+    after_help = "Start with `countersign demo`: a bank, a sidecar and an agent that is attacked, in a few seconds."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -17,10 +19,10 @@ pub struct Cli {
 /// The commands, in the order of a deployment's life.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show it: a sample bank, the sidecar, and an agent that follows injected text
-    Demo(crate::demo::DemoArgs),
     /// Run the sidecar
-    #[command(after_help = "SIGTERM or SIGINT drains: calls in flight end and are recorded, then the ledger is closed.")]
+    #[command(
+        after_help = "SIGTERM or SIGINT drains: calls in flight end and are recorded, then the ledger is closed."
+    )]
     Serve(ConfigArgs),
     /// Check a configuration file and the catalogues it names, without starting anything
     Check(ConfigArgs),
@@ -95,8 +97,10 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// Make a key pair for somebody who signs, or a secret for somebody who calls the API
-    #[command(after_help = "`agent`, `approver` and `user` get an Ed25519 key pair; --out names the file of its secret half.\n\
-        `host`, `operator`, `investigator` and `approver --secret` get a bearer secret, shown once; the configuration holds only its SHA-256.")]
+    #[command(
+        after_help = "`agent`, `approver` and `user` get an Ed25519 key pair; --out names the file of its secret half.\n\
+        `host`, `operator`, `investigator` and `approver --secret` get a bearer secret, shown once; the configuration holds only its SHA-256."
+    )]
     New {
         /// Who it is for.
         role: KeyRole,

@@ -1,26 +1,65 @@
-//! The one binary.
+//! `countersign`: the sidecar, its tools and its demo.
 
+mod cli;
+mod commands;
+mod config;
 mod demo;
+mod running;
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(name = "countersign", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::{CommandFactory as _, Parser as _};
 
-#[derive(Subcommand)]
-enum Command {
-    /// The sample bank of `demo`.
-    #[command(hide = true)]
-    DemoBank(demo::BankArgs),
-}
+use crate::cli::{Cli, Command};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Command::DemoBank(args) => demo::bank::serve(args).await,
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| "warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match run(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("countersign: {error:#}");
+            ExitCode::from(2)
+        }
     }
+}
+
+/// Exit codes: 0 done, 1 findings, 2 not done.
+fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Serve(args) => runtime()?.block_on(commands::serve::run(&args)),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Keys(keys) => commands::keys::run(keys),
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Trace(args) => commands::look::trace(&args),
+        Command::Show(args) => commands::look::show(&args),
+        Command::Export(args) => commands::look::export(&args),
+        Command::Erase(args) => runtime()?.block_on(commands::erase::erase(&args)),
+        Command::Hold(args) => runtime()?.block_on(commands::erase::hold(&args)),
+        Command::Repair(args) => commands::repair::repair(&args),
+        Command::Adopt(args) => commands::repair::adopt(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Man { directory } => {
+            std::fs::create_dir_all(&directory)?;
+            clap_mangen::generate_to(Cli::command(), directory)?;
+            Ok(0)
+        }
+        Command::DemoBank(args) => runtime()?.block_on(demo::bank::serve(args)).map(|()| 0),
+        Command::ProbeStore { directory } => {
+            countersign_ledger::store::probe_in_this_process(&directory)?;
+            Ok(0)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

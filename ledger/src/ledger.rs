@@ -512,6 +512,22 @@ fn keep_anchor(shared: &Shared, mut anchor: Anchor, closing: &AtomicBool) {
     }
 }
 
+/// Keeps every gateway out while a directory's store is looked at.
+///
+/// # Errors
+/// [`OpenError::Locked`] when a gateway has it open.
+pub fn lock_for_reading(dir: &Path) -> Result<impl Drop + use<>, OpenError> {
+    lock(dir).map(Lock)
+}
+
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// One writer per ledger: the lock goes when the process ends, however it ends.
 pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: dir.to_owned(), source };

@@ -55,6 +55,8 @@ pub mod ledger;
 #[cfg(feature = "store")]
 pub mod open;
 #[cfg(feature = "store")]
+pub mod repair;
+#[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "store")]
 pub mod vault;

@@ -36,7 +36,11 @@ impl Default for Probe {
 }
 
 impl Probe {
-    pub(super) fn run(&self, path: &Path) -> Result<(), StoreError> {
+    /// Tries it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn run(&self, path: &Path) -> Result<(), StoreError> {
         let outcome = match self {
             Probe::Process { program, arguments, limit } => run_process(program, arguments, path, *limit),
             Probe::Thread { limit } => run_thread(path, *limit),

@@ -11,6 +11,7 @@ use countersign_ledger::{
     erasure::{self, ErasureStatement},
     record::body,
     statement::Jwk,
+    writer::Sealed,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -189,38 +190,13 @@ struct Hold {
 pub(super) async fn hold(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
     let (_, by) = api.caller(&headers, &[Role::Operator])?;
     let asked: Hold = read(&bytes)?;
-    let placed = match (asked.event.as_str(), &asked.hold) {
-        ("placed", None) => true,
-        ("released", Some(hold)) if api.gateway.registry.read().holds.get(hold) == Some(&asked.subject) => false,
-        ("released", _) => return Err(not_found("`hold` is no hold in force on this subject")),
+    let hold = match (asked.event.as_str(), asked.hold) {
+        ("placed", None) => None,
+        ("released", Some(hold)) => Some(hold),
         _ => return Err(bad_request("`event` must be `placed`, or `released` with the `hold`")),
     };
-    let hold = asked.hold.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let (sealed, _) = countersign_hold(&api, &hold, &asked.subject, placed, by, asked.reason).await?;
+    let (hold, sealed) = api.gateway.hold(hold, &asked.subject, by, asked.reason).await?;
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "hold": hold })))
-}
-
-async fn countersign_hold(
-    api: &Api,
-    hold: &str,
-    subject: &str,
-    placed: bool,
-    by: String,
-    reason: String,
-) -> Result<(countersign_ledger::writer::Sealed, bool), Problem> {
-    let event = if placed { "placed" } else { "released" }.to_owned();
-    let entry =
-        body::Hold { hold: hold.to_owned(), event, subject: subject.to_owned(), by, reason, ..body::Hold::default() };
-    let mut draft = Draft::new(&entry).map_err(StateError::from)?;
-    draft.state.push(Registry::put("hold", hold, placed.then(|| subject.to_owned())));
-    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
-    let mut registry = api.gateway.registry.write();
-    if placed {
-        registry.holds.insert(hold.to_owned(), subject.to_owned());
-    } else {
-        registry.holds.remove(hold);
-    }
-    Ok((sealed, placed))
 }
 
 #[derive(Deserialize)]
@@ -245,15 +221,44 @@ pub(super) async fn erase(State(api): State<Api>, headers: HeaderMap, bytes: Byt
 }
 
 impl crate::state::Gateway {
+    /// Places a hold on a data subject, or releases the one that is named. Gives the hold's id.
+    ///
+    /// # Errors
+    /// [`Problem`]; when there is no such hold nothing was written.
+    pub async fn hold(
+        &self,
+        release: Option<String>,
+        subject: &str,
+        by: String,
+        reason: String,
+    ) -> Result<(String, Sealed), Problem> {
+        if let Some(hold) = &release
+            && self.registry.read().holds.get(hold).is_none_or(|held| held != subject)
+        {
+            return Err(not_found("there is no such hold in force on this subject"));
+        }
+        let placed = release.is_none();
+        let hold = release.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let event = if placed { "placed" } else { "released" }.to_owned();
+        let entry =
+            body::Hold { hold: hold.clone(), event, subject: subject.to_owned(), by, reason, ..body::Hold::default() };
+        let mut draft = Draft::new(&entry).map_err(StateError::from)?;
+        draft.state.push(Registry::put("hold", &hold, placed.then(|| subject.to_owned())));
+        let sealed = self.ledger.append(draft).await.map_err(StateError::from)?;
+        let mut registry = self.registry.write();
+        if placed {
+            registry.holds.insert(hold.clone(), subject.to_owned());
+        } else {
+            registry.holds.remove(&hold);
+        }
+        Ok((hold, sealed))
+    }
+
     /// Erases a data subject: seals the `erasure` entry, then destroys the data key.
     ///
     /// # Errors
     /// [`Problem`]; when the statements are refused nothing was written.
-    pub async fn erase(
-        &self,
-        wanted: &ErasureStatement,
-        statements: &[String],
-    ) -> Result<countersign_ledger::writer::Sealed, Problem> {
+    pub async fn erase(&self, wanted: &ErasureStatement, statements: &[String]) -> Result<Sealed, Problem> {
         let authorised = {
             let registry = self.registry.read();
             erasure::authorise(wanted, statements, registry.is_held(&wanted.subject), |kid| {

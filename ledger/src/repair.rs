@@ -1,0 +1,108 @@
+//! Rebuilds the store from archive and journal. Signs nothing: what is missing there stays missing and is refused.
+
+use std::path::PathBuf;
+
+use crate::{
+    Hash,
+    batch::Batch,
+    directory::Directory,
+    evidence::Source as _,
+    files,
+    ledger::{Options, lock},
+    open::{OpenError, links},
+    store::{Head, Probe, Store, StoreError},
+    tree::{self, Frontier},
+    verify::{self, verify},
+};
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// Entries that the new store has.
+    pub entries: u64,
+    /// Where the old store is now.
+    pub aside: PathBuf,
+}
+
+/// Why a ledger is not repaired. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepairError {
+    /// It cannot be opened or read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Archive and journal do not hold the whole ledger.
+    #[error(
+        "archive and journal are not whole themselves ({what}): a store rebuilt from them would hide it; \
+        restore a copy of the disk, or set the directory aside and run `countersign adopt`"
+    )]
+    NotWhole {
+        /// The first thing that is wrong.
+        what: String,
+    },
+    /// The new store cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a rebuilt store would hide. Findings about meaning are no reason not to rebuild it.
+const INTEGRITY: [&str; 12] = [
+    "anchor-damaged",
+    "archive-damaged",
+    "chain-broken",
+    "checkpoint-beyond",
+    "checkpoint-root",
+    "checkpoint-signature",
+    "entries-missing",
+    "entry-malformed",
+    "journal-damaged",
+    "not-covered",
+    "number-wrong",
+    "rolled-back",
+];
+
+/// Sets the store aside and builds it anew.
+///
+/// # Errors
+/// [`RepairError`]; nothing was changed then.
+pub fn repair(options: &Options) -> Result<Repaired, RepairError> {
+    let paths = options.paths();
+    let io = |source| OpenError::Io { path: paths.dir.clone(), source };
+    let _lock = lock(&options.dir)?;
+    let directory = Directory::read(&options.dir, Some(&options.anchor_dir)).map_err(io)?;
+    let report = verify(&directory, &verify::Options::default());
+    if let Some(finding) = report.findings.iter().find(|finding| INTEGRITY.contains(&finding.code)) {
+        return Err(RepairError::NotWhole { what: finding.what.clone() });
+    }
+    let rebuilding = options.dir.join("sled.rebuilding");
+    match std::fs::remove_dir_all(&rebuilding) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error).into()),
+        _ => {}
+    }
+    let entries = rebuild(&directory, &rebuilding)?;
+    let aside =
+        (0..).map(|n| options.dir.join(format!("sled.damaged-{n}"))).find(|path| !path.exists()).unwrap_or_default();
+    if paths.store().exists() {
+        std::fs::rename(paths.store(), &aside).map_err(io)?;
+    }
+    std::fs::rename(&rebuilding, paths.store()).map_err(io)?;
+    files::sync_dir(&options.dir).map_err(io)?;
+    Ok(Repaired { entries, aside })
+}
+
+fn rebuild(directory: &Directory, path: &std::path::Path) -> Result<u64, RepairError> {
+    let (store, mut head) = Store::open(path, &Probe::default())?;
+    let mut frontier = Frontier::default();
+    for index in 0..directory.pieces() {
+        let piece: Batch = directory.piece(index).map_err(|damage| RepairError::NotWhole { what: damage.what })?;
+        for stored in &piece.entries {
+            frontier.push(tree::leaf_hash(&stored.bytes), |_, _| {});
+            let links = links(&stored.bytes)
+                .ok_or_else(|| RepairError::NotWhole { what: "an entry cannot be read".to_owned() })?;
+            Head::advance(&mut head, &frontier, Hash::of(&stored.bytes), links.time);
+        }
+        store.apply(std::slice::from_ref(&piece), &head)?;
+        store.barrier()?;
+    }
+    Ok(frontier.size())
+}

@@ -1,0 +1,29 @@
+//! `countersign check`.
+
+use crate::{cli::ConfigArgs, config::Config};
+
+pub fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
+    let config = Config::read(&args.config)?;
+    let mut actions = 0;
+    for (catalogue, _) in config.catalogues()? {
+        actions += catalogue.actions().len();
+        for warning in catalogue.warnings() {
+            println!("warning: catalogue of `{}`: {warning}", catalogue.upstream());
+        }
+    }
+    let settings = config.settings()?;
+    for role in ["host", "approver", "operator", "investigator"] {
+        let known = config.credential.iter().any(|credential| serde_json::json!(credential.role) == role);
+        if !known {
+            println!(
+                "warning: nobody has a credential of role `{role}`; make one with `countersign keys new {role} --party NAME`"
+            );
+        }
+    }
+    println!(
+        "good: {} upstreams, {actions} actions, {} credentials",
+        settings.upstreams.len(),
+        config.credential.len()
+    );
+    Ok(0)
+}

@@ -1,0 +1,106 @@
+//! `countersign keys`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use countersign_ledger::{
+    Kind,
+    directory::Directory,
+    evidence::{Evidence, Selection},
+    keys,
+    statement::Jwk,
+};
+use rand::{TryRng as _, rngs::SysRng};
+use serde_json::{Value, json};
+
+use super::look::damaged;
+use crate::cli::{KeyRole, KeysCommand};
+
+pub fn run(command: KeysCommand) -> anyhow::Result<u8> {
+    match command {
+        KeysCommand::New { role, party, out, secret, json } => {
+            let pair = match role {
+                KeyRole::Agent | KeyRole::User => true,
+                KeyRole::Approver => !secret,
+                KeyRole::Host | KeyRole::Operator | KeyRole::Investigator => false,
+            };
+            if pair {
+                let out = out.context("give --out FILE for the secret half of the key pair")?;
+                new_pair(&party, &out, json)
+            } else if out.is_some() {
+                bail!("this role gets a bearer secret, which is printed; leave --out away")
+            } else {
+                new_secret(role, &party, json)
+            }
+        }
+        KeysCommand::List { ledger, json } => list(&ledger, json),
+    }
+}
+
+fn new_pair(party: &str, out: &Path, as_json: bool) -> anyhow::Result<u8> {
+    let key = keys::generate()?;
+    keys::save(out, &key)?;
+    let jwk = Jwk::ed25519(&key.verifying_key());
+    let registration = json!({ "party": party, "jwk": jwk });
+    if as_json {
+        println!("{}", json!({ "kid": jwk.thumbprint(), "secret_key": out, "register": registration }));
+    } else {
+        println!("The secret half is in {} (mode 0600); it never leaves its owner.\n", out.display());
+        println!("key id  {}\n", jwk.thumbprint());
+        println!("An operator registers the public half with POST /v1/keys:\n\n{registration}");
+    }
+    Ok(0)
+}
+
+fn new_secret(role: KeyRole, party: &str, as_json: bool) -> anyhow::Result<u8> {
+    let mut bytes = [0; 32];
+    SysRng.try_fill_bytes(&mut bytes).context("the operating system gave no random bytes")?;
+    let role = match role {
+        KeyRole::Host => "host",
+        KeyRole::Approver => "approver",
+        KeyRole::Operator => "operator",
+        _ => "investigator",
+    };
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = format!("csk_{role}_{hex}");
+    let sha256 = countersign_ledger::Hash::of(secret.as_bytes());
+    if as_json {
+        println!("{}", json!({ "secret": secret, "credential": { "role": role, "party": party, "sha256": sha256 } }));
+    } else {
+        println!("The secret, shown only now:\n\n{secret}\n\nAdd this to the configuration:\n");
+        println!("[[credential]]\nrole = \"{role}\"\nparty = \"{party}\"\nsha256 = \"{sha256}\"");
+    }
+    Ok(0)
+}
+
+fn list(ledger: &Path, as_json: bool) -> anyhow::Result<u8> {
+    let directory = Directory::read(ledger, None)?;
+    // No instruction has this id: what is left are the entries that give context, keys among them.
+    let selection = Selection::Instruction(String::new());
+    let evidence = Evidence::collect(&directory, &selection, None, &|_| false).map_err(damaged)?;
+    let keys = evidence.items.values().filter(|item| item.entry.kind == Kind::Key);
+    let rows: Vec<Value> = keys
+        .map(|item| json!({ "entry": item.entry.seq, "time": item.entry.time, "event": item.entry.text("event"), "party": item.entry.text("party"), "kid": item.entry.text("kid"), "by": item.entry.text("by") }))
+        .collect();
+    let vkeys: Vec<String> = evidence.keys.iter().map(ToString::to_string).collect();
+    if as_json {
+        println!("{}", json!({ "ledger": vkeys, "registered": rows }));
+        return Ok(0);
+    }
+    println!("The ledger's own key, for `verify --trust`:\n");
+    vkeys.iter().for_each(|vkey| println!("{vkey}"));
+    if !rows.is_empty() {
+        println!("\nEntry  Event       Party                 Key");
+    }
+    for row in rows {
+        let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        println!(
+            "{:<6} {:<11} {:<21} {}",
+            row.get("entry").and_then(Value::as_u64).unwrap_or(0),
+            text("event"),
+            text("party"),
+            text("kid")
+        );
+    }
+    Ok(0)
+}

@@ -1,0 +1,130 @@
+//! `countersign trace`, `show` and `export`: reading a ledger or a bundle.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    path::Path,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use countersign_ledger::{
+    Hash, bundle,
+    directory::Directory,
+    disclosure::Disclosure,
+    evidence::{Damage, Evidence, Selection as Part, Shown},
+    record::{Attachment, Time},
+    vault::{Opened, Vault},
+};
+use countersign_trace::trace as trace_chains;
+use serde_json::{Value, json};
+
+use crate::cli::{ExportArgs, Selection, ShowArgs, TraceArgs};
+
+/// What opens a vault's attachments for the ledger's readers.
+pub fn opener(vault: &Vault) -> Box<dyn Fn(&Attachment) -> Result<Option<Disclosure>, String> + Sync + '_> {
+    Box::new(|attachment| match vault.open_attachment(attachment) {
+        Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
+        Ok(Opened::Erased) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+/// Damage as an error.
+pub fn damaged(damage: Damage) -> anyhow::Error {
+    match damage.seq {
+        Some(seq) => anyhow!("entry {seq}: {} [{}]; run `countersign verify`", damage.what, damage.code),
+        None => anyhow!("{} [{}]", damage.what, damage.code),
+    }
+}
+
+fn part(selection: &Selection) -> anyhow::Result<Part> {
+    if let Some(call) = &selection.call {
+        return Ok(Part::Call(call.clone()));
+    }
+    if let Some(instruction) = &selection.instruction {
+        return Ok(Part::Instruction(instruction.clone()));
+    }
+    let window = selection.window.as_deref().unwrap_or_default();
+    let times = window.split_once('/').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let (from, to) = times.context("a window is two times, such as `2026-01-31T12:00:00Z/2026-01-31T13:00:00Z`")?;
+    Ok(Part::Window(Time::new(from), Time::new(to)))
+}
+
+/// The evidence of a ledger's directory or a bundle. Values open with the vault's keys; a bundle carries what was disclosed.
+fn evidence(path: &Path, part: &Part, keys: Option<&Path>) -> anyhow::Result<Evidence> {
+    if path.is_dir() {
+        let vault = keys.map(Vault::open).transpose()?;
+        let open = vault.as_ref().map(opener);
+        return Evidence::collect(&Directory::read(path, None)?, part, open.as_deref(), &|_| true).map_err(damaged);
+    }
+    let bytes = fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+    Ok(bundle::read(&bytes)?)
+}
+
+pub fn trace(args: &TraceArgs) -> anyhow::Result<u8> {
+    let part = part(&args.selection)?;
+    let evidence = evidence(&args.path, &part, args.keys.as_deref())?;
+    let chains = trace_chains(&evidence, &BTreeSet::new());
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&chains)?);
+    } else if chains.is_empty() {
+        bail!("there is nothing there: no instruction in the part that was asked for");
+    } else {
+        for chain in &chains {
+            println!("{chain}\n");
+        }
+    }
+    Ok(0)
+}
+
+pub fn show(args: &ShowArgs) -> anyhow::Result<u8> {
+    let evidence = evidence(&args.path, &Part::All, args.keys.as_deref())?;
+    let item = match (args.entry.parse::<u64>(), args.entry.parse::<Hash>()) {
+        (Ok(seq), _) => evidence.items.get(&seq),
+        (_, Ok(hash)) => evidence.find(&hash),
+        _ => bail!("name an entry by its number or its hash of 64 hexadecimal digits"),
+    };
+    let item = item.with_context(|| format!("there is no entry `{}`", args.entry))?;
+    let entry: Value = serde_json::from_slice(&item.bytes)?;
+    let values: serde_json::Map<String, Value> =
+        item.values.iter().map(|(name, shown)| (name.clone(), value(shown))).collect();
+    if args.json {
+        println!("{}", json!({ "hash": item.hash, "entry": entry, "values": values }));
+    } else {
+        println!("hash  {}\n\n{}", item.hash, serde_json::to_string_pretty(&entry)?);
+        if !values.is_empty() {
+            println!("\nWhat it commits to:\n\n{}", serde_json::to_string_pretty(&values)?);
+        }
+    }
+    Ok(0)
+}
+
+fn value(shown: &Shown) -> Value {
+    match shown {
+        Shown::Value(disclosure) => disclosure.value().clone(),
+        Shown::Erased => json!("[erased]"),
+        Shown::Withheld => json!("[not disclosed here]"),
+    }
+}
+
+pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
+    let part = part(&args.selection)?;
+    let directory = Directory::read(&args.ledger, None)?;
+    let vault = args.keys.as_deref().map(Vault::open).transpose()?;
+    let open = vault.as_ref().map(opener);
+    let all = args.disclose.iter().any(|name| name == "all");
+    let disclose = |name: &str| all || args.disclose.iter().any(|wanted| wanted == name);
+    let mut evidence = Evidence::collect(&directory, &part, open.as_deref(), &disclose).map_err(damaged)?;
+    evidence.checkpoint = directory.checkpoint();
+    let proofs = directory.proofs(evidence.items.keys().copied())?;
+    evidence.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();
+    let file = File::create_new(&args.out).with_context(|| format!("`{}` cannot be written", args.out.display()))?;
+    bundle::write(&evidence, file)?.sync_all()?;
+    eprintln!(
+        "{} entries, their proofs and {} policies are in {}",
+        evidence.items.len(),
+        evidence.policies.len(),
+        args.out.display()
+    );
+    Ok(0)
+}

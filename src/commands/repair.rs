@@ -1,0 +1,34 @@
+//! `countersign repair` and `adopt`.
+
+use std::fs;
+
+use anyhow::{Context as _, anyhow};
+use countersign_ledger::{checkpoint::Checkpoint, ledger::Adopts, proof::Proof, repair};
+
+use crate::{
+    cli::{AdoptArgs, ConfigArgs},
+    config::Config,
+    running,
+};
+
+pub fn repair(args: &ConfigArgs) -> anyhow::Result<u8> {
+    let config = Config::read(&args.config)?;
+    let repaired = repair::repair(&config.ledger_options()?)?;
+    println!("the store was rebuilt with {} entries; the old one is in {}", repaired.entries, repaired.aside.display());
+    Ok(0)
+}
+
+pub fn adopt(args: &AdoptArgs) -> anyhow::Result<u8> {
+    let config = Config::read(&args.config.config)?;
+    let text = fs::read_to_string(&args.checkpoint)
+        .with_context(|| format!("`{}` cannot be read", args.checkpoint.display()))?;
+    let checkpoint = match text.parse::<Proof>() {
+        Ok(proof) => proof.checkpoint,
+        Err(_) => Checkpoint::parse(&text).map_err(|error| anyhow!("`{}`: {error}", args.checkpoint.display()))?,
+    };
+    let size = checkpoint.size();
+    let ledger = running::adopt(&config, Adopts { checkpoint, reason: args.reason.clone() })?;
+    println!("a new ledger begins in {}; its first entry cites the lost one's {size} entries", ledger.dir().display());
+    ledger.close()?;
+    Ok(0)
+}

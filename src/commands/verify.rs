@@ -1,0 +1,94 @@
+//! `countersign verify`.
+
+use std::{
+    fs,
+    io::IsTerminal as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use countersign_ledger::{
+    bundle,
+    checkpoint::VerifierKey,
+    directory::Directory,
+    evidence::Source as _,
+    store::Probe,
+    vault::Vault,
+    verify::{Finding, Held, Options, Report, verify, verify_bundle},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::look::opener;
+use crate::cli::VerifyArgs;
+
+pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
+    let trust = args.trust.as_deref().map(read_keys).transpose()?.unwrap_or_default();
+    let mut against = Vec::new();
+    for path in &args.against {
+        let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+        against.push(Held::parse(&text).map_err(|error| anyhow!("`{}`: {error}", path.display()))?);
+    }
+    let begun = Instant::now();
+    let report = if args.path.is_dir() {
+        directory(args, trust, against)?
+    } else {
+        let bytes = fs::read(&args.path).with_context(|| format!("`{}` cannot be read", args.path.display()))?;
+        verify_bundle(&bundle::read(&bytes)?, &Options { trust, against, ..Options::default() })
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{report}");
+        eprintln!("checked in {:.2} s", begun.elapsed().as_secs_f64());
+    }
+    Ok(report.exit_code())
+}
+
+/// Verifier keys, a line each; empty lines and lines that begin with `#` do not count.
+fn read_keys(path: &Path) -> anyhow::Result<Vec<VerifierKey>> {
+    let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(number, line)| {
+            line.parse().map_err(|error| anyhow!("`{}` line {}: {error}", path.display(), number + 1))
+        })
+        .collect()
+}
+
+fn directory(args: &VerifyArgs, trust: Vec<VerifierKey>, against: Vec<Held>) -> anyhow::Result<Report> {
+    let directory = Directory::read(&args.path, None)?;
+    let vault = args.keys.as_deref().map(Vault::open).transpose()?;
+    let open = vault.as_ref().map(opener);
+    let bar =
+        if std::io::stderr().is_terminal() { ProgressBar::new(directory.pieces()) } else { ProgressBar::hidden() };
+    bar.set_style(ProgressStyle::with_template("{wide_bar} {percent}% {eta}")?);
+    let progress = |done| bar.set_position(done);
+    let options = Options { trust, against, open: open.as_deref(), progress: Some(&progress) };
+    let mut report = verify(&directory, &options);
+    bar.finish_and_clear();
+    report.findings.extend(store(&args.path)?);
+    Ok(report)
+}
+
+/// The store is only a copy, but one that was tampered with or damaged should be known. A running gateway has it locked: then it is not looked at.
+fn store(dir: &Path) -> anyhow::Result<Option<Finding>> {
+    let path = dir.join("sled");
+    let Ok(_lock) = countersign_ledger::ledger::lock_for_reading(dir) else {
+        eprintln!("the store is in use by a running gateway and was not looked at");
+        return Ok(None);
+    };
+    if !path.is_dir() {
+        return Ok(Some(Finding {
+            code: "store-missing",
+            seq: None,
+            what: "the store is missing; `countersign repair` rebuilds it".to_owned(),
+        }));
+    }
+    let probe = Probe::Process {
+        program: std::env::current_exe()?,
+        arguments: vec!["probe-store".into()],
+        limit: Duration::from_secs(60),
+    };
+    Ok(probe.run(&path).err().map(|error| Finding { code: "store-damaged", seq: None, what: error.to_string() }))
+}

@@ -1,0 +1,415 @@
+//! The configuration file: TOML as typed, then checked into what the gateway is told. Errors name line and column.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use countersign_authorize::catalogue::Catalogue;
+use countersign_ledger::{checkpoint::is_key_name, ledger::Options, store::Probe};
+use countersign_proxy::{api, settings};
+use http::{HeaderName, Uri};
+use serde::Deserialize;
+
+/// The file as typed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The ledger's name: a URL without its scheme, such as `bank.example/agents`. It can never be changed.
+    pub origin: Origin,
+    /// Where the ledger is kept.
+    pub ledger: Ledger,
+    /// Where agents call.
+    pub gateway: Listener,
+    /// Where host, agent, approver, operator and investigator talk to Countersign itself.
+    pub api: Listener,
+    /// The APIs behind the gateway.
+    #[serde(default)]
+    pub upstream: Vec<Upstream>,
+    /// Who may talk to the API.
+    #[serde(default)]
+    pub credential: Vec<api::Credential>,
+    /// How long calls in flight may take to end at shutdown, in seconds.
+    #[serde(default = "thirty")]
+    pub drain_seconds: u64,
+    /// What bounds a request.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+const fn thirty() -> u64 {
+    30
+}
+
+/// A name that can name a key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Origin(pub String);
+
+impl TryFrom<String> for Origin {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Origin, String> {
+        if is_key_name(&name) && !name.contains("://") {
+            Ok(Origin(name))
+        } else {
+            Err("the origin must be a URL without its scheme, without spaces or `+`, such as `bank.example/agents`"
+                .to_owned())
+        }
+    }
+}
+
+/// `[ledger]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// The directory of the keys; `keys` below it when left out.
+    pub keys: Option<PathBuf>,
+    /// The anchor's directory, better on another volume; `anchor` below it when left out.
+    pub anchor: Option<PathBuf>,
+    /// Free space in MiB below which nothing new is accepted.
+    #[serde(default = "reserve")]
+    pub reserve_mib: u64,
+}
+
+const fn reserve() -> u64 {
+    256
+}
+
+/// A listener.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// The address, such as `127.0.0.1:8180`; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Certificate chain and key, PEM.
+    pub tls: Option<Tls>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain, leaf first.
+    pub certificates: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// `[[upstream]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Its name, as its catalogue says it.
+    pub name: String,
+    /// Scheme, authority and base path.
+    pub url: Url,
+    /// Its catalogue; relative to the configuration file.
+    pub catalogue: PathBuf,
+    /// The path prefix that agents use: empty for the only upstream, else `/<name>` when left out.
+    pub prefix: Option<String>,
+    /// What the gateway adds so that the API lets the call in.
+    pub credential: Option<Credential>,
+    /// Certificate authorities (PEM) instead of the public ones.
+    pub authorities: Option<PathBuf>,
+    /// HTTP/2 in the clear with prior knowledge.
+    #[serde(default)]
+    pub http2: bool,
+    /// Record verdicts without enforcing them.
+    #[serde(default)]
+    pub shadow: bool,
+    /// Up to how many bytes of a response are kept in the vault.
+    #[serde(default)]
+    pub keep_response_bytes: usize,
+    /// Let `Set-Cookie` through to the agent.
+    #[serde(default)]
+    pub pass_cookies: bool,
+    /// Request headers that pass beside the usual ones.
+    #[serde(default)]
+    pub pass_headers: Vec<Header>,
+    /// How long it may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// An absolute URL.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Url(pub Uri);
+
+impl TryFrom<String> for Url {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Url, String> {
+        let url: Uri = text.parse().map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+        match (url.scheme_str(), url.authority()) {
+            (Some("http" | "https"), Some(_)) => Ok(Url(url)),
+            _ => Err(format!("`{text}` is not a URL with `http://` or `https://` and a host")),
+        }
+    }
+}
+
+/// A header's name.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Header(pub HeaderName);
+
+impl TryFrom<String> for Header {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Header, String> {
+        text.parse().map(Header).map_err(|_| format!("`{text}` is not a header name"))
+    }
+}
+
+/// A header that lets the gateway into an API, its value from a file or the environment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// The header; `authorization` when left out.
+    pub header: Option<Header>,
+    /// What stands before the secret, such as `Bearer `.
+    #[serde(default)]
+    pub prefix: String,
+    /// The file that holds the secret.
+    pub file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    pub environment: Option<String>,
+}
+
+/// How long an upstream may take, in seconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    connect_seconds: Option<u64>,
+    first_byte_seconds: Option<u64>,
+    idle_seconds: Option<u64>,
+    total_seconds: Option<u64>,
+}
+
+/// What bounds a request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    json_bytes: Option<usize>,
+    body_bytes: Option<u64>,
+    observe_bytes: Option<usize>,
+    connections: Option<usize>,
+}
+
+impl Config {
+    /// Reads a configuration file; paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// With line and column, when the file is not as it must be.
+    pub fn read(path: &Path) -> anyhow::Result<Config> {
+        let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+        let mut config: Config = toml::from_str(&text).map_err(|error| anyhow!("{}:\n{error}", path.display()))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let resolve = |path: &mut PathBuf| *path = base.join(&*path);
+        resolve(&mut config.ledger.directory);
+        config.ledger.keys.iter_mut().chain(&mut config.ledger.anchor).for_each(resolve);
+        for tls in config.gateway.tls.iter_mut().chain(&mut config.api.tls) {
+            resolve(&mut tls.certificates);
+            resolve(&mut tls.key);
+        }
+        for upstream in &mut config.upstream {
+            resolve(&mut upstream.catalogue);
+            upstream.authorities.iter_mut().for_each(resolve);
+            upstream.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
+        }
+        for credential in &config.credential {
+            if credential.sha256.len() != 64
+                || !credential.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            {
+                bail!(
+                    "{}: the `sha256` of the credential of `{}` is not 64 lower-case hexadecimal digits; make one with `countersign keys new`",
+                    path.display(),
+                    credential.party
+                );
+            }
+        }
+        Ok(config)
+    }
+
+    /// The directory of the keys.
+    pub fn keys(&self) -> PathBuf {
+        self.ledger.keys.clone().unwrap_or_else(|| self.ledger.directory.join("keys"))
+    }
+
+    /// How the ledger is kept. The store is probed by this very program in a process of its own.
+    ///
+    /// # Errors
+    /// When this program's own file cannot be found.
+    pub fn ledger_options(&self) -> anyhow::Result<Options> {
+        let mut options = Options::new(&self.ledger.directory);
+        if let Some(anchor) = &self.ledger.anchor {
+            options.anchor_dir.clone_from(anchor);
+        }
+        options.limits.min_free_bytes = self.ledger.reserve_mib << 20;
+        options.probe = Probe::Process {
+            program: std::env::current_exe().context("this program's own file cannot be found")?,
+            arguments: vec!["probe-store".into()],
+            limit: Duration::from_secs(60),
+        };
+        Ok(options)
+    }
+
+    /// The catalogues, with their exact text.
+    ///
+    /// # Errors
+    /// With file, line and column.
+    pub fn catalogues(&self) -> anyhow::Result<Vec<(Catalogue, String)>> {
+        self.upstream.iter().map(Upstream::catalogue).collect()
+    }
+
+    /// What the proxy is told.
+    ///
+    /// # Errors
+    /// When a credential cannot be read.
+    pub fn settings(&self) -> anyhow::Result<settings::Settings> {
+        if self.upstream.is_empty() {
+            bail!("there is no `[[upstream]]`: name the API that agents call, with its catalogue");
+        }
+        let several = self.upstream.len() > 1;
+        let mut upstreams = Vec::new();
+        for upstream in &self.upstream {
+            upstreams.push(upstream.settings(several).with_context(|| format!("upstream `{}`", upstream.name))?);
+        }
+        let mut limits = settings::Limits::default();
+        limits.json_bytes = self.limits.json_bytes.unwrap_or(limits.json_bytes);
+        limits.body_bytes = self.limits.body_bytes.unwrap_or(limits.body_bytes);
+        limits.observe_bytes = self.limits.observe_bytes.unwrap_or(limits.observe_bytes);
+        limits.connections = self.limits.connections.unwrap_or(limits.connections);
+        Ok(settings::Settings {
+            gateway: self.gateway.settings(),
+            api: self.api.settings(),
+            upstreams,
+            limits,
+            drain: Duration::from_secs(self.drain_seconds),
+        })
+    }
+}
+
+impl Listener {
+    fn settings(&self) -> settings::Listener {
+        let tls = self
+            .tls
+            .as_ref()
+            .map(|tls| settings::ServerTls { certificates: tls.certificates.clone(), key: tls.key.clone() });
+        settings::Listener { address: self.listen, tls }
+    }
+}
+
+impl Upstream {
+    fn catalogue(&self) -> anyhow::Result<(Catalogue, String)> {
+        let path = self.catalogue.display();
+        let text = fs::read_to_string(&self.catalogue).with_context(|| format!("`{path}` cannot be read"))?;
+        let catalogue = Catalogue::parse(&text).map_err(|error| anyhow!("{path}: {error}"))?;
+        if catalogue.upstream() != self.name {
+            bail!("{path}: the catalogue is of `{}`, the upstream is named `{}`", catalogue.upstream(), self.name);
+        }
+        Ok((catalogue, text))
+    }
+
+    fn settings(&self, several: bool) -> anyhow::Result<settings::Upstream> {
+        let prefix = match &self.prefix {
+            Some(prefix) => prefix.clone(),
+            None if several => format!("/{}", self.name),
+            None => String::new(),
+        };
+        if !prefix.is_empty() && (!prefix.starts_with('/') || prefix.ends_with('/')) {
+            bail!("the prefix `{prefix}` must begin with `/` and not end with one");
+        }
+        let defaults = settings::Timeouts::default();
+        let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
+        Ok(settings::Upstream {
+            name: self.name.clone(),
+            prefix,
+            url: self.url.0.clone(),
+            credential: self.credential.as_ref().map(Credential::settings).transpose()?,
+            authorities: self.authorities.clone(),
+            http: if self.http2 { settings::Http::Two } else { settings::Http::Auto },
+            timeouts: settings::Timeouts {
+                connect: seconds(self.timeouts.connect_seconds, defaults.connect),
+                first_byte: seconds(self.timeouts.first_byte_seconds, defaults.first_byte),
+                idle: seconds(self.timeouts.idle_seconds, defaults.idle),
+                total: seconds(self.timeouts.total_seconds, defaults.total),
+            },
+            shadow: self.shadow,
+            keep_response_bytes: self.keep_response_bytes,
+            pass_cookies: self.pass_cookies,
+            pass_headers: self.pass_headers.iter().map(|header| header.0.clone()).collect(),
+        })
+    }
+}
+
+impl Credential {
+    fn settings(&self) -> anyhow::Result<settings::Credential> {
+        let secret = match (&self.file, &self.environment) {
+            (Some(file), None) => fs::read_to_string(file)
+                .with_context(|| format!("the credential `{}` cannot be read", file.display()))?,
+            (None, Some(name)) => {
+                std::env::var(name).with_context(|| format!("the environment has no `{name}` for the credential"))?
+            }
+            _ => bail!("the credential needs either `file` or `environment`"),
+        };
+        let header = self.header.as_ref().map_or(http::header::AUTHORIZATION, |header| header.0.clone());
+        Ok(settings::Credential::new(header, format!("{}{}", self.prefix, secret.trim_end()))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"origin = "bank.example/agents"
+[ledger]
+directory = "ledger"
+[gateway]
+listen = "127.0.0.1:0"
+[api]
+listen = "127.0.0.1:0"
+[[upstream]]
+name = "bank"
+url = "http://127.0.0.1:9000"
+catalogue = "bank.toml"
+"#;
+
+    fn read(text: &str) -> anyhow::Result<Config> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("countersign.toml");
+        fs::write(&path, text)?;
+        Config::read(&path)
+    }
+
+    #[test]
+    fn a_good_file_is_read_with_paths_relative_to_it() {
+        let config = read(GOOD).unwrap();
+        assert!(config.ledger.directory.is_absolute());
+        let settings = config.settings().unwrap();
+        assert_eq!(settings.upstreams.first().map(|upstream| upstream.prefix.as_str()), Some(""));
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        for (from, to, line, part) in [
+            ("bank.example/agents", "https://bank.example", 1, "without its scheme"),
+            ("127.0.0.1:0", "localhost", 5, "invalid socket address"),
+            ("http://127.0.0.1:9000", "bank", 10, "is not a URL with"),
+            ("name = \"bank\"", "nane = \"bank\"", 9, "unknown field `nane`"),
+            ("[gateway]", "[gatevay]", 4, "unknown field `gatevay`"),
+        ] {
+            let error = read(&GOOD.replacen(from, to, 1)).map(|_| ()).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("line {line}")) && error.contains("column") && error.contains(part),
+                "{to}: {error}"
+            );
+        }
+    }
+}
