@@ -6,15 +6,18 @@
 mod apply;
 mod draft;
 mod queue;
-mod thread;
+mod run;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ pub(crate) use self::{
     apply::Applier,
     draft::Prepared,
     queue::{Applying, Queue},
-    thread::WriterThread,
+    run::WriterThread,
 };
 use crate::{
     Hash,
@@ -163,12 +166,29 @@ impl Ticket {
         seal(self.0.await)
     }
 
-    /// Waits until the entry is sealed, blocking the thread; not from within an async task.
+    /// Waits until the entry is sealed, blocking the thread.
     ///
     /// # Errors
     /// [`AppendError`].
-    pub fn sealed_blocking(self) -> Result<Sealed, AppendError> {
-        seal(self.0.blocking_recv())
+    pub fn sealed_blocking(mut self) -> Result<Sealed, AppendError> {
+        // Not `blocking_recv`, which panics when the thread belongs to an async runtime.
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match Pin::new(&mut self.0).poll(&mut context) {
+                Poll::Ready(received) => return seal(received),
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+}
+
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
