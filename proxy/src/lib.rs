@@ -39,3 +39,6 @@ pub type BoxError = tower::BoxError;
 
 /// A body on its way through.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BoxError>;
+
+#[cfg(test)]
+mod tests;

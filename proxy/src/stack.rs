@@ -128,7 +128,7 @@ where
 
 /// Turns a panic into an answer. Only the future that panicked is gone; what it held was dropped, an open record closed.
 #[derive(Clone)]
-struct CatchPanic<S>(S);
+pub(crate) struct CatchPanic<S>(pub(crate) S);
 
 impl<In, S> Service<In> for CatchPanic<S>
 where

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -28,11 +29,13 @@ pub(super) struct Sending {
     hash: Sha256,
     bytes: u64,
     limit: u64,
+    /// The trailers that pass.
+    trailers: Vec<HeaderName>,
 }
 
 impl Sending {
-    pub(super) fn new(body: Incoming, trail: Arc<Mutex<Trail>>, limit: u64) -> Sending {
-        Sending { body, trail, hash: Sha256::new(), bytes: 0, limit }
+    pub(super) fn new(body: Incoming, trail: Arc<Mutex<Trail>>, limit: u64, trailers: Vec<HeaderName>) -> Sending {
+        Sending { body, trail, hash: Sha256::new(), bytes: 0, limit, trailers }
     }
 
     fn fault(&self, what: &'static str) -> BoxError {
@@ -40,11 +43,11 @@ impl Sending {
         AgentFault(what).into()
     }
 
-    fn sent(&self) {
+    fn sent(&self, ended: bool) {
         let mut trail = self.trail.lock();
         trail.bytes = [self.bytes, trail.bytes[1]];
         trail.last_sent = Some(Instant::now());
-        if self.body.is_end_stream() {
+        if ended {
             trail.request = Some(digest(&self.hash.clone().finalize(), self.bytes));
         }
     }
@@ -70,12 +73,20 @@ impl Body for Sending {
                 if this.bytes > this.limit {
                     return Poll::Ready(Some(Err(this.fault("the body is larger than the gateway lets pass"))));
                 }
-                this.sent();
-                Poll::Ready(Some(Ok(frame)))
+                this.sent(frame.is_trailers() || this.body.is_end_stream());
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        let named: Vec<_> =
+                            trailers.keys().filter(|name| !this.trailers.contains(name)).cloned().collect();
+                        named.iter().for_each(|name| drop(trailers.remove(name)));
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                })))
             }
             Some(Err(_)) => Poll::Ready(Some(Err(this.fault("the agent's body ended before it was complete")))),
             None => {
-                this.sent();
+                this.sent(true);
                 Poll::Ready(None)
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     api,
     authorize::{Arrived, Outgoing},
     identify::{DECISION, TRACEPARENT},
-    settings::Upstream,
+    settings::{self, Upstream},
 };
 
 /// Request headers that pass without being declared: negotiation, conditions, and what links traces.
@@ -65,6 +65,13 @@ const NEVER: [HeaderName; 15] = [
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The trailers of a body that streams through: nothing judges them, so only those that the settings or the action name.
+pub(super) fn trailers_of_request(outgoing: &Outgoing, upstream: &Upstream) -> Vec<HeaderName> {
+    let own = upstream.credential.as_ref().map(settings::Credential::header);
+    let named = outgoing.declared.iter().chain(&upstream.pass_headers);
+    named.filter(|name| !NEVER.contains(name) && !HOP.contains(name) && own != Some(name)).cloned().collect()
+}
 
 /// The headers of the request to the API.
 pub(super) fn of_request(outgoing: &Outgoing, upstream: &Upstream) -> HeaderMap {

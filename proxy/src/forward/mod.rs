@@ -106,6 +106,7 @@ async fn stalled(receipt: &Receipt, first_byte: Duration, connect: Duration) {
 fn request(receipt: &Receipt, upstream: &Upstream, outgoing: Outgoing) -> Result<Request<Body>, ForwardError> {
     let uri = upstream.uri(&outgoing.target).map_err(|error| ForwardError::Request(error.to_string()))?;
     let headers = headers::of_request(&outgoing, &upstream.settings);
+    let trailers = headers::trailers_of_request(&outgoing, &upstream.settings);
     let limit = receipt.context().limits.body_bytes;
     let body = match outgoing.body {
         Arrived::Empty => {
@@ -120,7 +121,7 @@ fn request(receipt: &Receipt, upstream: &Upstream, outgoing: Outgoing) -> Result
             });
             Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
         }
-        Arrived::Stream(body) => Sending::new(body, receipt.trail(), limit).boxed_unsync(),
+        Arrived::Stream(body) => Sending::new(body, receipt.trail(), limit, trailers).boxed_unsync(),
     };
     let mut request = Request::new(body);
     *request.method_mut() = outgoing.method;

@@ -41,7 +41,7 @@ impl Echo {
         }
         let mut starts = [false; 256];
         let first = patterns.iter().filter_map(|pattern| pattern.first()).flatten();
-        for byte in first.chain(&[b'%', b'\\', b'&']) {
+        for byte in first.chain(b"%\\&") {
             if let Some(start) = starts.get_mut(usize::from(*byte)) {
                 *start = true;
             }

@@ -1,0 +1,13 @@
+//! The way of a call over real connections and a real ledger: what passes, what does not, and that every exit writes one outcome.
+
+mod world;
+
+mod refuse;
+
+mod pass;
+
+mod fate;
+
+mod echo;
+
+mod transport;
