@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +23,9 @@ use crate::{
 
 /// How often a heartbeat says "so many calls, none left out".
 const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// How long the end waits for calls that were being sealed when they were cut.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,17 +89,25 @@ pub async fn serve(
             // Kept until the watchers have seen it.
             stop.closed().await;
         });
+        let open = gateway.clone();
         let beat = tokio::spawn(heartbeat(gateway, ended(stopped)));
         let (way, cut) = (context.clone(), context);
         let calling = agents.run(
             move |arrival| TowerToHyperService::new(stack(&way, arrival)),
             calls,
             drain,
-            move || cut.cut.store(true, std::sync::atomic::Ordering::Relaxed),
+            move || cut.cut.store(true, Ordering::Relaxed),
         );
         let talking = others.run(move |_| TowerToHyperService::new(router.clone()), talks, drain, || {});
         tokio::join!(calling, talking);
         let _ = beat.await;
+        // Calls whose agent went away while they were being sealed end behind everybody's back.
+        for _ in 0..LAST_CALLS.as_millis() / 10 {
+            if open.open_calls().load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     });
     Ok(Running { gateway: addresses.0, api: addresses.1, drained })
 }

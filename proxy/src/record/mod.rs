@@ -1,19 +1,19 @@
 //! Every judged call becomes a sealed entry; a permit and its sealed entry together become a receipt. What happens when the ledger cannot
 //! store is decided here and nowhere else: the call is refused (503) and never forwarded.
 
+mod pending;
 mod receipt;
 pub mod stranger;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use countersign_authorize::{
     ENGINE,
     catalogue::Effect,
-    grant::Usage,
     verdict::{Judgement, Verdict},
 };
 use countersign_ledger::{
-    Draft, Hash,
+    Draft,
     record::{EntryError, body},
     vault::VaultError,
     writer::{AppendError, Sealed, Ticket},
@@ -21,14 +21,15 @@ use countersign_ledger::{
 use http::{HeaderMap, HeaderValue, Response};
 use serde_json::json;
 
+use self::pending::{Pending, Sealing};
 pub use self::receipt::{Receipt, Sent, Trail};
 use crate::{
     Body, api,
-    authorize::{Call, Judged, Outgoing, Permit},
+    authorize::{Judged, Outgoing, Permit},
     error::{answer, problem},
     problem::Problem,
     stack::{Context, Step},
-    state::{Held, HeldStatus, Inner, open_state},
+    state::open_state,
 };
 
 /// A recorded call that may be forwarded.
@@ -119,113 +120,34 @@ impl Record {
             }
         }
     }
-
-    /// The entry is sealed: the instruction's state follows it.
-    fn settle(&self, call: &Call, judgement: &Judgement, before: Usage, permitted: bool, sealed: &Sealed) {
-        let mut inner = call.live.lock();
-        if judgement.verdict == Verdict::Hold && !permitted {
-            let held = Held {
-                entry: sealed.hash,
-                seq: sealed.seq,
-                digest: judgement.digest.clone(),
-                status: HeldStatus::Waiting,
-            };
-            inner.held.insert(call.id.clone(), held);
-        }
-        if let Some(after) = judgement.usage.clone() {
-            inner.reserved.insert(sealed.hash, (before, after));
-        }
-        let upstream = call.upstream.as_ref().map(|upstream| &upstream.settings.name);
-        let catalogue = upstream.and_then(|name| self.context.gateway.catalogue(name));
-        if let (Some(action), Some(catalogue), Verdict::Allow) = (&judgement.action, catalogue, judgement.verdict) {
-            inner.observe_arguments(&sealed.hash, action, catalogue, &judgement.arguments);
-        }
-    }
-
-    /// Nothing was recorded, so nothing happened: what was reserved is given back.
-    fn undo(&self, undone: &Undone, session: &mut Inner) {
-        let Undone { call, judgement, before, approval } = undone;
-        if let Some(state) = session.grant.as_mut() {
-            if let Some(after) = &judgement.usage {
-                state.usage = state.usage.release(before, after);
-            }
-            if let Some(approval) = approval {
-                state.approved.insert(judgement.digest.clone(), *approval);
-            }
-        }
-        if judgement.verdict == Verdict::Hold {
-            drop(self.context.gateway.unhold_call(&call.id));
-        }
-    }
-}
-
-/// What a judgement changed before it was recorded.
-struct Undone<'a> {
-    call: &'a Call,
-    judgement: &'a Judgement,
-    before: &'a Usage,
-    approval: Option<Hash>,
 }
 
 impl Step<Judged> for Record {
     type Out = Recorded;
 
-    async fn step(&self, mut judged: Judged) -> Result<Recorded, Response<Body>> {
-        let gateway = &self.context.gateway;
-        let ticket = match self.enqueue(&judged) {
+    async fn step(&self, judged: Judged) -> Result<Recorded, Response<Body>> {
+        let queued = self.enqueue(&judged);
+        let (call, mut session) = (judged.call, judged.session);
+        let pending = Pending {
+            context: self.context.clone(),
+            call,
+            judgement: judged.judgement,
+            allowed: judged.allowed,
+            before: judged.before,
+            approval: judged.approval,
+            permit: judged.permit,
+        };
+        let ticket = match queued {
             Ok(ticket) => ticket,
             Err(error) => {
-                let Judged { call, judgement, before, approval, session, .. } = &mut judged;
-                self.undo(&Undone { call, judgement, before, approval: *approval }, session);
+                pending.undo(&mut session);
                 return Err(answer(refuse(&error)));
             }
         };
-        let Judged { call, judgement, allowed, before, approval, permit, session, .. } = judged;
         // The order is fixed: others may be judged while this one is sealed.
         drop(session);
-        let sealed = match ticket.sealed().await {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                let undone = Undone { call: &call, judgement: &judgement, before: &before, approval };
-                self.undo(&undone, &mut call.live.lock());
-                return Err(answer(refuse(&error.into())));
-            }
-        };
-        gateway.count(judgement.verdict.as_str());
-        self.settle(&call, &judgement, before, permit.is_some(), &sealed);
-        match permit {
-            Some(permit) => {
-                gateway.open_calls().fetch_add(1, Ordering::Relaxed);
-                let (receipt, outgoing) = Receipt::new(self.context.clone(), call, judgement.action, sealed, permit);
-                Ok(Recorded { receipt, outgoing })
-            }
-            None => Err(refusal(&call, &judgement, allowed, &sealed)),
-        }
+        Sealing::new(pending, ticket).sealed().await
     }
-}
-
-/// What the agent is told of a refused or held call.
-fn refusal(call: &Call, judgement: &Judgement, allowed: serde_json::Value, sealed: &Sealed) -> Response<Body> {
-    let messages: Vec<&str> = judgement.reasons.iter().map(|reason| reason.message.as_str()).collect();
-    let detail = messages.join("; ");
-    let mut problem = match judgement.verdict {
-        Verdict::Hold => problem("approval-required", detail)
-            .with("poll", format!("/v1/calls/{}", call.id))
-            .with("digest", judgement.digest.as_str()),
-        _ => problem(judgement.reasons.first().map_or("not-allowed", |reason| reason.code), detail),
-    };
-    problem = problem
-        .with("call", call.id.as_str())
-        .with("grant", call.grant.as_str())
-        .with("entry", sealed.hash.to_string())
-        .with("seq", sealed.seq)
-        .with("reasons", json!(judgement.reasons));
-    if !allowed.is_null() {
-        problem = problem.with("allowed", allowed);
-    }
-    let mut response = answer(problem);
-    stamp(response.headers_mut(), sealed);
-    response
 }
 
 /// Reasons as the entry shows them: codes and argument names, no values.

@@ -1,6 +1,6 @@
 //! Every exit of a forwarded call writes exactly one outcome.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
 
 use http::Response;
 use http_body_util::BodyExt as _;
@@ -136,6 +136,30 @@ async fn an_agent_that_goes_away_is_recorded_whether_it_waits_or_reads() {
     let (outcome, values) = world.outcome().await;
     assert_eq!((outcome.text("result"), outcome.text("sent")), (Some("client_aborted"), Some("yes")));
     assert_eq!(values, json!({ "request": values["request"] }), "one small outcome and nothing more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_goes_away_while_its_call_is_sealed_leaves_a_closed_call_and_its_budget() {
+    let api = Api::start(|_| Response::new(whole("done"))).await;
+    let world = World::start(api.address).await;
+    world.faults.slow.store(true, Ordering::SeqCst);
+    let body = "{\"to\":\"GB29NWBK60161331926819\",\"amount\":60}";
+    let request = format!(
+        "POST /pay HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        world.token,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.faults.slow.store(false, Ordering::SeqCst);
+    let (outcome, _) = world.outcome().await;
+    assert_eq!((outcome.text("result"), outcome.text("sent")), (Some("client_aborted"), Some("no")));
+    assert_eq!(api.calls(), 0);
+    let live = world.gateway.live(&world.instruction).unwrap();
+    assert_eq!(live.lock().grant.as_ref().unwrap().usage.calls, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -235,3 +235,30 @@ async fn a_withdrawn_grant_ends_at_once() {
     assert!(answer.json()["detail"].as_str().unwrap().contains("agent/agent-1"));
     assert_eq!(api.calls(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_must_be_judged_has_bounds_in_size_and_time() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let api = ok().await;
+    let tune = |settings: &mut crate::Settings| {
+        settings.limits.json_bytes = 100;
+        settings.limits.body_timeout = std::time::Duration::from_millis(200);
+    };
+    let world = World::with(upstream(&format!("http://{}", api.address)), tune, scope()).await;
+    let (pieces, body) = super::world::channel_body();
+    let request = world.request("POST", "/pay").header("content-type", "application/json").body(body).unwrap();
+    pieces.send(super::world::piece(&" ".repeat(101))).await.unwrap();
+    let answer = world.send_as(request).await;
+    assert_eq!((answer.status, answer.code().as_str()), (413, "body-too-large"));
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "POST /pay HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{{",
+        world.token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut buffer = [0; 64];
+    let read = stream.read(&mut buffer).await.unwrap();
+    assert!(buffer[..read].starts_with(b"HTTP/1.1 408"));
+    assert_eq!(world.entries(&Kind::Call).len(), 2, "refused, and recorded");
+    assert_eq!(api.calls(), 0);
+}

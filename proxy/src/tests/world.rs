@@ -189,10 +189,11 @@ impl Answer {
     }
 }
 
-/// A disk whose syncs fail, or which is full, when told.
+/// A disk whose syncs fail or take long, or which is full, when told.
 #[derive(Default)]
 pub struct Faults {
     pub sync: AtomicBool,
+    pub slow: AtomicBool,
     pub full: AtomicBool,
 }
 
@@ -204,6 +205,9 @@ impl DiskFile for FaultyFile {
         self.0.write_at(bytes, offset)
     }
     fn sync(&self) -> std::io::Result<()> {
+        if self.1.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(400));
+        }
         match self.1.sync.load(Ordering::SeqCst) {
             true => Err(std::io::Error::other("injected")),
             false => self.0.sync(),

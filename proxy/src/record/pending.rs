@@ -1,0 +1,160 @@
+//! Between queued and sealed. An agent that goes away now leaves an entry behind that must be followed up all the same.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+};
+
+use countersign_authorize::{
+    grant::Usage,
+    verdict::{Judgement, Verdict},
+};
+use countersign_ledger::{
+    Hash,
+    writer::{AppendError, Sealed, Ticket},
+};
+use http::Response;
+use serde_json::{Value, json};
+
+use super::{Receipt, Recorded, refuse, stamp};
+use crate::{
+    Body,
+    authorize::{Call, Permit},
+    error::{answer, problem},
+    stack::Context,
+    state::{Held, HeldStatus, Inner},
+};
+
+/// A queued call.
+pub(super) struct Pending {
+    pub(super) context: Arc<Context>,
+    pub(super) call: Call,
+    pub(super) judgement: Judgement,
+    pub(super) allowed: Value,
+    pub(super) before: Usage,
+    pub(super) approval: Option<Hash>,
+    pub(super) permit: Option<Permit>,
+}
+
+type Outcome = Result<Sealed, AppendError>;
+
+/// Waits for the seal. Dropped before, it goes on in a task of its own, and closes what nobody waits for any more.
+pub(super) struct Sealing(Option<(Pending, Pin<Box<dyn Future<Output = Outcome> + Send>>)>);
+
+impl Sealing {
+    pub(super) fn new(pending: Pending, ticket: Ticket) -> Sealing {
+        if pending.permit.is_some() {
+            pending.context.gateway.open_calls().fetch_add(1, Ordering::Relaxed);
+        }
+        Sealing(Some((pending, Box::pin(ticket.sealed()))))
+    }
+
+    /// The recorded call with its receipt, or what the agent is told instead.
+    pub(super) async fn sealed(mut self) -> Result<Recorded, Response<Body>> {
+        let sealed = match &mut self.0 {
+            Some((_, sealing)) => sealing.await,
+            None => Err(AppendError::Closed),
+        };
+        match self.0.take() {
+            Some((pending, _)) => pending.finish(sealed),
+            None => Err(answer(refuse(&AppendError::Closed.into()))),
+        }
+    }
+}
+
+impl Drop for Sealing {
+    fn drop(&mut self) {
+        let runtime = tokio::runtime::Handle::try_current();
+        if let (Some((pending, sealing)), Ok(runtime)) = (self.0.take(), runtime) {
+            // The receipt is dropped at once, which writes that the agent went away and that nothing was sent.
+            runtime.spawn(async move { drop(pending.finish(sealing.await)) });
+        }
+    }
+}
+
+impl Pending {
+    fn finish(self, sealed: Outcome) -> Result<Recorded, Response<Body>> {
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                if self.permit.is_some() {
+                    self.context.gateway.open_calls().fetch_sub(1, Ordering::Relaxed);
+                }
+                self.undo(&mut self.call.live.lock());
+                return Err(answer(refuse(&error.into())));
+            }
+        };
+        self.context.gateway.count(self.judgement.verdict.as_str());
+        self.settle(&sealed);
+        match self.permit {
+            Some(permit) => {
+                let (receipt, outgoing) = Receipt::new(self.context, self.call, self.judgement.action, sealed, permit);
+                Ok(Recorded { receipt, outgoing })
+            }
+            None => Err(self.refusal(&sealed)),
+        }
+    }
+
+    /// The entry is sealed: the instruction's state follows it.
+    fn settle(&self, sealed: &Sealed) {
+        let (call, judgement) = (&self.call, &self.judgement);
+        let mut inner = call.live.lock();
+        if judgement.verdict == Verdict::Hold && self.permit.is_none() {
+            let held = Held {
+                entry: sealed.hash,
+                seq: sealed.seq,
+                digest: judgement.digest.clone(),
+                status: HeldStatus::Waiting,
+            };
+            inner.held.insert(call.id.clone(), held);
+        }
+        if let Some(after) = judgement.usage.clone() {
+            inner.reserved.insert(sealed.hash, (self.before.clone(), after));
+        }
+        let upstream = call.upstream.as_ref().map(|upstream| &upstream.settings.name);
+        let catalogue = upstream.and_then(|name| self.context.gateway.catalogue(name));
+        if let (Some(action), Some(catalogue), Verdict::Allow) = (&judgement.action, catalogue, judgement.verdict) {
+            inner.observe_arguments(&sealed.hash, action, catalogue, &judgement.arguments);
+        }
+    }
+
+    /// Nothing was recorded, so nothing happened: what was reserved is given back.
+    pub(super) fn undo(&self, session: &mut Inner) {
+        if let Some(state) = session.grant.as_mut() {
+            if let Some(after) = &self.judgement.usage {
+                state.usage = state.usage.release(&self.before, after);
+            }
+            if let Some(approval) = self.approval {
+                state.approved.insert(self.judgement.digest.clone(), approval);
+            }
+        }
+        if self.judgement.verdict == Verdict::Hold {
+            drop(self.context.gateway.unhold_call(&self.call.id));
+        }
+    }
+
+    /// What the agent is told of a refused or held call.
+    fn refusal(&self, sealed: &Sealed) -> Response<Body> {
+        let (call, judgement) = (&self.call, &self.judgement);
+        let messages: Vec<&str> = judgement.reasons.iter().map(|reason| reason.message.as_str()).collect();
+        let detail = messages.join("; ");
+        let mut problem = match judgement.verdict {
+            Verdict::Hold => problem("approval-required", detail)
+                .with("poll", format!("/v1/calls/{}", call.id))
+                .with("digest", judgement.digest.as_str()),
+            _ => problem(judgement.reasons.first().map_or("not-allowed", |reason| reason.code), detail),
+        };
+        problem = problem
+            .with("call", call.id.as_str())
+            .with("grant", call.grant.as_str())
+            .with("entry", sealed.hash.to_string())
+            .with("seq", sealed.seq)
+            .with("reasons", json!(judgement.reasons));
+        if !self.allowed.is_null() {
+            problem = problem.with("allowed", self.allowed.clone());
+        }
+        let mut response = answer(problem);
+        stamp(response.headers_mut(), sealed);
+        response
+    }
+}
