@@ -11,3 +11,5 @@ mod fate;
 mod echo;
 
 mod transport;
+
+mod after;

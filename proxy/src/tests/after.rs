@@ -1,0 +1,100 @@
+//! What is left when it is over: a ledger that verifies, and state that a restart finds again.
+
+use countersign_ledger::{
+    checkpoint::VerifierKey,
+    directory::Directory,
+    disclosure::Disclosure,
+    record::Attachment,
+    vault::Opened,
+    verify::{Held, Options, verify},
+};
+use http::Response;
+use serde_json::json;
+
+use super::world::{Api, SECRET, World, json_answer, whole};
+
+/// One of each: allowed, refused, held, observed, cut, broken off.
+async fn traffic(world: &World) -> Vec<super::world::Answer> {
+    let mut answers = Vec::new();
+    for path in ["/account", "/secret", "/plain", "/x/y", "/a?q=1&q=2"] {
+        answers.push(world.get(path).await);
+    }
+    for (to, amount) in
+        [("GB29NWBK60161331926819", "99"), ("GB29NWBK60161331926819", "2"), ("ES9121000418450200051332", "1")]
+    {
+        answers.push(world.pay(to, amount).await);
+    }
+    answers.push(world.pay("DE89370400440532013000", "1.00").await);
+    answers
+}
+
+async fn api() -> Api {
+    Api::start(|got| match got.uri.path() {
+        "/account" => {
+            json_answer(&json!({ "account": "DE89370400440532013000", "note": "pay ES9121000418450200051332" }))
+        }
+        "/secret" => Response::builder().header("x-debug", SECRET).body(whole("")).unwrap(),
+        _ => Response::new(whole("plain")),
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_verifies_against_what_the_agent_was_given() {
+    let api = api().await;
+    let mut world = World::start(api.address).await;
+    let answers = traffic(&world).await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 502, 200, 403, 400, 200, 403, 403, 200]);
+    assert_eq!(world.outcomes(5).await.len(), 5);
+    world.stop().await;
+    let (gateway, dir) = (world.gateway.clone(), world.gateway.ledger.dir().to_owned());
+    let key: VerifierKey = gateway.entry(0).unwrap().text("vkey").unwrap().parse().unwrap();
+    tokio::task::spawn_blocking(move || {
+        gateway.ledger.close().unwrap();
+        let kept = answers.iter().map(|answer| {
+            let proof = data_encoding::BASE64.decode(answer.headers["countersign-proof"].as_bytes()).unwrap();
+            Held::parse(&String::from_utf8(proof).unwrap()).unwrap()
+        });
+        let open = |attachment: &Attachment| -> Result<Option<Disclosure>, String> {
+            match gateway.vault.open_attachment(attachment).map_err(|error| error.to_string())? {
+                Opened::Value(disclosure) => Ok(Some(disclosure)),
+                Opened::Erased => Ok(None),
+            }
+        };
+        let options = Options { trust: vec![key], against: kept.collect(), open: Some(&open), progress: None };
+        let report = verify(&Directory::read(&dir, None).unwrap(), &options);
+        assert_eq!(report.findings, [], "{report:?}");
+        assert_eq!(report.exit_code(), 0);
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_finds_what_was_in_memory() {
+    let api = api().await;
+    let world = World::start(api.address).await;
+    traffic(&world).await;
+    world.outcomes(5).await;
+    let live = world.gateway.live(&world.instruction).unwrap();
+    world.gateway.forget(&world.instruction);
+    let loaded = world.gateway.live(&world.instruction).unwrap();
+    assert!(!std::sync::Arc::ptr_eq(&live, &loaded));
+    assert_eq!(*loaded.lock(), *live.lock());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_call_stands_in_the_clear() {
+    let api = api().await;
+    let world = World::start(api.address).await;
+    traffic(&world).await;
+    world.outcomes(5).await;
+    for seq in 0..world.gateway.ledger.head().size() {
+        let bytes = world.gateway.ledger.entry(seq).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for canary in ["GB29NWBK", "DE8937", "ES9121", "/account", "plain", SECRET, "upload report", "ann"] {
+            assert!(!text.contains(canary), "entry {seq} shows `{canary}`: {text}");
+        }
+    }
+}
