@@ -53,6 +53,14 @@ impl Proof {
     /// [`ProofError`].
     pub fn verify(&self, entry: &[u8], trusted: &[VerifierKey]) -> Result<(), ProofError> {
         self.checkpoint.verify(trusted)?;
+        self.leads_from(entry)
+    }
+
+    /// Checks only that the path leads from `entry`'s bytes to the checkpoint's root, not who signed it.
+    ///
+    /// # Errors
+    /// [`ProofError::Root`].
+    pub fn leads_from(&self, entry: &[u8]) -> Result<(), ProofError> {
         let size = self.checkpoint.size();
         match tree::root_from_inclusion(tree::leaf_hash(entry), self.index, size, &self.path) {
             Some(root) if root == self.checkpoint.root() => Ok(()),

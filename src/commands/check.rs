@@ -1,5 +1,6 @@
 //! `countersign check`.
 
+use super::say;
 use crate::{cli::ConfigArgs, config::Config};
 
 pub fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
@@ -8,22 +9,22 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     for (catalogue, _) in config.catalogues()? {
         actions += catalogue.actions().len();
         for warning in catalogue.warnings() {
-            println!("warning: catalogue of `{}`: {warning}", catalogue.upstream());
+            say(format_args!("warning: catalogue of `{}`: {warning}", catalogue.upstream()))?;
         }
     }
     let settings = config.settings()?;
     for role in ["host", "approver", "operator", "investigator"] {
         let known = config.credential.iter().any(|credential| serde_json::json!(credential.role) == role);
         if !known {
-            println!(
+            say(format_args!(
                 "warning: nobody has a credential of role `{role}`; make one with `countersign keys new {role} --party NAME`"
-            );
+            ))?;
         }
     }
-    println!(
+    say(format_args!(
         "good: {} upstreams, {actions} actions, {} credentials",
         settings.upstreams.len(),
         config.credential.len()
-    );
+    ))?;
     Ok(0)
 }

@@ -10,6 +10,7 @@ use countersign_ledger::{
     vault::Vault,
 };
 
+use super::say;
 use crate::{
     cli::{EraseArgs, HoldArgs, HoldEvent},
     config::Config,
@@ -30,7 +31,7 @@ pub async fn erase(args: &EraseArgs) -> anyhow::Result<u8> {
         // Signing needs no ledger; the subject must then be given by its id.
         let said =
             ErasureStatement { origin: config.origin.0, subject: args.subject.clone(), reason: args.reason.clone() };
-        println!("{}", Statement::sign(TYP, &said, &keys::load(key)?)?);
+        say(format_args!("{}", Statement::sign(TYP, &said, &keys::load(key)?)?))?;
         return Ok(0);
     }
     let mut statements = Vec::new();
@@ -43,7 +44,7 @@ pub async fn erase(args: &EraseArgs) -> anyhow::Result<u8> {
     let wanted = ErasureStatement { origin: config.origin.0, subject, reason: args.reason.clone() };
     let sealed = gateway.erase(&wanted, &statements).await.map_err(|problem| anyhow!("{}", problem.detail))?;
     gateway.ledger.close()?;
-    println!("erased: subject {} (entry {}, {})", wanted.subject, sealed.seq, sealed.hash);
+    say(format_args!("erased: subject {} (entry {}, {})", wanted.subject, sealed.seq, sealed.hash))?;
     Ok(0)
 }
 
@@ -62,6 +63,6 @@ pub async fn hold(args: &HoldArgs) -> anyhow::Result<u8> {
         .await
         .map_err(|problem| anyhow!("{}", problem.detail))?;
     gateway.ledger.close()?;
-    println!("hold {hold} on subject {subject} (entry {}, {})", sealed.seq, sealed.hash);
+    say(format_args!("hold {hold} on subject {subject} (entry {}, {})", sealed.seq, sealed.hash))?;
     Ok(0)
 }

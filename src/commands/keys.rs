@@ -13,7 +13,7 @@ use countersign_ledger::{
 use rand::{TryRng as _, rngs::SysRng};
 use serde_json::{Value, json};
 
-use super::look::damaged;
+use super::{look::damaged, say};
 use crate::cli::{KeyRole, KeysCommand};
 
 pub fn run(command: KeysCommand) -> anyhow::Result<u8> {
@@ -43,11 +43,11 @@ fn new_pair(party: &str, out: &Path, as_json: bool) -> anyhow::Result<u8> {
     let jwk = Jwk::ed25519(&key.verifying_key());
     let registration = json!({ "party": party, "jwk": jwk });
     if as_json {
-        println!("{}", json!({ "kid": jwk.thumbprint(), "secret_key": out, "register": registration }));
+        say(format_args!("{}", json!({ "kid": jwk.thumbprint(), "secret_key": out, "register": registration })))?;
     } else {
-        println!("The secret half is in {} (mode 0600); it never leaves its owner.\n", out.display());
-        println!("key id  {}\n", jwk.thumbprint());
-        println!("An operator registers the public half with POST /v1/keys:\n\n{registration}");
+        say(format_args!("The secret half is in {} (mode 0600); it never leaves its owner.\n", out.display()))?;
+        say(format_args!("key id  {}\n", jwk.thumbprint()))?;
+        say(format_args!("An operator registers the public half with POST /v1/keys:\n\n{registration}"))?;
     }
     Ok(0)
 }
@@ -65,10 +65,13 @@ fn new_secret(role: KeyRole, party: &str, as_json: bool) -> anyhow::Result<u8> {
     let secret = format!("csk_{role}_{hex}");
     let sha256 = countersign_ledger::Hash::of(secret.as_bytes());
     if as_json {
-        println!("{}", json!({ "secret": secret, "credential": { "role": role, "party": party, "sha256": sha256 } }));
+        say(format_args!(
+            "{}",
+            json!({ "secret": secret, "credential": { "role": role, "party": party, "sha256": sha256 } })
+        ))?;
     } else {
-        println!("The secret, shown only now:\n\n{secret}\n\nAdd this to the configuration:\n");
-        println!("[[credential]]\nrole = \"{role}\"\nparty = \"{party}\"\nsha256 = \"{sha256}\"");
+        say(format_args!("The secret, shown only now:\n\n{secret}\n\nAdd this to the configuration:\n"))?;
+        say(format_args!("[[credential]]\nrole = \"{role}\"\nparty = \"{party}\"\nsha256 = \"{sha256}\""))?;
     }
     Ok(0)
 }
@@ -84,23 +87,23 @@ fn list(ledger: &Path, as_json: bool) -> anyhow::Result<u8> {
         .collect();
     let vkeys: Vec<String> = evidence.keys.iter().map(ToString::to_string).collect();
     if as_json {
-        println!("{}", json!({ "ledger": vkeys, "registered": rows }));
+        say(format_args!("{}", json!({ "ledger": vkeys, "registered": rows })))?;
         return Ok(0);
     }
-    println!("The ledger's own key, for `verify --trust`:\n");
-    vkeys.iter().for_each(|vkey| println!("{vkey}"));
+    say(format_args!("The ledger's own key, for `verify --trust`:\n"))?;
+    vkeys.iter().try_for_each(say)?;
     if !rows.is_empty() {
-        println!("\nEntry  Event       Party                 Key");
+        say(format_args!("\nEntry  Event       Party                 Key"))?;
     }
     for row in rows {
         let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        println!(
+        say(format_args!(
             "{:<6} {:<11} {:<21} {}",
             row.get("entry").and_then(Value::as_u64).unwrap_or(0),
             text("event"),
             text("party"),
             text("kid")
-        );
+        ))?;
     }
     Ok(0)
 }

@@ -18,6 +18,7 @@ use countersign_ledger::{
 use countersign_trace::trace as trace_chains;
 use serde_json::{Value, json};
 
+use super::say;
 use crate::cli::{ExportArgs, Selection, ShowArgs, TraceArgs};
 
 /// What opens a vault's attachments for the ledger's readers.
@@ -66,12 +67,12 @@ pub fn trace(args: &TraceArgs) -> anyhow::Result<u8> {
     let evidence = evidence(&args.path, &part, args.keys.as_deref())?;
     let chains = trace_chains(&evidence, &BTreeSet::new());
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&chains)?);
+        say(format_args!("{}", serde_json::to_string_pretty(&chains)?))?;
     } else if chains.is_empty() {
         bail!("there is nothing there: no instruction in the part that was asked for");
     } else {
         for chain in &chains {
-            println!("{chain}\n");
+            say(format_args!("{chain}\n"))?;
         }
     }
     Ok(0)
@@ -89,11 +90,11 @@ pub fn show(args: &ShowArgs) -> anyhow::Result<u8> {
     let values: serde_json::Map<String, Value> =
         item.values.iter().map(|(name, shown)| (name.clone(), value(shown))).collect();
     if args.json {
-        println!("{}", json!({ "hash": item.hash, "entry": entry, "values": values }));
+        say(format_args!("{}", json!({ "hash": item.hash, "entry": entry, "values": values })))?;
     } else {
-        println!("hash  {}\n\n{}", item.hash, serde_json::to_string_pretty(&entry)?);
+        say(format_args!("hash  {}\n\n{}", item.hash, serde_json::to_string_pretty(&entry)?))?;
         if !values.is_empty() {
-            println!("\nWhat it commits to:\n\n{}", serde_json::to_string_pretty(&values)?);
+            say(format_args!("\nWhat it commits to:\n\n{}", serde_json::to_string_pretty(&values)?))?;
         }
     }
     Ok(0)

@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context as _, anyhow};
 use countersign_ledger::{checkpoint::Checkpoint, ledger::Adopts, proof::Proof, repair};
 
+use super::say;
 use crate::{
     cli::{AdoptArgs, ConfigArgs},
     config::Config,
@@ -14,7 +15,11 @@ use crate::{
 pub fn repair(args: &ConfigArgs) -> anyhow::Result<u8> {
     let config = Config::read(&args.config)?;
     let repaired = repair::repair(&config.ledger_options()?)?;
-    println!("the store was rebuilt with {} entries; the old one is in {}", repaired.entries, repaired.aside.display());
+    say(format_args!(
+        "the store was rebuilt with {} entries; the old one is in {}",
+        repaired.entries,
+        repaired.aside.display()
+    ))?;
     Ok(0)
 }
 
@@ -28,7 +33,10 @@ pub fn adopt(args: &AdoptArgs) -> anyhow::Result<u8> {
     };
     let size = checkpoint.size();
     let ledger = running::adopt(&config, Adopts { checkpoint, reason: args.reason.clone() })?;
-    println!("a new ledger begins in {}; its first entry cites the lost one's {size} entries", ledger.dir().display());
+    say(format_args!(
+        "a new ledger begins in {}; its first entry cites the lost one's {size} entries",
+        ledger.dir().display()
+    ))?;
     ledger.close()?;
     Ok(0)
 }

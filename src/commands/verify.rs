@@ -19,7 +19,7 @@ use countersign_ledger::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::look::opener;
+use super::{look::opener, say};
 use crate::cli::VerifyArgs;
 
 pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
@@ -37,9 +37,9 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
         verify_bundle(&bundle::read(&bytes)?, &Options { trust, against, ..Options::default() })
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say(format_args!("{}", serde_json::to_string_pretty(&report)?))?;
     } else {
-        println!("{report}");
+        say(format_args!("{report}"))?;
         eprintln!("checked in {:.2} s", begun.elapsed().as_secs_f64());
     }
     Ok(report.exit_code())

@@ -402,8 +402,9 @@ fn shown(item: &Item, name: &str) -> String {
 }
 
 fn reasons(item: &Item, call: &body::Call) -> String {
-    let messages: Vec<String> =
-        item.value("messages").and_then(|messages| serde_json::from_value(messages.clone()).ok()).unwrap_or_default();
+    let messages = item.value("messages").and_then(Value::as_array);
+    let messages: Vec<&str> =
+        messages.into_iter().flatten().filter_map(|reason| reason.get("message")?.as_str()).collect();
     if messages.is_empty() {
         call.reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>().join(", ")
     } else {

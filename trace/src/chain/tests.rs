@@ -72,7 +72,10 @@ fn incident() -> Evidence {
         vec![grant, decision],
         &[
             ("arguments", json!({"amount": "1000000"})),
-            ("messages", json!(["the instruction's grant does not include `transactions.send`"])),
+            (
+                "messages",
+                json!([{"code": "action-not-granted", "message": "the instruction's grant does not include `transactions.send`"}]),
+            ),
         ],
     );
     evidence
@@ -102,6 +105,7 @@ fn a_chain_names_each_link_its_state_and_the_first_that_breaks() {
     for part in [
         "emma said “What is my balance?”",
         "1 were allowed, 0 held for a human and 1 refused",
+        "does not include",
         "> 12:00:02  chose     contradicted",
         "in the hands of helper (agent)",
     ] {

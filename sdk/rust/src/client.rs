@@ -1,0 +1,173 @@
+//! One HTTP client for all roles.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client as Pool, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::proofs::KeepError;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// A problem document (RFC 9457) of the gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Problem {
+    /// The type's URI; its last part is a stable code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The problem in general.
+    #[serde(default)]
+    pub title: String,
+    /// The HTTP status.
+    #[serde(default)]
+    pub status: u16,
+    /// What is wrong and what to do.
+    #[serde(default)]
+    pub detail: String,
+    /// `reasons`, `allowed`, `grant`, `entry`, `poll`.
+    #[serde(flatten)]
+    pub members: Map<String, Value>,
+}
+
+impl Problem {
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        self.kind.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not a URL.
+    #[error("`{0}` is not a URL with `http://` or `https://` and a host")]
+    Url(String),
+    /// The gateway cannot be reached, or the answer broke off.
+    #[error("`{0}` gave no answer: {1}")]
+    Transport(String, String),
+    /// The gateway refused.
+    #[error("{}: {}", .0.title, .0.detail)]
+    Refused(Box<Problem>),
+    /// An answer that is not what it should be.
+    #[error("the answer is not as expected: {0}")]
+    Answer(String),
+    /// A proof that does not prove.
+    #[error(transparent)]
+    Proof(#[from] KeepError),
+}
+
+/// An answer that came through the gateway.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers; `countersign-entry` names the call's entry.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Answer`].
+    pub fn json(&self) -> Result<Value, Error> {
+        serde_json::from_slice(&self.body).map_err(|error| Error::Answer(error.to_string()))
+    }
+
+    /// The call's entry: 64 hexadecimal digits.
+    pub fn entry(&self) -> Option<&str> {
+        self.headers.get("countersign-entry")?.to_str().ok()
+    }
+
+    /// The problem document, if it is one of the gateway's.
+    pub fn problem(&self) -> Option<Problem> {
+        let kind = self.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        kind.starts_with("application/problem+json").then(|| serde_json::from_slice(&self.body).ok()).flatten()
+    }
+}
+
+/// A client with a base URL and a bearer credential.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    base: String,
+    bearer: String,
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Client {
+    pub(crate) fn new(base: &str, bearer: &str) -> Result<Client, Error> {
+        let url: Uri = base.parse().map_err(|_| Error::Url(base.to_owned()))?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) || url.authority().is_none() {
+            return Err(Error::Url(base.to_owned()));
+        }
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| Error::Transport(base.to_owned(), error.to_string()))?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let pool = Pool::builder(TokioExecutor::new()).build(connector);
+        Ok(Client { base: base.trim_end_matches('/').to_owned(), bearer: bearer.to_owned(), pool })
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        let url = format!("{}{path}", self.base);
+        let fail = |what: String| Error::Transport(url.clone(), what);
+        let method = Method::from_bytes(method.as_bytes()).map_err(|error| fail(error.to_string()))?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(&url)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.bearer));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = Full::new(body.map(|body| Bytes::from(body.to_string())).unwrap_or_default());
+        let request = request.body(body).map_err(|error| fail(error.to_string()))?;
+        let exchange = async {
+            let answer = self.pool.request(request).await.map_err(|error| fail(error.to_string()))?;
+            let (parts, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES)
+                .collect()
+                .await
+                .map_err(|error| fail(error.to_string()))?
+                .to_bytes();
+            Ok(Answer { status: parts.status, headers: parts.headers, body })
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| fail("no answer in time".to_owned()))?
+    }
+
+    /// Sends and reads a JSON answer of the gateway's own API.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Error> {
+        let answer = self.send(method, path, &[], body).await?;
+        if let Some(problem) = answer.problem() {
+            return Err(Error::Refused(Box::new(problem)));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| Error::Answer(error.to_string()))
+    }
+}

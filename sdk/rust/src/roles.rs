@@ -1,0 +1,314 @@
+//! Host, agent and approver: each with its own credential.
+
+use countersign_ledger::{Hash, record::Time, statement::Statement};
+use data_encoding::BASE64;
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Answer, Client, Error},
+    proofs::ProofKeeper,
+};
+
+/// What a user said, as the host registers it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Instruction {
+    /// The user's words.
+    pub words: String,
+    /// What the user attached or pasted.
+    pub attached: Vec<String>,
+    /// Who the user is.
+    pub principal: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// The agent it is for.
+    pub agent: String,
+    /// The scope asked for: `{"actions": ["name" or {"action", "arguments", "max_calls", "budget"}], "max_calls", "expires_in"}`.
+    pub scope: Value,
+    /// The principal's own signature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+    /// The instruction that this one follows up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amends: Option<String>,
+}
+
+/// What a host gets for an instruction.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Granted {
+    /// The instruction's id.
+    pub instruction: String,
+    /// The grant's id.
+    pub grant: String,
+    /// The agent's bearer token.
+    pub token: String,
+    /// When it ends.
+    pub expires: String,
+    /// The actions granted.
+    pub actions: Vec<String>,
+    /// What was asked for and withheld, and why.
+    pub withheld: Vec<Value>,
+    /// The grant's entry.
+    pub entry: String,
+    /// Its proof.
+    pub proof: String,
+}
+
+/// The host application.
+#[derive(Debug)]
+pub struct Host {
+    client: Client,
+}
+
+impl Host {
+    /// A host that talks to the API at `api` with its secret.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn new(api: &str, secret: &str) -> Result<Host, Error> {
+        Ok(Host { client: Client::new(api, secret)? })
+    }
+
+    /// Registers an instruction.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn instruct(&self, instruction: &Instruction) -> Result<Granted, Error> {
+        self.client.ask("POST", "/v1/instructions", Some(&json!(instruction))).await
+    }
+
+    /// Withdraws an instruction's grant.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn revoke(&self, instruction: &str, reason: &str) -> Result<(), Error> {
+        let body = json!({ "what": "instruction", "id": instruction, "reason": reason });
+        self.client.ask::<Value>("POST", "/v1/revocations", Some(&body)).await.map(|_| ())
+    }
+}
+
+/// What an agent chose.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Decision {
+    /// The action.
+    pub action: String,
+    /// Its arguments.
+    pub arguments: Value,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The model that proposed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// SHA-256 of the prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_sha256: Option<String>,
+    /// The last checkpoint seen; filled in by [`Agent::decide`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+/// An agent, for one instruction.
+#[derive(Debug)]
+pub struct Agent {
+    gateway: Client,
+    api: Client,
+    key: Option<SigningKey>,
+    proofs: ProofKeeper,
+    traceparent: Option<String>,
+}
+
+impl Agent {
+    /// An agent that calls through `gateway` with its token.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn new(gateway: &str, api: &str, token: &str) -> Result<Agent, Error> {
+        Ok(Agent {
+            gateway: Client::new(gateway, token)?,
+            api: Client::new(api, token)?,
+            key: None,
+            proofs: ProofKeeper::default(),
+            traceparent: None,
+        })
+    }
+
+    /// Signs decisions and answers.
+    #[must_use]
+    pub fn signing_with(mut self, key: SigningKey) -> Agent {
+        self.key = Some(key);
+        self
+    }
+
+    /// Keeps proofs elsewhere than in memory, or with pinned keys.
+    #[must_use]
+    pub fn keeping(mut self, proofs: ProofKeeper) -> Agent {
+        self.proofs = proofs;
+        self
+    }
+
+    /// Sends a W3C trace context with every call.
+    #[must_use]
+    pub fn tracing_as(mut self, traceparent: &str) -> Agent {
+        self.traceparent = Some(traceparent.to_owned());
+        self
+    }
+
+    /// The proofs kept so far.
+    pub const fn proofs(&self) -> &ProofKeeper {
+        &self.proofs
+    }
+
+    /// Records what the agent chose; gives the entry that a call then names.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn decide(&mut self, decision: &Decision) -> Result<String, Error> {
+        let decision = Decision { checkpoint: self.seen(), ..decision.clone() };
+        self.state("/v1/decisions", "countersign-decision+jwt", &json!(decision)).await
+    }
+
+    /// Records what the agent told the user.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn answer(&mut self, text: &str) -> Result<String, Error> {
+        let said = json!({ "text": text, "checkpoint": self.seen() });
+        self.state("/v1/answers", "countersign-answer+jwt", &said).await
+    }
+
+    /// Calls the API through the gateway. A refusal of the gateway is an answer with a [`Answer::problem`].
+    ///
+    /// # Errors
+    /// [`Error::Transport`], [`Error::Proof`].
+    pub async fn call(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: Option<&Value>,
+        decision: Option<&str>,
+    ) -> Result<Answer, Error> {
+        let mut headers = Vec::new();
+        headers.extend(decision.map(|decision| ("countersign-decision", decision)));
+        headers.extend(self.traceparent.as_deref().map(|context| ("traceparent", context)));
+        let answer = self.gateway.send(method, target, &headers, body).await?;
+        let proof = answer.headers.get("countersign-proof").and_then(|proof| BASE64.decode(proof.as_bytes()).ok());
+        if let Some(proof) = proof.and_then(|proof| String::from_utf8(proof).ok()) {
+            self.proofs.keep(&proof, None)?;
+        }
+        Ok(answer)
+    }
+
+    /// How a held call stands: `waiting`, `approved` or `denied`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn held(&self, call: &str) -> Result<String, Error> {
+        let held: Value = self.api.ask("GET", &format!("/v1/calls/{call}"), None).await?;
+        Ok(held.get("status").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    fn seen(&self) -> Option<String> {
+        self.proofs.newest().map(|proof| proof.checkpoint.to_string())
+    }
+
+    async fn state(&mut self, path: &str, typ: &str, said: &Value) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Recorded {
+            entry: String,
+            proof: String,
+        }
+        let body = match &self.key {
+            Some(key) => json!({ "statement": sign(typ, said, key)? }),
+            None => json!({ "unsigned": said }),
+        };
+        let recorded: Recorded = self.api.ask("POST", path, Some(&body)).await?;
+        self.proofs.keep(&recorded.proof, None)?;
+        Ok(recorded.entry)
+    }
+}
+
+fn sign(typ: &str, said: &impl Serialize, key: &SigningKey) -> Result<String, Error> {
+    Statement::sign(typ, said, key).map_err(|error| Error::Answer(error.to_string()))
+}
+
+/// A call that waits for an approver.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HeldCall {
+    /// Its id.
+    pub call: String,
+    /// Its entry.
+    pub entry: Hash,
+    /// What an approval of exactly this call names.
+    pub digest: String,
+    /// The user's words.
+    pub words: String,
+    /// The action.
+    pub action: String,
+    /// Its arguments.
+    pub arguments: Value,
+    /// Where the binding ones came from.
+    pub provenance: Value,
+    /// Why it is held.
+    pub reasons: Value,
+    /// Everything else.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, Value>,
+}
+
+/// Somebody who answers held calls with a key of their own.
+#[derive(Debug)]
+pub struct Approver {
+    client: Client,
+    key: SigningKey,
+}
+
+impl Approver {
+    /// An approver who talks to the API at `api` with their secret and signs with their key.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn new(api: &str, secret: &str, key: SigningKey) -> Result<Approver, Error> {
+        Ok(Approver { client: Client::new(api, secret)?, key })
+    }
+
+    /// The calls that wait, with the ledger's name.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn held(&self) -> Result<(String, Vec<HeldCall>), Error> {
+        #[derive(Deserialize)]
+        struct List {
+            origin: String,
+            held: Vec<HeldCall>,
+        }
+        let list: List = self.client.ask("GET", "/v1/approvals", None).await?;
+        Ok((list.origin, list.held))
+    }
+
+    /// Says yes or no to exactly this call. `shown` is when the person began to look at it, `answered` when they answered.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn answer(
+        &self,
+        origin: &str,
+        held: &HeldCall,
+        yes: bool,
+        shown: jiff::Timestamp,
+        answered: jiff::Timestamp,
+    ) -> Result<(), Error> {
+        let said = json!({
+            "origin": origin,
+            "call": held.entry,
+            "digest": held.digest,
+            "decision": if yes { "approved" } else { "denied" },
+            "shown": Time::new(shown),
+            "answered": Time::new(answered),
+        });
+        let body = json!({ "statement": sign("countersign-approval+jwt", &said, &self.key)? });
+        self.client.ask::<Value>("POST", &format!("/v1/approvals/{}", held.call), Some(&body)).await.map(|_| ())
+    }
+}
