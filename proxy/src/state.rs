@@ -28,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 pub use self::{
-    live::{GrantState, Held, HeldStatus, Inner, Live, Session},
+    live::{Approved, GrantState, Held, HeldStatus, Inner, Live, Session},
     registry::{KeyRow, Registry},
 };
 use crate::token::Tokens;

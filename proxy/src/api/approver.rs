@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{Api, Role, bad_request, not_found, read, sealed_answer};
 use crate::{
     problem::Problem,
-    state::{Held, HeldStatus, Live, StateError},
+    state::{Approved, Held, HeldStatus, Live, StateError},
 };
 
 /// The type of an approver's statement.
@@ -146,6 +146,8 @@ pub(super) async fn decide(
             return Err(StateError::from(error).into());
         }
     };
-    live.lock().answer_hold(&held.entry, &held.digest, (said.decision == "approved").then_some(sealed.hash));
+    let approved =
+        (said.decision == "approved").then_some(Approved { entry: sealed.hash, until: Time::new(expires).instant() });
+    live.lock().answer_hold(&held.entry, &held.digest, approved);
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "call": call, "decision": said.decision })))
 }

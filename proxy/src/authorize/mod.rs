@@ -25,7 +25,7 @@ use crate::{
     server::Arrival,
     settings::Limits,
     stack::{Context, Step},
-    state::{Live, Session},
+    state::{Approved, Live, Session},
     upstream::Upstream,
 };
 
@@ -107,7 +107,7 @@ pub struct Judged {
     /// Usage before the call; after it, where it is allowed, stands in the judgement and is reserved.
     pub before: Usage,
     /// The approval that is used up.
-    pub approval: Option<Hash>,
+    pub approval: Option<Approved>,
     /// The request, normalised where it has one reading, for the vault.
     pub request: Value,
     /// Leave to forward it, if it has.
@@ -145,7 +145,7 @@ impl Authorize {
         let Some(catalogue) = gateway.catalogue(request.upstream()) else {
             return refused("action-unknown", format!("there is no catalogue for `{}`", request.upstream()));
         };
-        let approved = session.approved();
+        let approved = session.approved(gateway.now());
         let mut judgement = verdict::judge(&Inputs {
             request,
             catalogue,

@@ -82,14 +82,14 @@ impl Record {
             engine: ENGINE.to_owned(),
             policies: gateway.policies(),
             shadow: permit.as_ref().is_some_and(Permit::is_shadow),
-            approval: *approval,
+            approval: approval.map(|approval| approval.entry),
             traceparent: call.traceparent.clone(),
             ..body::Call::default()
         };
         let after = judgement.usage.as_ref();
         let mut draft = Draft::new(&entry)?
             .of_instruction(&call.live.id)
-            .caused_by(call.grant_entry.into_iter().chain(call.decision).chain(*approval))
+            .caused_by(call.grant_entry.into_iter().chain(call.decision).chain(approval.map(|approval| approval.entry)))
             .disclose(vault, subject, "request", request)?
             .disclose(vault, subject, "arguments", &judgement.arguments)?
             .disclose(vault, subject, "provenance", &judgement.provenance)?

@@ -9,10 +9,7 @@ use countersign_authorize::{
     grant::Usage,
     verdict::{Judgement, Verdict},
 };
-use countersign_ledger::{
-    Hash,
-    writer::{AppendError, Sealed, Ticket},
-};
+use countersign_ledger::writer::{AppendError, Sealed, Ticket};
 use http::Response;
 use serde_json::{Value, json};
 
@@ -22,7 +19,7 @@ use crate::{
     authorize::{Call, Permit},
     error::{answer, problem},
     stack::Context,
-    state::{Held, HeldStatus, Inner},
+    state::{Approved, Held, HeldStatus, Inner},
 };
 
 /// A queued call.
@@ -32,14 +29,16 @@ pub(super) struct Pending {
     pub(super) judgement: Judgement,
     pub(super) allowed: Value,
     pub(super) before: Usage,
-    pub(super) approval: Option<Hash>,
+    pub(super) approval: Option<Approved>,
     pub(super) permit: Option<Permit>,
 }
 
 type Outcome = Result<Sealed, AppendError>;
 
+type Seal = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
 /// Waits for the seal. Dropped before, it goes on in a task of its own, and closes what nobody waits for any more.
-pub(super) struct Sealing(Option<(Pending, Pin<Box<dyn Future<Output = Outcome> + Send>>)>);
+pub(super) struct Sealing(Option<(Pending, Seal)>);
 
 impl Sealing {
     pub(super) fn new(pending: Pending, ticket: Ticket) -> Sealing {

@@ -11,7 +11,11 @@ use countersign_authorize::{
     grant::{Grant, Usage},
     provenance::Observations,
 };
-use countersign_ledger::{Entry, Hash, Kind, disclosure::Disclosure, record::body};
+use countersign_ledger::{
+    Entry, Hash, Kind,
+    disclosure::Disclosure,
+    record::{Time, body},
+};
 use jiff::Timestamp;
 use parking_lot::{ArcMutexGuard, Mutex, MutexGuard, RawMutex};
 use serde_json::Value;
@@ -66,8 +70,8 @@ pub struct GrantState {
     pub usage: Usage,
     /// Whether it was withdrawn.
     pub revoked: bool,
-    /// Approved calls by digest, with the approval's entry; each serves once.
-    pub approved: BTreeMap<String, Hash>,
+    /// Approved calls by digest; each approval serves once.
+    pub approved: BTreeMap<String, Approved>,
 }
 
 impl GrantState {
@@ -75,6 +79,15 @@ impl GrantState {
     pub fn new(grant: Grant, entry: Hash) -> GrantState {
         GrantState { grant, entry, usage: Usage::default(), revoked: false, approved: BTreeMap::new() }
     }
+}
+
+/// An approval that was not used yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approved {
+    /// Its entry.
+    pub entry: Hash,
+    /// When it ends.
+    pub until: Timestamp,
 }
 
 /// How a held call stands.
@@ -167,8 +180,9 @@ impl Inner {
     }
 
     /// Digests of calls that were approved and not used.
-    pub fn approved(&self) -> Vec<String> {
-        self.grant.iter().flat_map(|grant| grant.approved.keys().cloned()).collect()
+    pub fn approved(&self, now: Timestamp) -> Vec<String> {
+        let approved = self.grant.iter().flat_map(|grant| &grant.approved);
+        approved.filter(|(_, approved)| now < approved.until).map(|(digest, _)| digest.clone()).collect()
     }
 
     /// Takes the words and attachments of an instruction.
@@ -295,12 +309,14 @@ impl Inner {
     fn fold_approval(&mut self, entry: &Entry, hash: Hash, values: &Values) -> Option<()> {
         let approval: body::Approval = entry.body_as().ok()?;
         let digest = values.text("digest")?;
-        self.answer_hold(&approval.call, &digest, (approval.decision == "approved").then_some(hash));
+        let until = approval.expires.map_or(Timestamp::MAX, Time::instant);
+        let approved = (approval.decision == "approved").then_some(Approved { entry: hash, until });
+        self.answer_hold(&approval.call, &digest, approved);
         Some(())
     }
 
-    /// A held call was answered: approved by an entry, or denied.
-    pub fn answer_hold(&mut self, call: &Hash, digest: &str, approval: Option<Hash>) {
+    /// A held call was answered: approved, or denied.
+    pub fn answer_hold(&mut self, call: &Hash, digest: &str, approval: Option<Approved>) {
         let held = self.held.values_mut().find(|held| held.entry == *call);
         if let Some(held) = held {
             held.status = if approval.is_some() { HeldStatus::Approved } else { HeldStatus::Denied };

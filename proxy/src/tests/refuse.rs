@@ -6,6 +6,8 @@ use countersign_ledger::Kind;
 use http::Request;
 use serde_json::json;
 
+use crate::state::Approved;
+
 use super::world::{Api, World, full_scope_without_budget, json_answer, scope, upstream, whole};
 
 const GOOD: &str = "GB29NWBK60161331926819";
@@ -123,7 +125,13 @@ async fn a_call_that_needs_a_person_is_held_and_says_where_to_ask() {
     let digest = world.gateway.value(held.0, "digest").unwrap().unwrap();
     let live = world.gateway.live(&world.instruction).unwrap();
     let hash: countersign_ledger::Hash = answer.headers["countersign-entry"].to_str().unwrap().parse().unwrap();
-    live.lock().answer_hold(&hash, digest.as_str().unwrap(), Some(hash));
+    let approve = |seconds| {
+        let until = world.gateway.now().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        live.lock().answer_hold(&hash, digest.as_str().unwrap(), Some(Approved { entry: hash, until }));
+    };
+    approve(-1);
+    assert_eq!(world.pay("DE89370400440532013000", "5").await.status, 403, "a yes does not hold for ever");
+    approve(60);
     assert_eq!(world.pay("DE89370400440532013000", "6").await.status, 403, "another amount is another call");
     assert_eq!(world.pay("DE89370400440532013000", "5").await.status, 200);
     assert_eq!(world.pay("DE89370400440532013000", "5").await.status, 403, "an approval serves once");

@@ -280,8 +280,8 @@ mod tests {
             BASE64.encode(SECRET.as_bytes()).replace('/', "\\/").replace('+', "%2B"),
         ];
         for skip in 0..3 {
-            spellings.push(BASE64.encode(longer[skip..].as_bytes()));
-            spellings.push(BASE64URL.encode(longer[skip..].as_bytes()));
+            spellings.push(BASE64.encode(&longer.as_bytes()[skip..]));
+            spellings.push(BASE64URL.encode(&longer.as_bytes()[skip..]));
         }
         spellings
     }

@@ -150,7 +150,7 @@ impl Upstream {
             connected(&peer);
         }
         answer.map_err(|error| {
-            let timeout = causes(&error).any(|cause| is_connect_timeout(cause));
+            let timeout = causes(&error).any(is_connect_timeout);
             match error.is_connect() {
                 true if timeout => CallError::ConnectTimeout(self.settings.timeouts.connect),
                 true => CallError::Unreachable(deepest(&error)),
