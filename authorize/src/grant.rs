@@ -1,16 +1,18 @@
 //! The closed scope: which actions, with which arguments, how often, for how much, until when; and what was used of it.
 
-use std::collections::BTreeMap;
+mod usage;
+
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use jiff::{SignedDuration, Timestamp};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::usage::{Exhausted, Usage};
 use crate::{
-    Json,
-    catalogue::{Catalogue, Type},
+    catalogue::{Action, Catalogue, Type},
     occurs,
 };
 
@@ -18,6 +20,66 @@ use crate::{
 pub const MAX_SECONDS: i64 = 31 * 24 * 3600;
 /// How long a grant holds when nothing is said.
 pub const DEFAULT_SECONDS: i64 = 3600;
+
+/// The most actions of a grant.
+pub const MAX_ACTIONS: usize = 1024;
+/// The most memory of a compiled pattern, in bytes.
+const PATTERN_BYTES: usize = 256 << 10;
+
+/// A regular expression that a whole text must match; compiled once.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Pattern {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    /// What is wrong with it, if anything.
+    fn problem(&self) -> Option<String> {
+        // Alone too, so that it cannot close the group that is put around it.
+        let alone = RegexBuilder::new(&self.text).size_limit(PATTERN_BYTES).build().ok();
+        alone
+            .and(self.regex())
+            .is_none()
+            .then(|| format!("the pattern `{}` is not a regular expression, or too large", self.text))
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        let compile = || RegexBuilder::new(&format!("^(?:{})$", self.text)).size_limit(PATTERN_BYTES).build().ok();
+        self.compiled.get_or_init(compile).as_ref()
+    }
+
+    fn matches(&self, value: &str) -> bool {
+        self.regex().is_some_and(|regex| regex.is_match(value))
+    }
+}
+
+impl From<&str> for Pattern {
+    fn from(text: &str) -> Pattern {
+        Pattern::from(text.to_owned())
+    }
+}
+
+impl From<String> for Pattern {
+    fn from(text: String) -> Pattern {
+        Pattern { text, compiled: OnceLock::new() }
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> String {
+        pattern.text
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
 
 /// What an argument's value must be. All that is given must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,7 +99,7 @@ pub struct Constraint {
     pub maximum: Option<String>,
     /// The whole text matches this regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pattern: Option<String>,
+    pub pattern: Option<Pattern>,
     /// Begins with this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
@@ -50,8 +112,7 @@ impl Constraint {
         if let Some(bound) = number(&self.minimum).or_else(|| number(&self.maximum)) {
             return Some(format!("the bound `{bound}` is not a decimal number"));
         }
-        let pattern = self.pattern.as_ref()?;
-        Regex::new(pattern).err().map(|_| format!("the pattern `{pattern}` is not a regular expression"))
+        self.pattern.as_ref().and_then(Pattern::problem)
     }
 
     /// Whether a value holds to it.
@@ -67,9 +128,7 @@ impl Constraint {
             && bound(&self.minimum, |value, bound| value >= bound)
             && bound(&self.maximum, |value, bound| value <= bound)
             && self.prefix.as_ref().is_none_or(|prefix| value.starts_with(prefix.as_str()))
-            && self.pattern.as_ref().is_none_or(|pattern| {
-                Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(value))
-            })
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(value))
     }
 
     /// Whether the constraint itself names the value: then the host is its source.
@@ -80,16 +139,19 @@ impl Constraint {
 }
 
 /// How much may be spent over all calls of an action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The argument that is added up.
     pub argument: String,
     /// The most, as a decimal number.
     pub limit: String,
-    /// Its currency, for people.
+    /// Its currency; needed where each call says its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
+    /// The argument in which a call says its currency, as the catalogue has it. What the host writes here does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency_argument: Option<String>,
 }
 
 /// An action granted.
@@ -98,6 +160,9 @@ pub struct Budget {
 pub struct ActionGrant {
     /// Its name.
     pub action: String,
+    /// The upstream it is an action of; needed in a scope only when several upstreams have one of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     /// What its arguments must be.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arguments: BTreeMap<String, Constraint>,
@@ -186,10 +251,15 @@ impl Grant {
                 ScopeAction::Name(action) => ActionGrant { action: action.clone(), ..ActionGrant::default() },
                 ScopeAction::Limited(limited) => limited.clone(),
             };
-            match refusal(&limited, catalogues.clone(), &actions) {
-                Some(reason) => withheld.push(Withheld { action: limited.action, reason }),
-                None => drop(actions.insert(limited.action.clone(), limited)),
+            let action = limited.action.clone();
+            match close_action(limited, catalogues.clone(), &actions) {
+                Err(reason) => withheld.push(Withheld { action, reason }),
+                Ok(granted) => drop(actions.insert(action, granted)),
             }
+        }
+        if scope.expires_in.is_some_and(|seconds| seconds > MAX_SECONDS) {
+            let reason = format!("a grant holds for at most {MAX_SECONDS} seconds; it ends then");
+            withheld.push(Withheld { action: "expires_in".to_owned(), reason });
         }
         let seconds = scope.expires_in.unwrap_or(DEFAULT_SECONDS).clamp(0, MAX_SECONDS);
         let expires = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
@@ -211,117 +281,60 @@ impl Grant {
     }
 }
 
-fn refusal<'c>(
-    asked: &ActionGrant,
-    mut catalogues: impl Iterator<Item = &'c Catalogue>,
+/// One action of a scope as it is granted, or why it is withheld.
+fn close_action<'c>(
+    mut asked: ActionGrant,
+    catalogues: impl Iterator<Item = &'c Catalogue>,
     granted: &BTreeMap<String, ActionGrant>,
-) -> Option<String> {
-    let Some(action) = catalogues.find_map(|catalogue| catalogue.action(&asked.action)) else {
-        return Some("the catalogue does not know this action".to_owned());
-    };
+) -> Result<ActionGrant, String> {
+    let of_upstream =
+        |catalogue: &&Catalogue| asked.upstream.as_deref().is_none_or(|upstream| upstream == catalogue.upstream());
+    let mut known = catalogues
+        .filter(of_upstream)
+        .filter_map(|catalogue| Some((catalogue.upstream(), catalogue.action(&asked.action)?)));
+    let (upstream, action) = known.next().ok_or("the catalogue does not know this action")?;
+    if let Some((other, _)) = known.next() {
+        return Err(format!("both `{upstream}` and `{other}` have an action of this name; say which `upstream`"));
+    }
+    drop(known);
     if granted.contains_key(&asked.action) {
-        return Some("asked for twice; the first one holds".to_owned());
+        return Err("asked for twice; the first one holds".to_owned());
+    }
+    if granted.len() >= MAX_ACTIONS {
+        return Err(format!("a grant has at most {MAX_ACTIONS} actions"));
     }
     for (name, constraint) in &asked.arguments {
         if !action.arguments.contains_key(name) {
-            return Some(format!("the action has no argument `{name}`"));
+            return Err(format!("the action has no argument `{name}`"));
         }
         if let Some(problem) = constraint.problem() {
-            return Some(problem);
+            return Err(problem);
         }
     }
-    let budget = asked.budget.as_ref()?;
-    match action.arguments.get(&budget.argument) {
-        Some(argument) if matches!(argument.ty, Type::Money | Type::Integer) && argument.required => {
-            let good = occurs::decimal(&budget.limit).is_some_and(|limit| !limit.is_sign_negative());
-            (!good).then(|| format!("the budget's limit `{}` is not a decimal number", budget.limit))
-        }
-        _ => Some(format!("the budget's argument `{}` is not a required number of the action", budget.argument)),
+    asked.budget = asked.budget.map(|budget| close_budget(budget, action)).transpose()?;
+    asked.upstream = Some(upstream.to_owned());
+    Ok(asked)
+}
+
+fn close_budget(mut budget: Budget, action: &Action) -> Result<Budget, String> {
+    let name = &budget.argument;
+    let number = |ty| matches!(ty, Type::Money | Type::Integer);
+    let argument = action.arguments.get(name).filter(|argument| number(argument.ty) && argument.required);
+    let argument =
+        argument.ok_or_else(|| format!("the budget's argument `{name}` is not a required number of the action"))?;
+    if occurs::decimal(&budget.limit).is_none_or(|limit| limit.is_sign_negative()) {
+        return Err(format!("the budget's limit `{}` is not a decimal number", budget.limit));
     }
-}
-
-/// What was used of a grant.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Usage {
-    /// Calls, over all actions.
-    pub calls: u64,
-    /// Calls by action.
-    pub by_action: BTreeMap<String, u64>,
-    /// Spent by action, exact decimals.
-    pub spent: BTreeMap<String, Decimal>,
-}
-
-/// A limit that a call would pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exhausted {
-    /// The calls of the grant.
-    Calls(u64),
-    /// The calls of the action.
-    ActionCalls(u64),
-    /// The budget: the limit and what is left.
-    Budget {
-        /// The limit.
-        limit: Decimal,
-        /// What is left of it.
-        left: Decimal,
-    },
-    /// An amount that cannot be added up.
-    Amount,
-}
-
-impl Usage {
-    /// The usage after one more call, or the limit it would pass.
-    ///
-    /// # Errors
-    /// [`Exhausted`].
-    pub fn reserve(
-        &self,
-        grant: &Grant,
-        action: &ActionGrant,
-        arguments: &BTreeMap<String, Json>,
-    ) -> Result<Usage, Exhausted> {
-        let mut after = self.clone();
-        after.calls = after.calls.saturating_add(1);
-        if let Some(limit) = grant.max_calls.filter(|limit| after.calls > *limit) {
-            return Err(Exhausted::Calls(limit));
+    budget.currency_argument = argument.currency_argument().map(str::to_owned);
+    match (&argument.currency, &budget.currency) {
+        (Some(_), None) if budget.currency_argument.is_some() => {
+            Err("each call says its currency, so the budget must say its own".to_owned())
         }
-        let calls = after.by_action.entry(action.action.clone()).or_default();
-        *calls = calls.saturating_add(1);
-        if let Some(limit) = action.max_calls.filter(|limit| *calls > *limit) {
-            return Err(Exhausted::ActionCalls(limit));
+        (Some(fixed), Some(currency))
+            if budget.currency_argument.is_none() && !fixed.eq_ignore_ascii_case(currency) =>
+        {
+            Err(format!("the budget is in `{currency}`, the action's amounts are in `{fixed}`"))
         }
-        if let Some(budget) = &action.budget {
-            let amount =
-                arguments.get(&budget.argument).and_then(Json::as_text).and_then(|text| occurs::decimal(&text));
-            let amount = amount.filter(|amount| !amount.is_sign_negative()).ok_or(Exhausted::Amount)?;
-            let limit = occurs::decimal(&budget.limit).ok_or(Exhausted::Amount)?;
-            let spent = after.spent.entry(action.action.clone()).or_default();
-            let total = spent.checked_add(amount).ok_or(Exhausted::Amount)?;
-            if total > limit {
-                return Err(Exhausted::Budget { limit, left: limit.saturating_sub(*spent) });
-            }
-            *spent = total;
-        }
-        Ok(after)
-    }
-
-    /// The usage when a reserved call was certainly not executed: what `reserved` added to `before` is given back.
-    #[must_use]
-    pub fn release(&self, before: &Usage, reserved: &Usage) -> Usage {
-        let mut after = self.clone();
-        after.calls = after.calls.saturating_sub(reserved.calls.saturating_sub(before.calls));
-        for (action, calls) in &reserved.by_action {
-            let added = calls.saturating_sub(before.by_action.get(action).copied().unwrap_or(0));
-            if let Some(calls) = after.by_action.get_mut(action) {
-                *calls = calls.saturating_sub(added);
-            }
-        }
-        for (action, spent) in &reserved.spent {
-            let added = spent.saturating_sub(before.spent.get(action).copied().unwrap_or_default());
-            if let Some(spent) = after.spent.get_mut(action) {
-                *spent = spent.saturating_sub(added).max(Decimal::ZERO);
-            }
-        }
-        after
+        _ => Ok(budget),
     }
 }

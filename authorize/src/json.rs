@@ -38,13 +38,17 @@ impl Json {
         if std::str::from_utf8(bytes).is_err() {
             return Err(Refusal::new("json-not-utf8", "the body is not UTF-8"));
         }
-        let mut reader = Reader { parser: SliceJsonParser::new(bytes), max_depth };
-        let first = reader.next()?;
-        let value = reader.value(first, 0)?;
-        match reader.next()? {
-            JsonEvent::Eof => Ok(value),
-            _ => Err(Refusal::new("json-malformed", "something follows the JSON value; send one value")),
-        }
+        Reader { parser: SliceJsonParser::new(bytes), max_depth, strict: true }.whole()
+    }
+
+    /// Reads what an API answered, in order to know its values. Nothing is decided on how another reader would read it, so large numbers and
+    /// unusual texts are taken as they stand; duplicate members are still refused, for nobody could say which one the agent read.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the text is not JSON.
+    pub fn parse_response(bytes: &[u8], max_depth: usize) -> Result<Json, Refusal> {
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        Reader { parser: SliceJsonParser::new(bytes), max_depth, strict: false }.whole()
     }
 
     /// The value at an RFC 6901 pointer.
@@ -63,7 +67,45 @@ impl Json {
         }
     }
 
-    /// Gives each scalar with its pointer to `visit`.
+    /// The values at a pointer in which `*` stands for any one step.
+    pub fn find(&self, pattern: &str) -> Vec<&Json> {
+        let mut found = vec![self];
+        for part in pattern.split('/').skip(1) {
+            found = match part {
+                "*" => found.into_iter().flat_map(Json::children).collect(),
+                part => found.into_iter().filter_map(|value| value.member(&unescape(part))).collect(),
+            };
+        }
+        found
+    }
+
+    fn children(&self) -> Vec<&Json> {
+        match self {
+            Json::Object(members) => members.iter().map(|(_, value)| value).collect(),
+            Json::Array(items) => items.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// One spelling per value: members sorted, no white space, numbers as written.
+    pub fn canonical(&self) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match self {
+            Json::Null => "null".to_owned(),
+            Json::Bool(value) => value.to_string(),
+            Json::Number(text) => text.clone(),
+            Json::String(text) => quoted(text),
+            Json::Array(items) => format!("[{}]", items.iter().map(Json::canonical).collect::<Vec<_>>().join(",")),
+            Json::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                members.sort_by(|one, other| one.0.cmp(&other.0));
+                let members = members.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.canonical()));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+
+    /// Gives each scalar, and each empty array or object, with its pointer to `visit`.
     pub fn scalars(&self, at: &mut String, visit: &mut impl FnMut(&str, &Json)) {
         let length = at.len();
         let mut child = |at: &mut String, part: &str, value: &Json| {
@@ -73,11 +115,13 @@ impl Json {
             at.truncate(length);
         };
         match self {
-            Json::Object(members) => members.iter().for_each(|(name, value)| child(at, name, value)),
-            Json::Array(items) => {
+            Json::Object(members) if !members.is_empty() => {
+                members.iter().for_each(|(name, value)| child(at, name, value));
+            }
+            Json::Array(items) if !items.is_empty() => {
                 items.iter().enumerate().for_each(|(index, value)| child(at, &index.to_string(), value))
             }
-            scalar => visit(at, scalar),
+            leaf => visit(at, leaf),
         }
     }
 
@@ -96,15 +140,15 @@ pub(crate) fn unescape(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
 
-/// Integers stay numbers, other numbers become strings: records hold no floating-point numbers.
+/// Integers within ±(2^53 − 1) stay numbers, other numbers become strings: records hold no floating-point numbers.
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Json::Null => serializer.serialize_none(),
             Json::Bool(value) => serializer.serialize_bool(*value),
             Json::Number(text) => match text.parse::<i64>() {
-                Ok(number) => serializer.serialize_i64(number),
-                Err(_) => serializer.serialize_str(text),
+                Ok(number) if number.unsigned_abs() < 1 << 53 => serializer.serialize_i64(number),
+                _ => serializer.serialize_str(text),
             },
             Json::String(text) => serializer.serialize_str(text),
             Json::Array(items) => serializer.collect_seq(items),
@@ -122,9 +166,23 @@ impl Serialize for Json {
 struct Reader<'b> {
     parser: SliceJsonParser<'b>,
     max_depth: usize,
+    strict: bool,
 }
 
 impl<'b> Reader<'b> {
+    fn whole(mut self) -> Result<Json, Refusal> {
+        let first = self.next()?;
+        let value = self.value(first, 0)?;
+        match self.next()? {
+            JsonEvent::Eof => Ok(value),
+            _ => Err(Refusal::new("json-malformed", "something follows the JSON value; send one value")),
+        }
+    }
+
+    fn text(&self, text: String) -> Result<String, Refusal> {
+        if self.strict { string(text) } else { Ok(text) }
+    }
+
     fn next(&mut self) -> Result<JsonEvent<'b>, Refusal> {
         self.parser
             .parse_next()
@@ -138,7 +196,8 @@ impl<'b> Reader<'b> {
         match event {
             JsonEvent::Null => Ok(Json::Null),
             JsonEvent::Boolean(value) => Ok(Json::Bool(value)),
-            JsonEvent::String(text) => string(text.into_owned()).map(Json::String),
+            JsonEvent::String(text) => self.text(text.into_owned()).map(Json::String),
+            JsonEvent::Number(text) if !self.strict => Ok(Json::Number(text.into_owned())),
             JsonEvent::Number(text) => number(text.into_owned()).map(Json::Number),
             JsonEvent::StartArray => self.array(depth),
             JsonEvent::StartObject => self.object(depth),
@@ -163,7 +222,7 @@ impl<'b> Reader<'b> {
             match self.next()? {
                 JsonEvent::EndObject => return Ok(Json::Object(members)),
                 JsonEvent::ObjectKey(name) => {
-                    let name = string(name.into_owned())?;
+                    let name = self.text(name.into_owned())?;
                     if !names.insert(name.clone()) {
                         return Err(Refusal::new(
                             "json-duplicate-member",

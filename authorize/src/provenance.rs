@@ -1,5 +1,8 @@
 //! Where a value came from: the user's words, what the user attached, the host, a response the API vouches for, third-party content,
-//! the agent itself, or nothing that was observed. All sources are given; the least trusted decides.
+//! the agent itself, or nothing that was observed. All sources are given. What the user or the host said stands, whoever repeats it; of
+//! everything else the least trusted source decides: a value that a third party's content names too may be that third party's choice.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +10,13 @@ use crate::{
     Json,
     catalogue::{Action, Type},
     grant::Constraint,
-    occurs,
+    occurs::{self, Text},
 };
 
 /// The most values that are kept for one instruction.
 const MAX_VALUES: usize = 4096;
-/// The most bytes of text that are kept for one instruction.
-const MAX_BYTES: usize = 1 << 20;
+/// The most memory that the texts of one instruction take, in bytes; each is kept in two spellings.
+const MAX_BYTES: usize = 2 << 20;
 
 /// A place where a value was seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,24 +66,32 @@ impl Source {
             Source::ThirdParty { .. } | Source::Agent { .. } => false,
         }
     }
+
+    /// Whether the user or the host said it: then it does not matter who else did.
+    pub const fn is_said(&self) -> bool {
+        matches!(self, Source::Words | Source::Host)
+    }
+
+    /// Whether it can be the source of a binding value at all.
+    pub const fn is_trusted(&self) -> bool {
+        !matches!(self, Source::ThirdParty { .. } | Source::Agent { .. })
+    }
+
+    const fn is_agent(&self) -> bool {
+        matches!(self, Source::Agent { .. })
+    }
 }
 
-/// A value or text seen in a response, or sent by the agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    source: Source,
-    /// Typed for a first-party field and for what the agent sent, none for text.
-    #[serde(rename = "type")]
-    ty: Option<Type>,
-    text: String,
-}
-
-/// What was observed under one instruction, in order.
+/// What was observed under one instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Observations {
-    words: String,
-    attached: Vec<String>,
-    seen: Vec<Seen>,
+    words: Text,
+    attached: Vec<Text>,
+    /// Values with a type, by type and canonical spelling: first-party fields of responses, and what the agent sent first.
+    values: BTreeMap<String, Vec<Source>>,
+    /// Content that a third party may have written, by its source.
+    content: Vec<(Source, Text)>,
+    count: usize,
     bytes: usize,
     /// Whether something was left out because there was too much.
     full: bool,
@@ -89,8 +100,14 @@ pub struct Observations {
 impl Observations {
     /// What is known when an instruction was given.
     pub fn new(words: &str, attached: &[String]) -> Observations {
-        let mut observations = Observations { words: occurs::fold(words), ..Observations::default() };
-        observations.attached = attached.iter().map(|text| occurs::fold(text)).collect();
+        let mut observations = Observations::default();
+        observations.add_words(words);
+        for text in attached {
+            let text = Text::new(text);
+            if observations.has_room(text.bytes()) {
+                observations.attached.push(text);
+            }
+        }
         observations
     }
 
@@ -101,60 +118,74 @@ impl Observations {
 
     /// Adds the words of a follow-up instruction.
     pub fn add_words(&mut self, words: &str) {
-        self.words.push('\n');
-        self.words.push_str(&occurs::fold(words));
+        let text = Text::new(words);
+        if self.has_room(text.bytes()) {
+            self.words.append(&text);
+        }
     }
 
-    /// Notes what the agent sends: a value that no source had before is the agent's own, also when a response echoes it later.
+    /// Notes what the agent sends: a value that no trusted source had before is the agent's own, also when a response echoes it later in a
+    /// field that the API vouches for.
     pub fn observe_arguments<'a>(&mut self, call: &str, arguments: impl Iterator<Item = (Type, &'a Json)>) {
-        for (ty, value) in arguments {
-            let Some(text) = value.as_text() else { continue };
-            if self.sources(ty, &text, None).is_empty() {
-                self.note(Seen { source: Source::Agent { call: call.to_owned() }, ty: Some(ty), text });
+        for (ty, argument) in arguments {
+            let mut values = Vec::new();
+            argument.scalars(&mut String::new(), &mut |_, value| values.extend(value.as_text()));
+            for value in values {
+                let trusted = self.sources(ty, &value, None).iter().any(Source::is_trusted);
+                if let Some(key) = value_key(ty, &value).filter(|_| !trusted) {
+                    self.note_value(key, Source::Agent { call: call.to_owned() });
+                }
             }
         }
     }
 
     /// Notes a response: fields the API vouches for, typed, and everything else as a third party's text.
     pub fn observe_response(&mut self, call: &str, action: &Action, body: &Json) {
-        let mut found = Vec::new();
         body.scalars(&mut String::new(), &mut |at, value| {
             let Some(text) = value.as_text() else { return };
-            let pattern = action.response.first_party.iter().find(|(pattern, _)| matches(pattern, at));
             let (call, name) = (call.to_owned(), action.name.clone());
-            found.push(match pattern {
-                Some((field, ty)) => Seen {
-                    source: Source::FirstParty { call, action: name, field: field.clone() },
-                    ty: Some(*ty),
-                    text,
-                },
-                None => Seen {
-                    source: Source::ThirdParty { call, action: name, field: at.to_owned() },
-                    ty: None,
-                    text: occurs::fold(&text),
-                },
-            });
-        });
-        for seen in found {
-            // An echo of what the agent sent first stays the agent's.
-            let echo = seen.ty.is_some_and(|ty| {
-                self.seen
-                    .iter()
-                    .any(|sent| matches!(sent.source, Source::Agent { .. }) && occurs::same(ty, &sent.text, &seen.text))
-            });
-            if !echo {
-                self.note(seen);
+            let declared = action.response.first_party.iter().find(|(pattern, _)| matches(pattern, at));
+            let typed = declared.and_then(|(field, ty)| Some((field, value_key(*ty, &text)?)));
+            match typed {
+                Some((field, key)) => {
+                    let echo = self.values.get(&key).is_some_and(|known| known.iter().any(Source::is_agent));
+                    if !echo {
+                        self.note_value(key, Source::FirstParty { call, action: name, field: field.clone() });
+                    }
+                }
+                None => self.note_content(Source::ThirdParty { call, action: name, field: at.to_owned() }, &text),
             }
-        }
+        });
     }
 
-    fn note(&mut self, seen: Seen) {
-        let bytes = seen.text.len() + 64;
-        if self.seen.len() >= MAX_VALUES || self.bytes + bytes > MAX_BYTES {
-            self.full = true;
-        } else if !self.seen.contains(&seen) {
+    /// Notes a response that is not JSON, all of it content that a third party may have written.
+    pub fn observe_text(&mut self, call: &str, action: &Action, body: &str) {
+        let (call, action) = (call.to_owned(), action.name.clone());
+        self.note_content(Source::ThirdParty { call, action, field: String::new() }, body);
+    }
+
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let bytes = bytes.saturating_add(64);
+        let room = self.count < MAX_VALUES && self.bytes.saturating_add(bytes) <= MAX_BYTES;
+        if room {
+            self.count += 1;
             self.bytes += bytes;
-            self.seen.push(seen);
+        }
+        self.full |= !room;
+        room
+    }
+
+    fn note_value(&mut self, key: String, source: Source) {
+        if self.values.get(&key).is_some_and(|known| known.contains(&source)) || !self.has_room(key.len()) {
+            return;
+        }
+        self.values.entry(key).or_default().push(source);
+    }
+
+    fn note_content(&mut self, source: Source, text: &str) {
+        let text = Text::new(text);
+        if self.has_room(text.bytes()) {
+            self.content.push((source, text));
         }
     }
 
@@ -170,24 +201,24 @@ impl Observations {
         if self.attached.iter().any(|text| occurs::occurs(ty, value, text)) {
             sources.push(Source::Attached);
         }
-        for seen in &self.seen {
-            let here = match seen.ty {
-                // A field of one type proves nothing about a value of another.
-                Some(known) => compatible(known, ty) && occurs::same(ty, &seen.text, value),
-                None => occurs::occurs(ty, value, &seen.text),
-            };
-            if here {
-                sources.push(seen.source.clone());
-            }
-        }
+        // A field of one type proves nothing about a value of another; whole numbers can be amounts.
+        let types: &[Type] = match ty {
+            Type::Money | Type::Integer => &[Type::Money, Type::Integer],
+            _ => &[ty],
+        };
+        let known = types.iter().filter_map(|ty| self.values.get(&value_key(*ty, value)?));
+        sources.extend(known.flatten().cloned());
+        let content = self.content.iter().filter(|(_, text)| occurs::occurs(ty, value, text));
+        sources.extend(content.map(|(source, _)| source.clone()));
         sources.sort();
         sources.dedup();
         sources
     }
 }
 
-fn compatible(one: Type, other: Type) -> bool {
-    one == other || [one, other].iter().all(|ty| matches!(ty, Type::Money | Type::Integer))
+/// What equal values of a type share.
+fn value_key(ty: Type, value: &str) -> Option<String> {
+    Some(format!("{}:{}", ty.as_str(), occurs::key(ty, value)?))
 }
 
 /// Whether a pointer pattern, in which `*` stands for any one step, is this pointer.
@@ -249,12 +280,41 @@ mod tests {
     }
 
     #[test]
+    fn what_the_user_or_the_api_had_first_does_not_become_the_agents() {
+        let mut seen = Observations::new("pay 7.50", &[]);
+        observe(&mut seen, "transactions.list", r#"{"transactions":[{"amount":8}]}"#);
+        for amount in ["7.5", "8.00"] {
+            seen.observe_arguments("c2", [(Type::Money, &Json::Number(amount.into()))].into_iter());
+            assert!(seen.sources(Type::Money, amount, None).iter().all(Source::is_trusted), "{amount}");
+        }
+        seen.observe_arguments("c2", [(Type::Text, &Json::Array(vec![Json::String("x y".into())]))].into_iter());
+        assert_eq!(seen.sources(Type::Text, "X  y", None), [Source::Agent { call: "c2".into() }], "lists too");
+    }
+
+    #[test]
+    fn observations_survive_being_stored() {
+        let mut seen = Observations::new("Pay Ann", &["a bill of 5".into()]);
+        seen.add_words("and Bob");
+        seen.observe_arguments("c0", [(Type::Account, &Json::String("Eve".into()))].into_iter());
+        observe(&mut seen, "transactions.list", r#"{"transactions":[{"amount":7.50,"subject":"Rent"}]}"#);
+        let stored = serde_json::to_string(&seen).unwrap();
+        assert_eq!(serde_json::from_str::<Observations>(&stored).unwrap(), seen);
+    }
+
+    #[test]
+    fn long_words_are_bounded_too() {
+        let seen = Observations::new(&"word ".repeat(1 << 20), &["x".repeat(3 << 20)]);
+        assert!(seen.is_full());
+        assert_eq!(seen.sources(Type::Text, "word", None), []);
+    }
+
+    #[test]
     fn memory_is_bounded_and_it_says_so() {
         let mut seen = Observations::new("", &[]);
-        let body = format!("[{}]", (0..6000).map(|n| format!("\"value {n}\"")).collect::<Vec<_>>().join(","));
+        let body = format!("[{}]", (0..9000).map(|n| format!("\"value {n}\"")).collect::<Vec<_>>().join(","));
         observe(&mut seen, "files.read", &body);
         assert!(seen.is_full());
-        assert_eq!(seen.sources(Type::Text, "value 5999", None), []);
+        assert_eq!(seen.sources(Type::Text, "value 8999", None), []);
         assert_eq!(seen.sources(Type::Text, "value 17", None).len(), 1);
     }
 }

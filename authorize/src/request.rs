@@ -1,9 +1,14 @@
 //! A request, normalised: one reading, and exactly that is forwarded.
 
+mod headers;
+mod target;
+
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, Method, Uri, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Serialize, ser::SerializeStruct as _};
 
+use self::headers::Header;
 use crate::{Json, Refusal};
 
 /// What bounds a request.
@@ -41,7 +46,7 @@ pub struct Request {
     method: Method,
     segments: Vec<String>,
     query: Vec<(String, String)>,
-    headers: Vec<(String, String)>,
+    headers: BTreeMap<String, Header>,
     body: Body,
     target: String,
 }
@@ -57,13 +62,6 @@ pub enum Body {
     Opaque,
 }
 
-/// What stays as it is in a path segment or a query part.
-const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-const METHOD_OVERRIDES: [&str; 4] =
-    ["x-http-method-override", "x-http-method", "x-method-override", "x-original-method"];
-const TARGET_OVERRIDES: [&str; 3] = ["x-original-url", "x-rewrite-url", "x-forwarded-prefix"];
-
 impl Request {
     /// Normalises a request for an upstream; `target` is the path and query behind the upstream's prefix.
     ///
@@ -78,26 +76,26 @@ impl Request {
         body: RequestBody<'_>,
     ) -> Result<Request, Refusal> {
         check_method(method)?;
-        check_headers(headers)?;
+        headers::check(headers)?;
         if target.scheme().is_some() || target.authority().is_some() {
             return Err(Refusal::new("target-absolute", "the request target is not a path; send `/path?query`"));
         }
         let (path, query) = (target.path(), target.query().unwrap_or_default());
-        if path.len() + query.len() > limits.target_bytes {
+        if path.len().saturating_add(query.len()) > limits.target_bytes {
             return Err(Refusal::new(
                 "target-too-long",
                 format!("path and query have more than {} bytes", limits.target_bytes),
             ));
         }
-        let segments = segments(path)?;
-        let query = query_pairs(query)?;
+        let segments = target::segments(path)?;
+        let query = target::pairs(query)?;
         Ok(Request {
             upstream: upstream.to_owned(),
             method: method.clone(),
-            target: canonical_target(&segments, &query),
+            target: target::canonical(&segments, &query),
             segments,
             query,
-            headers: declared_headers(headers),
+            headers: headers::arguments(headers),
             body: read_body(limits, headers, body)?,
         })
     }
@@ -112,7 +110,7 @@ impl Request {
         &self.method
     }
 
-    /// The path's segments, decoded.
+    /// The path's segments, decoded; an empty last one for a `/` at the end.
     pub fn segments(&self) -> &[String] {
         &self.segments
     }
@@ -122,9 +120,19 @@ impl Request {
         &self.query
     }
 
-    /// The value of a header that has one value.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    /// The value of a header, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal`] when it is there several times or not as text: then no argument can be read from it.
+    pub fn header(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        match self.headers.get(&name.to_ascii_lowercase()) {
+            None => Ok(None),
+            Some(Header::Once(text)) => Ok(Some(text)),
+            Some(Header::Ambiguous) => Err(Refusal::new(
+                "header-ambiguous",
+                format!("the header `{name}` is there several times or not as plain text"),
+            )),
+        }
     }
 
     /// The body.
@@ -136,6 +144,14 @@ impl Request {
     pub const fn json(&self) -> Option<&Json> {
         match &self.body {
             Body::Json(json, _) => Some(json),
+            Body::Empty | Body::Opaque => None,
+        }
+    }
+
+    /// The bytes of a JSON body to forward: exactly those that were judged.
+    pub fn body_to_forward(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Json(_, bytes) => Some(bytes),
             Body::Empty | Body::Opaque => None,
         }
     }
@@ -165,38 +181,9 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
-    for name in METHOD_OVERRIDES.iter().chain(&TARGET_OVERRIDES) {
-        if headers.contains_key(*name) {
-            return Err(Refusal::new(
-                "override-header",
-                format!("the header `{name}` would make the API read another request; leave it out"),
-            ));
-        }
-    }
-    if headers.contains_key(header::UPGRADE) {
-        return Err(Refusal::new("upgrade", "the connection is not upgraded: what follows could not be judged"));
-    }
-    let encoding = headers.get_all(header::CONTENT_ENCODING).iter().next();
-    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Refusal::new("content-encoding", "the body is encoded; send it without Content-Encoding"));
-    }
-    if headers.get_all(header::CONTENT_TYPE).iter().count() > 1 {
-        return Err(Refusal::new("content-type-twice", "there is more than one Content-Type"));
-    }
-    Ok(())
-}
-
-/// Headers that can hold an argument: those that occur once and are text.
-fn declared_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let once = headers.keys().filter(|name| headers.get_all(*name).iter().count() == 1);
-    once.filter_map(|name| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned()))).collect()
-}
-
 /// Whether a media type is JSON.
 pub fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    headers::is_json(content_type)
 }
 
 fn read_body(limits: &Limits, headers: &HeaderMap, body: RequestBody<'_>) -> Result<Body, Refusal> {
@@ -206,113 +193,14 @@ fn read_body(limits: &Limits, headers: &HeaderMap, body: RequestBody<'_>) -> Res
     if bytes.is_empty() {
         return Ok(Body::Empty);
     }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|content_type| !is_json(content_type)) {
+        return Err(Refusal::new("content-type-not-json", "the body is JSON, its Content-Type says otherwise"));
+    }
     if bytes.len() > limits.body_bytes {
         return Err(Refusal::new("body-too-large", format!("the JSON body has more than {} bytes", limits.body_bytes)));
     }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    for parameter in content_type.split(';').skip(1) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let utf8 = value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8");
-        if name.trim().eq_ignore_ascii_case("charset") && !utf8 {
-            return Err(Refusal::new("charset", "the body's charset is not utf-8"));
-        }
-    }
     Ok(Body::Json(Json::parse(bytes, limits.json_depth)?, bytes.to_vec()))
-}
-
-fn segments(path: &str) -> Result<Vec<String>, Refusal> {
-    let Some(rest) = path.strip_prefix('/') else {
-        return Err(Refusal::new("target-absolute", "the request target is not a path; send `/path?query`"));
-    };
-    if rest.is_empty() {
-        return Ok(Vec::new());
-    }
-    rest.split('/').map(segment).collect()
-}
-
-fn segment(raw: &str) -> Result<String, Refusal> {
-    if raw.contains([';', '\\']) {
-        return Err(Refusal::new(
-            "path-parameter",
-            "the path has `;` or `\\`, which some servers cut or turn; percent-encode nothing of it, leave it out",
-        ));
-    }
-    let text = decode(raw, "path")?;
-    match text.as_str() {
-        "" => Err(Refusal::new("path-empty-segment", "the path has an empty segment (`//` or a `/` at the end)")),
-        "." | ".." => Err(Refusal::new("path-dot-segment", "the path has a `.` or `..` segment")),
-        _ if text.contains(['/', '\\', '%', ';']) => Err(Refusal::new(
-            "path-encoded-delimiter",
-            "the path has an encoded `/`, `\\`, `;` or `%`, which servers read differently",
-        )),
-        _ => Ok(text),
-    }
-}
-
-/// Percent-decodes one part; refuses what is malformed, not UTF-8 or has control characters.
-fn decode(raw: &str, place: &str) -> Result<String, Refusal> {
-    let mut bytes = raw.bytes();
-    while let Some(byte) = bytes.next() {
-        let hex = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit());
-        if byte == b'%' && !(hex(bytes.next()) && hex(bytes.next())) {
-            return Err(Refusal::new(
-                "bad-percent-encoding",
-                format!("the {place} has a `%` without two hexadecimal digits"),
-            ));
-        }
-        if !byte.is_ascii() {
-            return Err(Refusal::new("not-ascii", format!("the {place} has bytes beyond ASCII; percent-encode them")));
-        }
-    }
-    let text = percent_decode_str(raw).decode_utf8();
-    let text = text.map_err(|_| Refusal::new("not-utf8", format!("the {place} is not UTF-8 when decoded")))?;
-    if text.chars().any(char::is_control) || text.contains('\u{FFFD}') {
-        return Err(Refusal::new("control-character", format!("the {place} has a control character")));
-    }
-    Ok(text.into_owned())
-}
-
-fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    for part in query.split('&').filter(|_| !query.is_empty()) {
-        if part.is_empty() {
-            return Err(Refusal::new("query-empty-part", "the query has an empty part (`&&`, or `&` at an end)"));
-        }
-        if part.contains([';', '+', '[', ']']) {
-            return Err(Refusal::new(
-                "query-ambiguous",
-                "the query has a raw `;`, `+`, `[` or `]`, which servers read differently; percent-encode it (a space is `%20`)",
-            ));
-        }
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let (name, value) = (decode(name, "query")?, decode(value, "query")?);
-        if pairs.iter().any(|(known, _)| *known == name) {
-            return Err(Refusal::new(
-                "query-duplicate",
-                format!("the query has `{name}` twice; which one counts differs between servers"),
-            ));
-        }
-        pairs.push((name, value));
-    }
-    Ok(pairs)
-}
-
-fn canonical_target(segments: &[String], query: &[(String, String)]) -> String {
-    let mut target = String::new();
-    for segment in segments {
-        target.push('/');
-        target.extend(utf8_percent_encode(segment, &KEPT));
-    }
-    if target.is_empty() {
-        target.push('/');
-    }
-    for (index, (name, value)) in query.iter().enumerate() {
-        target.push(if index == 0 { '?' } else { '&' });
-        target.extend(utf8_percent_encode(name, &KEPT));
-        target.push('=');
-        target.extend(utf8_percent_encode(value, &KEPT));
-    }
-    target
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
     catalogue::{Argument, Catalogue, Effect, Resolved},
     grant::{ActionGrant, Exhausted, Grant, Usage},
     provenance::{Observations, Source},
-    request::Request,
+    request::{Body, Request},
 };
 
 /// What is to be done with a call.
@@ -59,8 +59,11 @@ pub struct Provenance {
     pub value: String,
     /// Every source.
     pub sources: Vec<Source>,
-    /// Whether the catalogue accepts one of them.
+    /// Whether the catalogue accepts where it came from.
     pub accepted: bool,
+    /// The source that decided: the accepted one, else the least trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<Source>,
 }
 
 /// Everything a verdict depends on.
@@ -120,7 +123,7 @@ pub fn judge(inputs: &Inputs<'_>) -> Judgement {
         provenance: Vec::new(),
         usage: None,
         approved: false,
-        digest: digest(inputs.grant, inputs.request),
+        digest: digest(inputs.grant, inputs.request, &BTreeMap::new()),
     };
     match decide(inputs, &mut judgement) {
         Ok(()) => {}
@@ -158,36 +161,54 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
         inputs.catalogue.resolve(inputs.request).map_err(|refusal| deny(refusal.code, None, refusal.message))?;
     judgement.action = Some(action.name.clone());
     judgement.effect = Some(action.effect);
+    judgement.digest = digest(inputs.grant, inputs.request, &arguments);
     judgement.arguments = arguments;
-    let grant = inputs.grant;
-    if inputs.now >= grant.expires {
-        return Err(deny("grant-expired", None, format!("the grant ended at {}", grant.expires)));
-    }
-    let Some(granted) = grant.actions.get(&action.name) else {
-        let message = format!("the instruction's grant does not include `{}`", action.name);
-        return Err(deny("action-not-granted", None, message));
-    };
+    let granted = granted(inputs, &action.name)?;
     check_constraints(granted, &action.arguments, &judgement.arguments)?;
-    let usage = inputs.usage.reserve(grant, granted, &judgement.arguments).map_err(exhausted)?;
+    let usage = inputs.usage.reserve(inputs.grant, granted, &judgement.arguments).map_err(exhausted)?;
     judgement.rules.push("action-granted");
     for (name, argument) in action.arguments.iter().filter(|(_, argument)| argument.binds) {
         let Some(value) = judgement.arguments.get(name) else { continue };
         judgement.provenance.extend(provenance(inputs.observations, granted, name, argument, value));
     }
-    let unaccepted: Vec<Reason> =
-        judgement.provenance.iter().filter(|provenance| !provenance.accepted).map(unaccepted).collect();
-    judgement.verdict = Verdict::Allow;
-    if !unaccepted.is_empty() {
-        judgement.rules.push("binding-argument-source");
-        judgement.approved = inputs.approved.contains(&judgement.digest);
-        judgement.reasons = unaccepted;
-        judgement.verdict = if judgement.approved { Verdict::Allow } else { Verdict::Hold };
-        if judgement.approved {
-            judgement.rules.push("approved");
-        }
+    let full = inputs.observations.is_full();
+    let unaccepted = judgement.provenance.iter().filter(|provenance| !provenance.accepted);
+    judgement.reasons = unaccepted.map(|provenance| unaccepted_reason(provenance, full)).collect();
+    if judgement.reasons.is_empty() {
+        judgement.verdict = Verdict::Allow;
+        judgement.usage = Some(usage);
+        return Ok(());
     }
-    judgement.usage = (judgement.verdict == Verdict::Allow).then_some(usage);
+    judgement.rules.push("binding-argument-source");
+    if matches!(inputs.request.body(), Body::Opaque) {
+        let message = "the call needs an approval, which cannot cover a body that nobody reads".to_owned();
+        return Err(deny("body-not-approvable", None, message));
+    }
+    judgement.verdict = Verdict::Hold;
+    if inputs.approved.contains(&judgement.digest) {
+        judgement.rules.push("approved");
+        judgement.approved = true;
+        judgement.verdict = Verdict::Allow;
+        judgement.usage = Some(usage);
+    }
     Ok(())
+}
+
+/// The action as granted, while the grant holds.
+fn granted<'a>(inputs: &Inputs<'a>, action: &str) -> Result<&'a ActionGrant, Reason> {
+    let grant = inputs.grant;
+    if inputs.now >= grant.expires {
+        return Err(deny("grant-expired", None, format!("the grant ended at {}", grant.expires)));
+    }
+    // Two upstreams may have an action of the same name: only the one it was granted for counts.
+    let here = |granted: &&ActionGrant| {
+        granted.upstream.as_deref().is_none_or(|upstream| upstream == inputs.request.upstream())
+    };
+    let not_granted = || {
+        let message = format!("the instruction's grant does not include `{action}`");
+        deny("action-not-granted", None, message)
+    };
+    grant.actions.get(action).filter(here).ok_or_else(not_granted)
 }
 
 fn check_constraints(
@@ -216,6 +237,9 @@ fn exhausted(exhausted: Exhausted) -> Reason {
         Exhausted::Budget { limit, left } => {
             deny("budget-exhausted", None, format!("the call would pass the budget of {limit}; {left} is left"))
         }
+        Exhausted::Currency(currency) => {
+            deny("budget-currency", None, format!("the budget is in `{currency}`, and the call does not say so"))
+        }
         Exhausted::Amount => deny("amount-unusable", None, "the amount cannot be added to a budget".to_owned()),
     }
 }
@@ -238,17 +262,35 @@ fn provenance(
     let constraint = granted.arguments.get(name);
     let of_value = |value: String| {
         let sources = observations.sources(argument.ty, &value, constraint);
-        let host_named = sources.contains(&Source::Host);
-        let accepted =
-            host_named || sources.iter().any(|source| argument.from.iter().any(|from| source.is_named_by(from)));
-        Provenance { argument: name.to_owned(), value, sources, accepted }
+        let allowed =
+            |source: &Source| *source == Source::Host || argument.from.iter().any(|from| source.is_named_by(from));
+        let said = sources.iter().find(|source| source.is_said() && allowed(source));
+        // Content that repeats a value may be what made the agent choose it. When not all content could be kept, nobody knows.
+        let doubtful = observations.is_full() || !sources.iter().all(Source::is_trusted);
+        let seen = sources.iter().find(|source| allowed(source)).filter(|_| !doubtful);
+        let accepting = said.or(seen);
+        let (accepted, decided_by) = (accepting.is_some(), accepting.or(sources.last()).cloned());
+        Provenance { argument: name.to_owned(), value, sources, accepted, decided_by }
     };
-    scalars(value).into_iter().map(of_value).collect()
+    let values = scalars(value);
+    if values.is_empty() {
+        // `null` and `[]` say something too: nobody asked for it.
+        let argument = name.to_owned();
+        return vec![Provenance {
+            argument,
+            value: String::new(),
+            sources: Vec::new(),
+            accepted: false,
+            decided_by: None,
+        }];
+    }
+    values.into_iter().map(of_value).collect()
 }
 
-fn unaccepted(provenance: &Provenance) -> Reason {
+fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
     let argument = &provenance.argument;
-    let (code, from) = match provenance.sources.last() {
+    let (code, from) = match &provenance.decided_by {
+        None if full => ("value-not-observed", "is in nothing that was observed and could be kept".to_owned()),
         None => ("value-not-observed", "is in nothing that was observed".to_owned()),
         Some(Source::ThirdParty { action, field, .. }) => {
             ("value-from-third-party", format!("comes from content in the response of `{action}` at `{field}`"))
@@ -266,14 +308,16 @@ fn unaccepted(provenance: &Provenance) -> Reason {
     deny(code, Some(argument), format!("the value of `{argument}` {from}; a human must approve this call"))
 }
 
-/// What an approval names: SHA-256 over grant, upstream, method, target and body, canonical.
-pub fn digest(grant: &Grant, request: &Request) -> String {
+/// What an approval names: SHA-256 over grant, upstream, method, target, arguments and body in the canonical form of RFC 8785. The body stands in
+/// it as one text, members sorted and numbers as written, so that `4.5` and `"4.5"` are two calls.
+pub fn digest(grant: &Grant, request: &Request, arguments: &BTreeMap<String, Json>) -> String {
     let call = json!({
         "grant": grant.id,
         "upstream": request.upstream(),
         "method": request.method().as_str(),
         "target": request.target(),
-        "body": request.json(),
+        "arguments": arguments.iter().map(|(name, value)| (name, value.canonical())).collect::<BTreeMap<_, _>>(),
+        "body": request.json().map(Json::canonical),
     });
     let bytes = serde_json_canonicalizer::to_vec(&call).unwrap_or_default();
     data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))

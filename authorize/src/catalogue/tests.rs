@@ -1,7 +1,10 @@
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::request::{Limits, RequestBody};
+use crate::{
+    Json,
+    request::{Limits, Request, RequestBody},
+};
 
 const BANK: &str = include_str!("../../../deploy/catalogues/bank.toml");
 
@@ -71,7 +74,7 @@ fn a_bad_catalogue_is_refused_with_line_and_column() {
     for (text, line, part) in [
         ("upstream = 1".to_owned(), 1, "expected a string"),
         (format!("upstream = \"u\"\n{action}effekt = 1\n"), 7, "unknown field"),
-        (format!("upstream = \"u\"\n{action}{action}"), 7, "named twice"),
+        (format!("upstream = \"u\"\n{action}{action}"), 7, "is there twice"),
         (format!("upstream = \"u\"\n{}", action.replace("/a", "a")), 2, "does not begin with `/`"),
         (format!("upstream = \"u\"\n{}", action.replace("/a", "/{x}")), 2, "`{x}` of the path is not declared"),
         (format!("upstream = \"u\"\n{}", action.replace("read", "reed")), 6, "unknown variant"),
@@ -80,7 +83,7 @@ fn a_bad_catalogue_is_refused_with_line_and_column() {
             format!(
                 "upstream = \"u\"\n{action}[action.arguments.x]\nin = \"query\"\ntype = \"text\"\nfrom = [\"moon\"]\n"
             ),
-            1,
+            2,
             "`moon` is unknown",
         ),
     ] {
