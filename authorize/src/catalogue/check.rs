@@ -21,12 +21,12 @@ pub(super) fn action(action: &Action) -> Result<(), String> {
     for (argument, declared) in &action.arguments {
         place(action, argument, declared).map_err(|what| format!("`{name}`, argument `{argument}`: {what}"))?;
     }
-    for pattern in action.response.first_party.keys().filter(|pattern| !is_pointer(pattern)) {
-        return Err(format!(
-            "`{name}`: the field `{pattern}` is no pointer; it begins with `/`, with `*` for any one step"
-        ));
+    match action.response.first_party.keys().find(|pattern| !is_pointer(pattern)) {
+        Some(pattern) => {
+            Err(format!("`{name}`: the field `{pattern}` is no pointer; it begins with `/`, with `*` for any one step"))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn is_pointer(text: &str) -> bool {

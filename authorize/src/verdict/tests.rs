@@ -75,7 +75,7 @@ fn binding_values_come_from_the_words_or_wait_for_a_human() {
     let other = pay("GB29NWBK60161331926819", "13");
     assert_eq!(verdict(&grant, words, &other, &[]), (Verdict::Hold, vec!["value-not-observed"]));
     let digest = judged(&grant, words, &other, &[]).digest;
-    assert_eq!(verdict(&grant, words, &other, &[digest.clone()]).0, Verdict::Allow);
+    assert_eq!(verdict(&grant, words, &other, std::slice::from_ref(&digest)).0, Verdict::Allow);
     assert_eq!(
         verdict(&grant, words, &pay("GB29NWBK60161331926819", "14"), &[digest]).0,
         Verdict::Hold,
