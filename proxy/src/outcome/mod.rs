@@ -201,7 +201,7 @@ pub(crate) fn close(receipt: &mut Receipt, ending: Ending) {
     let upstream = call.upstream.as_ref().map_or("", |upstream| upstream.settings.name.as_str());
     let observed = ending.observed.as_ref().and_then(|bytes| {
         let text = std::str::from_utf8(bytes).ok()?;
-        Some((receipt.action()?, gateway.catalogue(upstream)?, text, Json::parse(bytes, JSON_DEPTH).ok()?))
+        Some((receipt.action()?, gateway.catalogue(upstream)?, text, Json::parse_response(bytes, JSON_DEPTH).ok()?))
     });
     let value =
         observed.as_ref().map(|(action, _, text, _)| json!({ "upstream": upstream, "action": action, "body": text }));

@@ -298,7 +298,7 @@ impl Inner {
         self.end(&outcome.call, &outcome.sent);
         if let Some(observed) = values.get("observed") {
             let (upstream, action) = (observed.get("upstream")?.as_str()?, observed.get("action")?.as_str()?);
-            let body = Json::parse(observed.get("body")?.as_str()?.as_bytes(), 64).ok()?;
+            let body = Json::parse_response(observed.get("body")?.as_str()?.as_bytes(), 64).ok()?;
             if let Some(catalogue) = catalogue(upstream) {
                 self.observe_response(&outcome.call, action, catalogue, &body);
             }

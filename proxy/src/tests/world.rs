@@ -80,6 +80,7 @@ name = "upload"
 method = "PUT"
 path = "/{what}"
 effect = "write"
+body = "opaque"
 [action.arguments]
 what = { in = "path", type = "text", required = true, binds = true }
 "#;
