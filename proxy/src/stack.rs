@@ -62,7 +62,7 @@ pub fn stack(context: &Arc<Context>, arrival: Arrival) -> Stack {
         // Before anything is sent, and the only step that decides what happens when the ledger cannot store.
         .layer(Then(Record::new(context.clone())))
         // Around `forward`, so that whatever becomes of the call, one outcome is written.
-        .service(Outcome::new(context.clone()));
+        .service(Outcome);
     BoxCloneSyncService::new(way)
 }
 
