@@ -128,21 +128,84 @@ pub(crate) fn same(ty: Type, one: &str, other: &str) -> bool {
     key(ty, one).is_some_and(|one| key(ty, other) == Some(one))
 }
 
-/// Whether `value` of type `ty` stands in `text`.
-pub(crate) fn occurs(ty: Type, value: &str, text: &Text) -> bool {
-    // A name in full-width letters is the user's; an account or address in them reaches the API as another one.
-    let plain = is_nfkc_quick(value.chars()) == IsNormalized::Yes || compose(value) == value;
-    match ty {
-        Type::Money => decimal(value).is_some_and(|value| numerals(&text.folded).any(|n| n.amount() == Some(value))),
-        Type::Integer => decimal(value).is_some_and(|value| numerals(&text.folded).any(|n| n.count() == Some(value))),
-        Type::Date => date(value).is_some_and(|date| dates::forms(date).iter().any(|form| phrase(form, &text.folded))),
-        Type::Account => plain && account(value, text),
-        Type::Identifier => plain && identifier(value, text),
-        Type::Url => plain && tokens(&text.exact).any(|token| url_is(token, value)),
-        Type::Email => plain && email(value, text),
-        Type::Text => phrase(&fold(value), &text.folded),
-        Type::Boolean => false,
+/// A value prepared to be looked for in texts.
+#[derive(Debug, Clone)]
+pub(crate) enum Needle {
+    /// In no text, whatever it says.
+    Nowhere,
+    /// An amount, with the digits that every way of writing it begins with.
+    Amount(Decimal, String),
+    /// A whole number, with the same.
+    Count(Decimal, String),
+    /// One of these phrases, without regard to case.
+    Phrases(Vec<String>),
+    /// A name without regard to case, or this account number in any grouping.
+    Account(String, String),
+    /// This, case counts.
+    Exact(String),
+    /// Digits that name something.
+    Digits(String),
+    /// A URL.
+    Url(String),
+    /// An e-mail address.
+    Email(String),
+}
+
+impl Needle {
+    pub(crate) fn new(ty: Type, value: &str) -> Needle {
+        // A name in full-width letters is the user's; an account or address in them reaches the API as another one.
+        let plain = is_nfkc_quick(value.chars()) == IsNormalized::Yes || compose(value) == value;
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        match ty {
+            Type::Money | Type::Integer => match decimal(value) {
+                Some(number) if ty == Type::Money => Needle::Amount(number, leading_digits(value)),
+                Some(number) => Needle::Count(number, leading_digits(value)),
+                None => Needle::Nowhere,
+            },
+            Type::Date => date(value).map_or(Needle::Nowhere, |date| Needle::Phrases(dates::forms(date))),
+            Type::Text => Needle::Phrases(vec![fold(value)]),
+            Type::Boolean => Needle::Nowhere,
+            _ if !plain => Needle::Nowhere,
+            Type::Account if digits && value.len() < 8 => Needle::Digits(value.to_owned()),
+            Type::Account => match squeeze(value) {
+                Some(number) => Needle::Account(fold(value), number.to_ascii_lowercase()),
+                None => Needle::Phrases(vec![fold(value)]),
+            },
+            Type::Identifier if digits => Needle::Digits(value.to_owned()),
+            Type::Identifier => Needle::Exact(value.to_owned()),
+            Type::Url => Needle::Url(url(value)),
+            Type::Email => Needle::Email(fold(value)),
+        }
     }
+
+    /// Whether the value stands in a text.
+    pub(crate) fn is_in(&self, text: &Text) -> bool {
+        let folded = text.folded.as_str();
+        match self {
+            Needle::Nowhere => false,
+            Needle::Amount(value, digits) => {
+                folded.contains(digits) && numerals(folded).any(|numeral| numeral.amount() == Some(*value))
+            }
+            Needle::Count(value, digits) => {
+                folded.contains(digits) && numerals(folded).any(|numeral| numeral.count() == Some(*value))
+            }
+            Needle::Phrases(phrases) => phrases.iter().any(|wanted| phrase(wanted, folded)),
+            Needle::Account(name, number) => phrase(name, folded) || account(number, folded),
+            Needle::Exact(value) => phrase(value, &text.exact),
+            Needle::Digits(digits) => {
+                folded.contains(digits) && numerals(folded).any(|numeral| numeral.is_name(digits))
+            }
+            Needle::Url(value) => tokens(&text.exact).any(|token| url_is(token, value)),
+            Needle::Email(value) => folded.contains(value) && email(value, folded),
+        }
+    }
+}
+
+/// The digits with which a number begins however its thousands are grouped.
+fn leading_digits(value: &str) -> String {
+    let whole = value.trim_start_matches('-').split('.').next().unwrap_or_default();
+    let length = if whole.len() > 3 { 1 } else { whole.len() };
+    whole.chars().take(length).collect()
 }
 
 /// An account number without its groups: upper case, spaces and hyphens left out. None when it is a name, or too short to be told from one.
@@ -162,10 +225,9 @@ fn url(text: &str) -> String {
 }
 
 /// Whether a word of a text is this URL. Without a scheme it means https.
-fn url_is(token: &str, value: &str) -> bool {
-    let wanted = url(value);
-    url(token) == wanted
-        || (!token.contains("://") && token.contains('.') && url(&format!("https://{token}")) == wanted)
+fn url_is(token: &str, wanted: &str) -> bool {
+    let bare = || token.contains('.') && !token.contains("://") && url(&format!("https://{token}")) == wanted;
+    url(token) == wanted || bare()
 }
 
 /// The words of a text that can be addresses, without the punctuation around them.
@@ -180,35 +242,17 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
         .filter(|token| !token.is_empty())
 }
 
-fn email(value: &str, text: &Text) -> bool {
-    let wanted = fold(value);
-    tokens(&text.folded)
-        .flat_map(|token| token.split([',', ';']))
-        .any(|token| token.strip_prefix("mailto:").unwrap_or(token).trim_matches(['.', ':']) == wanted)
+fn email(wanted: &str, text: &str) -> bool {
+    let bare = |token: &str| token.strip_prefix("mailto:").unwrap_or(token).trim_matches(['.', ':']) == wanted;
+    tokens(text).flat_map(|token| token.split([',', ';'])).any(bare)
 }
 
-/// Identifiers: equal or not, case counts. Digits alone must not be an amount, a date or a part of a longer number.
-fn identifier(value: &str, text: &Text) -> bool {
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return numerals(&text.folded).any(|numeral| numeral.is_name(value));
-    }
-    phrase(value, &text.exact)
-}
-
-/// Accounts: a number in any grouping, or a name.
-fn account(value: &str, text: &Text) -> bool {
-    if value.bytes().all(|byte| byte.is_ascii_digit()) && value.len() < 8 {
-        return identifier(value, text);
-    }
-    if phrase(&fold(value), &text.folded) {
-        return true;
-    }
-    let Some(number) = squeeze(value) else { return false };
-    let number = number.to_ascii_lowercase();
-    let mut before = None;
-    text.folded.char_indices().any(|(at, c)| {
-        let fresh = before.replace(c).is_none_or(|before| !joins(before));
-        fresh && text.folded.get(at..).is_some_and(|rest| grouped(&number, rest))
+/// Whether an account number stands in a text, in any grouping.
+fn account(number: &str, text: &str) -> bool {
+    let first = number.chars().next();
+    text.char_indices().filter(|(_, c)| Some(*c) == first).any(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        before.chars().next_back().is_none_or(|before| !joins(before)) && grouped(number, rest)
     })
 }
 

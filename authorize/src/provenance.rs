@@ -10,7 +10,7 @@ use crate::{
     Json,
     catalogue::{Action, Type},
     grant::Constraint,
-    occurs::{self, Text},
+    occurs::{self, Needle, Text},
 };
 
 /// The most values that are kept for one instruction.
@@ -142,7 +142,8 @@ impl Observations {
     /// Notes a response: fields the API vouches for, typed, and everything else as a third party's text.
     pub fn observe_response(&mut self, call: &str, action: &Action, body: &Json) {
         body.scalars(&mut String::new(), &mut |at, value| {
-            let Some(text) = value.as_text() else { return };
+            // A boolean names nothing.
+            let Some(text) = value.as_text().filter(|_| !matches!(value, Json::Bool(_))) else { return };
             let (call, name) = (call.to_owned(), action.name.clone());
             let declared = action.response.first_party.iter().find(|(pattern, _)| matches(pattern, at));
             let typed = declared.and_then(|(field, ty)| Some((field, value_key(*ty, &text)?)));
@@ -191,14 +192,14 @@ impl Observations {
 
     /// Every place where the value was seen, most trusted first; none when it was in nothing observed.
     pub fn sources(&self, ty: Type, value: &str, constraint: Option<&Constraint>) -> Vec<Source> {
-        let mut sources = Vec::new();
-        if occurs::occurs(ty, value, &self.words) {
+        let (mut sources, needle) = (Vec::new(), Needle::new(ty, value));
+        if needle.is_in(&self.words) {
             sources.push(Source::Words);
         }
         if constraint.is_some_and(|constraint| constraint.names(ty, value)) {
             sources.push(Source::Host);
         }
-        if self.attached.iter().any(|text| occurs::occurs(ty, value, text)) {
+        if self.attached.iter().any(|text| needle.is_in(text)) {
             sources.push(Source::Attached);
         }
         // A field of one type proves nothing about a value of another; whole numbers can be amounts.
@@ -208,7 +209,7 @@ impl Observations {
         };
         let known = types.iter().filter_map(|ty| self.values.get(&value_key(*ty, value)?));
         sources.extend(known.flatten().cloned());
-        let content = self.content.iter().filter(|(_, text)| occurs::occurs(ty, value, text));
+        let content = self.content.iter().filter(|(_, text)| needle.is_in(text));
         sources.extend(content.map(|(source, _)| source.clone()));
         sources.sort();
         sources.dedup();

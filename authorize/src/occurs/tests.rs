@@ -1,5 +1,9 @@
 use super::*;
 
+fn occurs(ty: Type, value: &str, text: &Text) -> bool {
+    Needle::new(ty, value).is_in(text)
+}
+
 const STANDING: &[(Type, &str, &str)] = &[
     (Type::Money, "98.7", "pay 98.70 now"),
     (Type::Money, "98.70", "Pay £98.7."),
