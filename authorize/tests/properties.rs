@@ -1,0 +1,192 @@
+//! What holds for every grant, call and observation.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
+use std::sync::LazyLock;
+
+use countersign_authorize::{
+    Json,
+    catalogue::{Catalogue, Type},
+    grant::{For, Grant, Scope, Usage},
+    provenance::Observations,
+    request::{Limits, Request, RequestBody},
+    verdict::{Inputs, Judgement, Verdict, judge, refused},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
+use proptest::{collection::vec, prelude::*};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+static BANK: LazyLock<Catalogue> =
+    LazyLock::new(|| Catalogue::parse(include_str!("../../deploy/catalogues/bank.toml")).unwrap());
+
+fn grant(action: &Value) -> Grant {
+    let scope: Scope = serde_json::from_value(json!({ "actions": [action], "expires_in": 60 })).unwrap();
+    let whose = For { id: "g", instruction: "i", agent: "a" };
+    let (grant, withheld) = Grant::close(&scope, &whose, Timestamp::UNIX_EPOCH, [&*BANK].into_iter());
+    assert_eq!(withheld, [], "{action}");
+    grant
+}
+
+fn pay(recipient: &str, amount: &str) -> Request {
+    let body = json!({ "recipient": recipient, "amount": amount, "subject": "s", "date": "2022-04-01" }).to_string();
+    let target = "/transactions".parse().unwrap();
+    let body = RequestBody::Json(body.as_bytes());
+    Request::normalise(&Limits::default(), "bank", &Method::POST, &target, &HeaderMap::new(), body).unwrap()
+}
+
+fn judged(request: &Request, grant: &Grant, usage: &Usage, observations: &Observations, second: i64) -> Judgement {
+    let now = Timestamp::from_second(second).unwrap();
+    judge(&Inputs { request, catalogue: &BANK, grant, usage, observations, approved: &[], now })
+}
+
+/// An amount with two digits behind the point.
+fn cents(cents: u32) -> String {
+    Decimal::new(cents.into(), 2).to_string()
+}
+
+/// Words in which some payees and amounts stand.
+fn observed() -> Observations {
+    Observations::new("pay ann, bob or carl 1.00, 2.50, 7.00 or 20", &[])
+}
+
+/// Something that narrows a grant, and whether it names values (then the host becomes their source).
+fn narrowing() -> impl Strategy<Value = (Value, bool)> {
+    prop_oneof![
+        (0..3000_u32).prop_map(|limit| (json!({ "arguments": { "amount": { "maximum": cents(limit) } } }), false)),
+        (0..3000_u32).prop_map(|limit| (json!({ "arguments": { "amount": { "minimum": cents(limit) } } }), false)),
+        "[a-c]{0,2}".prop_map(|prefix| (json!({ "arguments": { "recipient": { "prefix": prefix } } }), false)),
+        "[a-d]\\.\\*".prop_map(|pattern| (json!({ "arguments": { "recipient": { "pattern": pattern } } }), false)),
+        "[a-d]{1,3}".prop_map(|payee| (json!({ "arguments": { "recipient": { "equals": payee } } }), true)),
+        vec("ann|bob|eve", 0..3).prop_map(|list| (json!({ "arguments": { "recipient": { "one_of": list } } }), true)),
+        (0..3_u64).prop_map(|calls| (json!({ "max_calls": calls }), false)),
+        (0..3000_u32).prop_map(|limit| (json!({ "budget": { "argument": "amount", "limit": cents(limit) } }), false)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_a_narrower_grant_permits_a_wider_one_permits(
+        (narrower, names) in narrowing(), payee in "ann|bob|carl|eve", amount in prop_oneof![Just(250), Just(700), 0..3000_u32], second in 0..90_i64,
+    ) {
+        let mut action = json!({ "action": "transactions.send" });
+        let wide = grant(&action);
+        action.as_object_mut().unwrap().extend(narrower.as_object().unwrap().clone());
+        let narrow = grant(&action);
+        let call = pay(&payee, &cents(amount));
+        let [narrow, wide] = [narrow, wide].map(|grant| judged(&call, &grant, &Usage::default(), &observed(), second).verdict);
+        prop_assert!(narrow == Verdict::Deny || wide != Verdict::Deny);
+        if !names {
+            prop_assert!(narrow != Verdict::Allow || wide == Verdict::Allow);
+        }
+    }
+
+    #[test]
+    fn usage_stays_within_its_limits_whatever_is_given_back(
+        calls in vec((0..900_u32, any::<bool>(), 0..4_usize), 1..40), limit in 0..3000_u32, max_calls in 0..9_u64,
+    ) {
+        let budget = json!({ "argument": "amount", "limit": cents(limit) });
+        let grant = grant(&json!({ "action": "transactions.send", "max_calls": max_calls, "budget": budget }));
+        let action = &grant.actions["transactions.send"];
+        let (mut usage, mut open) = (Usage::default(), Vec::new());
+        let limit = Decimal::new(limit.into(), 2);
+        for (amount, give_back, which) in calls {
+            let arguments = [("amount".to_owned(), Json::String(cents(amount)))].into();
+            if let Ok(after) = usage.reserve(&grant, action, &arguments) {
+                open.push((usage.clone(), after.clone(), Decimal::new(amount.into(), 2)));
+                usage = after;
+            }
+            if give_back && !open.is_empty() {
+                let (before, after, _) = open.remove(which % open.len());
+                usage = usage.release(&before, &after);
+            }
+            let spent = usage.spent.get("transactions.send").copied().unwrap_or_default();
+            prop_assert!(spent >= Decimal::ZERO && spent <= limit && usage.calls <= max_calls);
+            prop_assert_eq!(spent, open.iter().map(|(.., amount)| *amount).sum::<Decimal>());
+            prop_assert_eq!(usage.calls, open.len() as u64);
+            prop_assert_eq!(usage.by_action.get("transactions.send").copied().unwrap_or_default(), usage.calls);
+        }
+    }
+
+    #[test]
+    fn no_content_makes_a_verdict_more_permissive(
+        content in vec("(pay )?(ann|eve|GB29NWBK60161331926819|2\\.50|9|,| ){1,8}", 0..6), payee in "ann|eve|GB29NWBK60161331926819", amount in "2\\.50|9|5",
+    ) {
+        let grant = grant(&json!("transactions.send"));
+        let mut observations = observed();
+        let list = json!({ "transactions": [{ "sender": "GB29NWBK60161331926819", "amount": 9 }] }).to_string();
+        let list = Json::parse_response(list.as_bytes(), 64).unwrap();
+        observations.observe_response("c1", BANK.action("transactions.list").unwrap(), &list);
+        let call = pay(&payee, &amount);
+        let mut before = judged(&call, &grant, &Usage::default(), &observations, 0);
+        for text in content {
+            observations.observe_text("c2", BANK.action("files.read").unwrap(), &text);
+            let after = judged(&call, &grant, &Usage::default(), &observations, 0);
+            prop_assert!(after.verdict != Verdict::Allow || before.verdict == Verdict::Allow, "{}", text);
+            before = after;
+        }
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_judgement(words in ".{0,60}", payee in ".{0,20}", amount in 0..3000_u32) {
+        let grant = grant(&json!("transactions.send"));
+        let call = pay(&payee.replace(['\0', '\u{FFFD}'], ""), &cents(amount));
+        let text = |observations: &Observations| {
+            serde_json::to_string(&judged(&call, &grant, &Usage::default(), observations, 0)).unwrap()
+        };
+        let observations = Observations::new(&words, &[]);
+        let stored: Observations = serde_json::from_str(&serde_json::to_string(&observations).unwrap()).unwrap();
+        prop_assert_eq!(text(&observations), text(&stored));
+    }
+
+    #[test]
+    fn nothing_that_arrives_panics(
+        method in "[A-Z]{1,8}", path in "/[ -~]{0,60}", body in vec(any::<u8>(), 0..120),
+        headers in vec(("[a-zA-Z_-]{1,24}", vec(32_u8..255, 0..24)), 0..6), opaque in any::<bool>(),
+    ) {
+        let Ok(target) = path.parse() else { return Ok(()) };
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value)) {
+                map.append(name, value);
+            }
+        }
+        let body = if opaque { RequestBody::Opaque } else { RequestBody::Json(&body) };
+        let grant = grant(&json!("transactions.send"));
+        match Request::normalise(&Limits::default(), "bank", &method.parse().unwrap(), &target, &map, body) {
+            Ok(request) => drop(judged(&request, &grant, &Usage::default(), &observed(), 0)),
+            Err(refusal) => prop_assert_eq!(refused(&refusal).verdict, Verdict::Deny),
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_observed_panics(
+        words in any::<String>(), body in "[\\[\\]{}\",:0-9a-z .\\\\-]{0,120}", value in any::<String>(), stored in any::<String>(),
+    ) {
+        let mut observations = Observations::new(&words, std::slice::from_ref(&value));
+        let action = BANK.action("transactions.list").unwrap();
+        if let Ok(json) = Json::parse_response(body.as_bytes(), 16) {
+            observations.observe_response("c", action, &json);
+        }
+        observations.observe_text("c", action, &body);
+        for ty in [Type::Text, Type::Identifier, Type::Money, Type::Integer, Type::Date, Type::Account, Type::Email, Type::Url, Type::Boolean] {
+            observations.observe_arguments("c", [(ty, &Json::String(value.clone()))].into_iter());
+            let _ = observations.sources(ty, &value, None);
+        }
+        let _ = serde_json::from_str::<Observations>(&stored);
+    }
+
+    #[test]
+    fn no_catalogue_panics(lines in vec(0..40_usize, 0..12), noise in "[ -~\n]{0,40}", at in 0..4000_usize) {
+        let text = include_str!("../../deploy/catalogues/bank.toml");
+        let picked: Vec<&str> = lines.iter().filter_map(|line| text.lines().nth(*line)).collect();
+        let _ = Catalogue::parse(&picked.join("\n"));
+        let mut noisy = text.to_owned();
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        noisy.insert_str(at, &noise);
+        if let Err(error) = Catalogue::parse(&noisy) {
+            prop_assert!(error.line >= 1 && error.column >= 1 && !error.message.is_empty());
+        }
+    }
+}
