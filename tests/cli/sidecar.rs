@@ -1,0 +1,208 @@
+//! A bank and a sidecar as processes of their own, in a directory of their own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
+const BANK_KEY: &str = "bank-key-0123456789";
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub fn code(&self) -> String {
+        self.json()["type"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned()
+    }
+}
+
+pub struct Sidecar {
+    pub dir: tempfile::TempDir,
+    bank: Child,
+    serve: Option<Child>,
+    pub gateway: String,
+    pub api: String,
+    pub secrets: Value,
+}
+
+pub fn countersign(args: &[&str]) -> Output {
+    Command::new(BINARY).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn first_line(child: &mut Child) -> Value {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+impl Sidecar {
+    pub fn start() -> Sidecar {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bank = Command::new(BINARY)
+            .args(["demo-bank", "--key", BANK_KEY, "--admin-key", "bank-admin-0123456789"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let address = first_line(&mut bank)["address"].as_str().unwrap().to_owned();
+        let catalogue = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/catalogues/bank.toml");
+        fs::copy(catalogue, dir.path().join("bank.toml")).unwrap();
+        fs::write(dir.path().join("bank.key"), BANK_KEY).unwrap();
+        let mut config = format!(
+            "origin = \"bank.example/agents\"\n[ledger]\ndirectory = \"ledger\"\nkeys = \"keys\"\nreserve_mib = 1\n[gateway]\nlisten = \"127.0.0.1:0\"\n\
+             [api]\nlisten = \"127.0.0.1:0\"\n[[upstream]]\nname = \"bank\"\nurl = \"http://{address}\"\ncatalogue = \"bank.toml\"\n\
+             credential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
+        );
+        let mut secrets = json!({});
+        for role in ["host", "operator", "investigator", "approver"] {
+            let made = countersign(&["keys", "new", role, "--party", &format!("the-{role}"), "--secret", "--json"]);
+            let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+            let sha256 = made["credential"]["sha256"].as_str().unwrap();
+            config += &format!("[[credential]]\nrole = \"{role}\"\nparty = \"the-{role}\"\nsha256 = \"{sha256}\"\n");
+            secrets[role] = made["secret"].clone();
+        }
+        fs::write(dir.path().join("countersign.toml"), config).unwrap();
+        let mut sidecar = Sidecar { dir, bank, serve: None, gateway: String::new(), api: String::new(), secrets };
+        sidecar.serve();
+        sidecar
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("countersign.toml")
+    }
+
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.path().join("ledger")
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.dir.path().join("keys")
+    }
+
+    pub fn serve(&mut self) {
+        let mut serve =
+            Command::new(BINARY).args(["serve", "--config"]).arg(self.config()).stdout(Stdio::piped()).spawn().unwrap();
+        let ready = first_line(&mut serve);
+        self.gateway = ready["gateway"].as_str().unwrap().to_owned();
+        self.api = ready["api"].as_str().unwrap().to_owned();
+        self.serve = Some(serve);
+    }
+
+    /// Starts the sidecar if it will start; else gives what it says.
+    pub fn try_serve(&mut self) -> Result<(), String> {
+        let mut serve = Command::new(BINARY)
+            .args(["serve", "--config"])
+            .arg(self.config())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        // A sidecar that does not start closes its output as it ends.
+        BufReader::new(serve.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        if line.is_empty() {
+            let output = serve.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(2));
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        self.serve = Some(serve);
+        Ok(())
+    }
+
+    /// As a power switch would: no drain, no close.
+    pub fn kill(&mut self) {
+        let mut serve = self.serve.take().unwrap();
+        serve.kill().unwrap();
+        serve.wait().unwrap();
+    }
+
+    /// As an operator would: SIGTERM, then wait.
+    pub fn stop(&mut self) {
+        let mut serve = self.serve.take().unwrap();
+        let stopped = Command::new("kill").args(["-TERM", &serve.id().to_string()]).status().unwrap();
+        assert!(stopped.success());
+        assert!(serve.wait().unwrap().success());
+    }
+
+    pub fn kill_bank(&mut self) {
+        self.bank.kill().unwrap();
+        self.bank.wait().unwrap();
+    }
+
+    pub fn secret(&self, role: &str) -> &str {
+        self.secrets[role].as_str().unwrap()
+    }
+
+    /// Registers an instruction; gives the whole answer.
+    pub fn instruct(&self, words: &str, principal: &str, actions: &[&str]) -> Value {
+        let body =
+            json!({ "words": words, "principal": principal, "agent": "assistant", "scope": { "actions": actions } });
+        let answer = self.ask(&self.api, "POST", "/v1/instructions", self.secret("host"), Some(&body));
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.json()
+    }
+
+    pub fn ask(&self, to: &str, method: &str, target: &str, bearer: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let json = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+        raw(
+            to,
+            &format!(
+                "{method} {target} HTTP/1.1\r\nhost: {to}\r\nauthorization: Bearer {bearer}\r\n{json}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            ),
+        )
+    }
+
+    /// The tool with the ledger's directory.
+    pub fn tool(&self, args: &[&str]) -> (i32, String) {
+        let output = Command::new(BINARY).args(args).stdin(Stdio::null()).output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    pub fn verify(&self) -> (i32, String) {
+        self.tool(&["verify", path(&self.ledger()), "--keys", path(&self.keys())])
+    }
+}
+
+pub fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Sends bytes as they are and reads the answer to its end.
+pub fn raw(to: &str, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        for child in self.serve.iter_mut().chain([&mut self.bank]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The tools as an operator and an investigator use them.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::sidecar::{Sidecar, countersign, path};
+
+#[test]
+fn an_erased_subject_is_gone_from_every_byte_and_the_ledger_still_verifies() {
+    let mut sidecar = Sidecar::start();
+    let canary = "canaryQ7xWords";
+    for (principal, word) in [("emma-canaryQ7x", canary), ("bob", "elephantB2y")] {
+        let granted = sidecar.instruct(&format!("Pay {word} 5"), principal, &["transactions.send"]);
+        let pay = json!({ "recipient": word, "amount": 5, "subject": word, "date": "2022-01-01" });
+        assert_eq!(
+            sidecar
+                .ask(&sidecar.gateway, "POST", "/transactions", granted["token"].as_str().unwrap(), Some(&pay)).status, 201
+        );
+    }
+    // Two signers, registered by the operator.
+    for who in ["ann", "carl"] {
+        let pem = sidecar.dir.path().join(format!("{who}.pem"));
+        let made = countersign(&["keys", "new", "approver", "--party", who, "--out", path(&pem), "--json"]);
+        let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+        let operator = sidecar.secret("operator");
+        assert_eq!(
+            sidecar
+                .ask(&sidecar.api, "POST", "/v1/parties", operator, Some(&json!({ "party": who, "role": "approver" })))
+                .status,
+            201
+        );
+        assert_eq!(sidecar.ask(&sidecar.api, "POST", "/v1/keys", operator, Some(&made["register"])).status, 201);
+    }
+    sidecar.stop();
+    let config = sidecar.config();
+    let erase = |extra: &[&str]| {
+        let mut args = vec!["erase", "--config", path(&config), "--reason", "asked for"];
+        args.extend(extra);
+        sidecar.tool(&args)
+    };
+    let (code, placed) = sidecar.tool(&[
+        "hold",
+        "place",
+        "--config",
+        path(&config),
+        "--subject",
+        "emma-canaryQ7x",
+        "--by",
+        "court",
+        "--reason",
+        "case 7",
+    ]);
+    assert_eq!(code, 0, "{placed}");
+    let words: Vec<&str> = placed.split_whitespace().collect();
+    let (hold, subject) = (words[1], words[4]);
+    let mut statements = Vec::new();
+    for who in ["ann", "carl"] {
+        let (pem, jws) = (sidecar.dir.path().join(format!("{who}.pem")), sidecar.dir.path().join(format!("{who}.jws")));
+        let (code, text) = erase(&["--subject", subject, "--sign-with", path(&pem)]);
+        assert_eq!(code, 0, "{text}");
+        fs::write(&jws, text).unwrap();
+        statements.push(jws);
+    }
+    let both = ["--subject", subject, "--statement", path(&statements[0]), "--statement", path(&statements[1])];
+    assert!(erase(&both).1.contains("under a hold"));
+    let (code, text) = sidecar.tool(&[
+        "hold",
+        "release",
+        "--config",
+        path(&config),
+        "--subject",
+        subject,
+        "--hold",
+        hold,
+        "--by",
+        "court",
+        "--reason",
+        "over",
+    ]);
+    assert_eq!(code, 0, "{text}");
+    assert!(erase(&both[..4]).1.contains("two signers"));
+    assert!(
+        erase(&["--subject", subject, "--statement", path(&statements[0]), "--statement", path(&statements[0])])
+            .1
+            .contains("two different signers")
+    );
+    let secrets_before = key_material(&sidecar);
+    let (code, text) = erase(&both);
+    assert_eq!(code, 0, "{text}");
+    // Neither words nor name stand anywhere in the clear, and the old key-encryption key is nowhere.
+    let files = all_files(sidecar.dir.path());
+    assert!(files.len() > 10);
+    for (name, bytes) in files.iter().filter(|(name, _)| !name.ends_with(".jws") && !name.ends_with("serve.log")) {
+        for secret in ["canaryQ7x", canary, "elephantB2y"] {
+            assert!(!contains(bytes, secret.as_bytes()), "{secret} stands in {name}");
+        }
+        assert!(!contains(bytes, &secrets_before), "the old key-encryption key stands in {name}");
+    }
+    let (code, text) = sidecar.verify();
+    assert!(code == 0 && !text.contains(" 0 erased"), "{text}");
+    let keys = sidecar.keys();
+    let (_, traced) = sidecar.tool(&[
+        "trace",
+        path(&sidecar.ledger()),
+        "--window",
+        "2020-01-01T00:00:00Z/2100-01-01T00:00:00Z",
+        "--keys",
+        path(&keys),
+    ]);
+    assert!(traced.contains("observed, erased since") && traced.contains("elephantB2y"), "{traced}");
+}
+
+fn key_material(sidecar: &Sidecar) -> Vec<u8> {
+    fs::read(sidecar.keys().join("vault.kek")).unwrap()
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn all_files(dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(all_files(&path));
+        } else {
+            files.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+    files
+}
+
+#[test]
+fn an_exported_bundle_verifies_and_traces_without_the_ledger() {
+    let sidecar = Sidecar::start();
+    let granted = sidecar.instruct("What is my balance?", "emma", &["account.balance.read"]);
+    let token = granted["token"].as_str().unwrap();
+    assert_eq!(sidecar.ask(&sidecar.gateway, "GET", "/account/balance", token, None).status, 200);
+    let instruction = granted["instruction"].as_str().unwrap();
+    let (bundle, ledger, keys) = (sidecar.dir.path().join("case.zip"), sidecar.ledger(), sidecar.keys());
+    let export = [
+        "export",
+        path(&ledger),
+        "--instruction",
+        instruction,
+        "--keys",
+        path(&keys),
+        "--disclose",
+        "words,principal",
+        "--out",
+        path(&bundle),
+    ];
+    // Beside the running gateway.
+    let (code, text) = sidecar.tool(&export);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(sidecar.tool(&export).0, 2, "an existing file is not overwritten");
+    let (_, vkey) = sidecar.tool(&["keys", "list", path(&ledger), "--json"]);
+    let vkey: serde_json::Value = serde_json::from_str(&vkey).unwrap();
+    let trust = sidecar.dir.path().join("trust.txt");
+    fs::write(&trust, vkey["ledger"][0].as_str().unwrap()).unwrap();
+    let (code, text) = sidecar.tool(&["verify", path(&bundle), "--trust", path(&trust)]);
+    assert!(code == 0 && text.contains("clean, against what was held outside"), "{text}");
+    let (_, text) = sidecar.tool(&["trace", path(&bundle), "--instruction", instruction]);
+    assert!(text.contains("emma said “What is my balance?”"), "{text}");
+    let (code, text) = sidecar.tool(&["verify", path(&bundle), "--json"]);
+    assert!(
+        code == 0 && serde_json::from_str::<serde_json::Value>(text.split("\nchecked").next().unwrap()).is_ok(),
+        "{text}"
+    );
+    let mut bytes = fs::read(&bundle).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&bundle, bytes).unwrap();
+    assert_ne!(sidecar.tool(&["verify", path(&bundle)]).0, 0);
+}
+
+#[test]
+fn help_completions_and_manual_pages_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in ["serve", "check", "keys", "verify", "trace", "show", "export", "erase", "hold", "repair", "adopt"] {
+        let help = countersign(&[command, "--help"]);
+        assert!(help.status.success() && help.stdout.len() > 200, "{command}");
+    }
+    assert!(String::from_utf8_lossy(&countersign(&["completions", "bash"]).stdout).contains("_countersign"));
+    assert!(countersign(&["man", path(dir.path())]).status.success());
+    assert!(dir.path().join("countersign-verify.1").is_file());
+}
+
+#[test]
+fn check_points_at_line_and_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("c.toml");
+    fs::write(&config, "origin = \"a.example\"\n[ledger]\ndirectory = \"l\"\n[gateway]\nlisten = \"here\"\n").unwrap();
+    let output = countersign(&["check", "--config", path(&config)]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && text.contains("line 5, column 10"), "{text}");
+    let output = countersign(&["verify", path(dir.path())]);
+    assert!(output.status.code() == Some(2) && String::from_utf8_lossy(&output.stderr).contains("there is no ledger"));
+}
