@@ -15,7 +15,9 @@ fn an_erased_subject_is_gone_from_every_byte_and_the_ledger_still_verifies() {
         let pay = json!({ "recipient": word, "amount": 5, "subject": word, "date": "2022-01-01" });
         assert_eq!(
             sidecar
-                .ask(&sidecar.gateway, "POST", "/transactions", granted["token"].as_str().unwrap(), Some(&pay)).status, 201
+                .ask(&sidecar.gateway, "POST", "/transactions", granted["token"].as_str().unwrap(), Some(&pay))
+                .status,
+            201
         );
     }
     // Two signers, registered by the operator.
