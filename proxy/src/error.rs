@@ -38,8 +38,10 @@ const KNOWN: [(&str, StatusCode, &str); 27] = [
 ];
 
 /// How codes begin that say a request can be read in two ways.
-const AMBIGUOUS: [&str; 8] =
-    ["target-", "path-", "query-", "json-", "bad-percent", "control-", "override-", "content-type-"];
+const AMBIGUOUS: [&str; 11] = [
+    "target-", "path-", "query-", "json-", "header-", "content-", "transfer-", "framing", "bad-percent", "control-",
+    "override-",
+];
 
 /// A problem by its code; `detail` says what is wrong in this case and what to do, never a secret.
 pub fn problem(code: &str, detail: impl Into<String>) -> Problem {
@@ -87,6 +89,9 @@ mod tests {
         for (code, status) in [
             ("json-duplicate-key", 400),
             ("path-dot-segment", 400),
+            ("framing", 400),
+            ("header-ambiguous", 400),
+            ("content-encoding", 415),
             ("argument-unknown", 403),
             ("budget-exhausted", 403),
             ("not-recorded", 503),

@@ -147,7 +147,8 @@ fn covers(pattern: &str, at: &str, leaf: &Json) -> bool {
     loop {
         match (pattern.next(), at.next()) {
             (None, _) => return true,
-            (Some(_), None) => return matches!(leaf, Json::Array(_) | Json::Object(_)),
+            (Some("*"), None) => return matches!(leaf, Json::Array(_) | Json::Object(_)),
+            (Some(_), None) => return matches!(leaf, Json::Object(_)),
             (Some("*"), Some(_)) => {}
             (Some(one), Some(other)) if one == other => {}
             _ => return false,

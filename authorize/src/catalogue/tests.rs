@@ -93,6 +93,230 @@ fn a_bad_catalogue_is_refused_with_line_and_column() {
     }
 }
 
+const REFERENCE: &str = include_str!("../../../docs/catalogue.md");
+
+#[test]
+fn the_reference_has_an_example_that_can_be_read() {
+    let example = REFERENCE.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let list = "[[action]]\nname = \"transactions.list\"\nmethod = \"GET\"\npath = \"/t\"\neffect = \"read\"\n[action.response.first_party]\n\"/transactions/*/sender\" = \"account\"\n";
+    let catalogue = Catalogue::parse(&format!("{example}{list}")).unwrap();
+    assert_eq!(catalogue.warnings(), [""; 0]);
+    let scope = REFERENCE.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    serde_json::from_str::<crate::grant::Scope>(scope).unwrap();
+}
+
+#[test]
+fn the_reference_names_every_code() {
+    let sources = [
+        include_str!("../json.rs"),
+        include_str!("../request.rs"),
+        include_str!("../request/headers.rs"),
+        include_str!("../request/target.rs"),
+        include_str!("../verdict.rs"),
+        include_str!("resolve.rs"),
+    ];
+    let codes = regex::Regex::new(r#"(?:Refusal::new|deny)\(\s*"([a-z0-9-]+)"|"(value-[a-z-]+)""#).unwrap();
+    let mut known = 0;
+    for source in sources {
+        for found in codes.captures_iter(source) {
+            let code = found.get(1).or(found.get(2)).unwrap().as_str();
+            assert!(REFERENCE.contains(&format!("`{code}`")), "{code}");
+            known += 1;
+        }
+    }
+    assert!(known > 40, "{known}");
+}
+
+#[test]
+fn paths_have_one_owner() {
+    let action = |name: &str, method: &str, path: &str| {
+        let arguments = if path.contains("{id}") {
+            "[action.arguments]\nid = { in = \"path\", type = \"identifier\" }\n"
+        } else {
+            ""
+        };
+        format!(
+            "[[action]]\nname = \"{name}\"\nmethod = \"{method}\"\npath = \"{path}\"\neffect = \"read\"\n{arguments}"
+        )
+    };
+    let text = [
+        "upstream = \"bank\"\n".to_owned(),
+        action("me", "GET", "/users/me"),
+        action("one", "GET", "/users/{id}"),
+        action("posts", "GET", "/users/{id}/posts"),
+        action("slash", "GET", "/users/"),
+        action("remove", "DELETE", "/users/{id}"),
+        action("verb", "POST", "/users:batch"),
+        action("root", "GET", "/"),
+    ];
+    let catalogue = Catalogue::parse(&text.concat()).unwrap();
+    for (method, target, expected) in [
+        (Method::GET, "/users/me", Some("me")),
+        (Method::GET, "/users/7", Some("one")),
+        (Method::GET, "/users/me/posts", Some("posts")),
+        (Method::DELETE, "/users/me", Some("remove")),
+        (Method::GET, "/users/", Some("slash")),
+        (Method::GET, "/", Some("root")),
+        (Method::POST, "/users:batch", Some("verb")),
+        (Method::POST, "/users%3Abatch", Some("verb")),
+        // A router that does not mind case would take the literal.
+        (Method::GET, "/users/ME", None),
+        (Method::GET, "/Users/7", None),
+        (Method::GET, "/users", None),
+        (Method::GET, "/users/7/", None),
+        (Method::GET, "/users/7/posts/", None),
+    ] {
+        let request = request(method.clone(), target, "");
+        let found = catalogue.resolve(&request).ok().map(|resolved| resolved.action.name.clone());
+        assert_eq!(found.as_deref(), expected, "{method} {target}");
+    }
+}
+
+const CLOSED: &str = r#"
+upstream = "bank"
+[[action]]
+name = "strict"
+method = "POST"
+path = "/strict"
+effect = "write"
+[action.arguments]
+a = { in = "body", at = "/x/a", type = "integer", binds = true }
+items = { in = "body", at = "/items/*/id", type = "identifier", list = true }
+tag = { in = "header", at = "x-tag", type = "identifier" }
+[[action]]
+name = "open"
+method = "POST"
+path = "/open"
+effect = "read"
+extra = "allow"
+[action.arguments]
+a = { in = "body", type = "integer" }
+q = { in = "query", type = "text" }
+[[action]]
+name = "upload"
+method = "PUT"
+path = "/upload"
+effect = "write"
+body = "opaque"
+"#;
+
+#[test]
+fn nothing_undeclared_hides_in_a_body() {
+    let catalogue = Catalogue::parse(CLOSED).unwrap();
+    for (target, body, code) in [
+        ("/strict", r#"{"x":{"a":1}}"#, None),
+        ("/strict", r#"{"x":{}}"#, None),
+        ("/strict", "{}", None),
+        ("/strict", r#"{"items":[{"id":"1"},{"id":2}]}"#, None),
+        ("/strict", r#"{"items":[]}"#, None),
+        ("/strict", r#"{"items":[{"id":"1","n":2}]}"#, Some("argument-unknown")),
+        ("/strict", r#"{"items":[{"id":{"a":1}}]}"#, Some("argument-type")),
+        ("/strict", r#"{"items":[{"id":null}]}"#, Some("argument-type")),
+        ("/strict", r#"{"items":5}"#, Some("argument-unknown")),
+        ("/strict", r#"{"x":{"a":1},"y":{}}"#, Some("argument-unknown")),
+        ("/strict", r#"{"x":{"a":1},"y":[]}"#, Some("argument-unknown")),
+        ("/strict", r#"{"x":{"a":1,"b":[[]]}}"#, Some("argument-unknown")),
+        ("/strict", r#"{"x":1}"#, Some("argument-unknown")),
+        ("/strict", r#"{"x":{"a":[1]}}"#, Some("argument-type")),
+        ("/strict", r#"{"x":{"a":1.5}}"#, Some("argument-type")),
+        ("/strict", r#"{"x":{"a":"+1"}}"#, Some("argument-type")),
+        ("/strict", r#"{"x":{"a":"01"}}"#, Some("argument-type")),
+        ("/strict", "[]", Some("argument-unknown")),
+        ("/strict", "1", Some("argument-unknown")),
+        ("/strict", "null", Some("argument-unknown")),
+        ("/open?q=x&z=1", r#"{"a":1,"b":{"c":[]}}"#, None),
+        ("/open?Q=x", "", Some("argument-unknown")),
+        ("/open?q[]=x", "", Some("argument-unknown")),
+        ("/open?_method=DELETE", "", Some("argument-unknown")),
+        ("/open", r#"{"A":1}"#, Some("argument-unknown")),
+        ("/open", r#"{"_method":"DELETE"}"#, Some("argument-unknown")),
+    ] {
+        let resolved = catalogue.resolve(&request(Method::POST, target, body));
+        let found = resolved.map(|resolved| resolved.action.name.clone()).map_err(|refusal| refusal.code);
+        assert_eq!(found.clone().err(), code, "{target} {body}: {found:?}");
+    }
+}
+
+#[test]
+fn a_body_that_nobody_reads_passes_only_where_the_catalogue_says_so() {
+    let catalogue = Catalogue::parse(CLOSED).unwrap();
+    let put = |target: &str, method| {
+        let target = target.parse().unwrap();
+        Request::normalise(&Limits::default(), "bank", &method, &target, &HeaderMap::new(), RequestBody::Opaque)
+            .unwrap()
+    };
+    assert!(catalogue.resolve(&put("/upload", Method::PUT)).is_ok());
+    assert_eq!(catalogue.resolve(&put("/strict", Method::POST)).unwrap_err().code, "body-not-json");
+    let bank = Catalogue::parse(BANK).unwrap();
+    assert_eq!(bank.resolve(&put("/account/balance", Method::GET)).unwrap_err().code, "argument-unknown");
+}
+
+#[test]
+fn a_repeated_header_holds_no_argument() {
+    let catalogue = Catalogue::parse(CLOSED).unwrap();
+    let mut headers = HeaderMap::new();
+    let resolve = |headers: &HeaderMap| {
+        let target = "/strict".parse().unwrap();
+        let request =
+            Request::normalise(&Limits::default(), "bank", &Method::POST, &target, headers, RequestBody::Empty);
+        catalogue
+            .resolve(&request.unwrap())
+            .map(|resolved| resolved.arguments.get("tag").cloned())
+            .map_err(|refusal| refusal.code)
+    };
+    assert_eq!(resolve(&headers), Ok(None));
+    headers.append("x-tag", "1".parse().unwrap());
+    assert_eq!(resolve(&headers), Ok(Some(Json::String("1".into()))));
+    headers.append("x-tag", "2".parse().unwrap());
+    assert_eq!(resolve(&headers), Err("header-ambiguous"));
+}
+
+#[test]
+fn what_deserves_a_look_is_said() {
+    let catalogue = Catalogue::parse(CLOSED).unwrap();
+    assert_eq!(catalogue.warnings(), ["`upload` changes something, but none of its arguments binds"]);
+    let text = CLOSED.replace("effect = \"read\"", "effect = \"write\"").replace("\"PUT\"", "\"GET\"");
+    let warnings = Catalogue::parse(&text).unwrap().warnings().join("\n");
+    for part in ["may repeat", "unjudged", "none of its arguments binds"] {
+        assert!(warnings.contains(part), "{part}: {warnings}");
+    }
+}
+
+#[test]
+fn what_an_action_cannot_mean_is_refused() {
+    let action = |path: &str, arguments: &str| {
+        format!(
+            "upstream = \"u\"\n[[action]]\nname = \"a\"\nmethod = \"GET\"\npath = \"{path}\"\neffect = \"read\"\n[action.arguments]\n{arguments}\n"
+        )
+    };
+    for (path, arguments, part) in [
+        ("/a//b", "", "empty segment"),
+        ("/a/../b", "", "can be in no request"),
+        ("/a?b=1", "", "can be in no request"),
+        ("/a%20b", "", "can be in no request"),
+        ("/{x}:go", "", "an argument in part"),
+        ("/{x}/{x}", "x = { in = \"path\", type = \"text\" }", "twice"),
+        ("/a", "x = { in = \"path\", type = \"text\" }", "has no `{x}`"),
+        ("/a", "x = { in = \"header\", at = \"x y\", type = \"text\" }", "no header's name"),
+        ("/a", "x = { in = \"header\", at = \"Cookie\", type = \"text\" }", "credentials"),
+        ("/a", "x = { in = \"body\", at = \"x\", type = \"text\" }", "no pointer"),
+        ("/a", "x = { in = \"body\", at = \"/x/*\", type = \"text\" }", "list = true"),
+        ("/a", "x = { in = \"query\", type = \"text\", list = true }", "only a body"),
+        ("/a", "x = { in = \"query\", type = \"text\", currency = \"GBP\" }", "no money"),
+        ("/a", "x = { in = \"query\", type = \"money\", currency = \"{y}\" }", "no argument of this action"),
+        ("/a", "x = { in = \"query\", type = \"text\", from = [\"response:b\"] }", "not in this catalogue"),
+        (
+            "/a",
+            "x = { in = \"query\", type = \"text\", from = [\"response:a#/z\"] }",
+            "does not declare as first-party",
+        ),
+        ("/a", "x = { in = \"moon\", type = \"text\" }", "unknown variant"),
+    ] {
+        let error = Catalogue::parse(&action(path, arguments)).map(|_| ()).unwrap_err();
+        assert!(error.message.contains(part) && error.line >= 2, "{path} {arguments}: {error}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "[a-z\\[\\]\"={}/.\n ]{0,200}") {
