@@ -1,5 +1,7 @@
 //! The two listeners: HTTP/1.1 and HTTP/2, in the clear or with TLS, with bounds on connections, heads and time; and the drain at shutdown.
 
+mod patient;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response};
@@ -21,6 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use self::patient::Patient;
 use crate::{
     BoxError,
     settings::{Limits, Listener, ServerTls},
@@ -122,9 +125,11 @@ impl Server {
             };
             let service = service(Arrival { from, secure: self.tls.is_some() });
             let (tls, http, watcher) = (self.tls.clone(), self.http(), graceful.watcher());
+            let patience = self.limits.stall_timeout;
             tasks.spawn(async move {
                 let _place = place;
-                serve_connection(stream, tls, &http, service, watcher).await;
+                let _ = stream.set_nodelay(true);
+                serve_connection(Patient::new(stream, patience), tls, &http, service, watcher).await;
             });
         }
         drop(self.tcp);
@@ -167,7 +172,7 @@ pub struct Arrival {
 type Watcher = hyper_util::server::graceful::Watcher;
 
 async fn serve_connection<S, B>(
-    stream: TcpStream,
+    stream: Patient<TcpStream>,
     tls: Option<TlsAcceptor>,
     http: &auto::Builder<TokioExecutor>,
     service: S,
@@ -180,7 +185,6 @@ async fn serve_connection<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let _ = stream.set_nodelay(true);
     match tls {
         None => serve_stream(stream, http, service, watcher).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {

@@ -125,6 +125,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a body that must be judged may take to arrive.
     pub body_timeout: Duration,
+    /// How long the other end may take nothing of what is sent to it.
+    pub stall_timeout: Duration,
     /// Requests without a valid token that are recorded one by one, per minute; beyond, they are counted.
     pub strangers_per_minute: u32,
 }
@@ -142,6 +144,7 @@ impl Default for Limits {
             connections: 4096,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
             strangers_per_minute: 10,
         }
     }

@@ -163,6 +163,23 @@ async fn an_agent_that_goes_away_while_its_call_is_sealed_leaves_a_closed_call_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_stops_reading_does_not_hold_its_call_open() {
+    let (pieces, body) = channel_body();
+    let body = parking_lot::Mutex::new(Some(body));
+    let api = Api::start(move |_| Response::new(body.lock().take().unwrap())).await;
+    let tune = |settings: &mut crate::Settings| settings.limits.stall_timeout = Duration::from_millis(300);
+    let world = World::with(upstream(&format!("http://{}", api.address)), tune, super::world::scope()).await;
+    let request = format!("GET /x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", world.token);
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let endless = tokio::spawn(async move { while pieces.send(piece(&"x".repeat(1 << 20))).await.is_ok() {} });
+    let (outcome, _) = world.outcome().await;
+    assert_eq!((outcome.text("result"), outcome.text("sent")), (Some("client_aborted"), Some("yes")));
+    tokio::time::timeout(Duration::from_secs(5), endless).await.expect("the API hears of it").unwrap();
+    drop(stream);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_whose_body_breaks_off_or_is_too_large_did_not_make_a_whole_call() {
     let api = Api::start(|_| Response::new(whole("done"))).await;
     let mut settings = upstream(&format!("http://{}", api.address));
