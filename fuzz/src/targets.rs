@@ -1,0 +1,316 @@
+//! The decoders, and what must hold of whatever they accept.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use countersign_authorize::{
+    Json,
+    catalogue::Catalogue,
+    request::{Limits, Request, RequestBody},
+};
+use countersign_ledger::{
+    Entry, Hash,
+    archive::unbundle,
+    batch::{Batch, Stored},
+    bundle, canonical,
+    checkpoint::{Checkpoint, CheckpointSigner, VerifierKey},
+    disclosure::Disclosure,
+    proof::Proof,
+    record::{Attachment, StatePut, body},
+    statement::{Jwk, Statement},
+    tree::{self, Frontier},
+};
+use countersign_proxy::upstream::echo::Echo;
+use ed25519_dalek::SigningKey;
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use serde_json::{Value, json};
+
+use crate::Target;
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target { name: "entry", corpus: entries, run: entry },
+    Target { name: "checkpoint", corpus: notes, run: checkpoint },
+    Target { name: "verifier-key", corpus: keys, run: verifier_key },
+    Target { name: "proof", corpus: proofs, run: proof },
+    Target { name: "statement", corpus: statements, run: statement },
+    Target { name: "disclosure", corpus: disclosures, run: disclosure },
+    Target { name: "journal-frame", corpus: frames, run: frame },
+    Target { name: "entry-bundle", corpus: || vec![vec![0, 3, 1, 2, 3, 0, 0]], run: |input| drop(unbundle(input)) },
+    Target { name: "bundle", corpus: bundles, run: |input| drop(bundle::read(input)) },
+    Target { name: "tree", corpus: || vec![vec![5, 2, 1], vec![255, 7, 128]], run: tree },
+    Target { name: "json", corpus: jsons, run: json_text },
+    Target { name: "request", corpus: requests, run: request },
+    Target {
+        name: "catalogue",
+        corpus: || vec![include_bytes!("../../deploy/catalogues/bank.toml").to_vec()],
+        run: catalogue,
+    },
+    Target { name: "echo", corpus: echoes, run: echo },
+];
+
+fn signer() -> CheckpointSigner {
+    #[allow(clippy::expect_used, reason = "the name is a constant that can name a key")]
+    CheckpointSigner::new("fuzz.example", SigningKey::from_bytes(&[1; 32])).expect("a key name")
+}
+
+fn text(input: &[u8]) -> &str {
+    std::str::from_utf8(input).unwrap_or_default()
+}
+
+fn entries() -> Vec<Vec<u8>> {
+    let entry = |kind: &str, body: Value| {
+        json!({
+            "v": 1, "origin": "fuzz.example", "seq": 7, "prev": Hash::ZERO, "time": "2026-01-31T12:00:00.000000Z", "kind": kind,
+            "parents": [Hash::of(b"p")], "instruction": "i", "n": 3, "body": body,
+        })
+    };
+    let bodies = [
+        ("call", json!({ "v": 1, "call": "c", "verdict": "allow", "sd": { "request": "x" } })),
+        (
+            "outcome",
+            json!({ "v": 1, "call": Hash::ZERO, "result": "completed", "sent": "yes", "bytes": [1, 2], "us": {} }),
+        ),
+        ("later", json!({ "v": 9, "é": "\u{10000}" })),
+    ];
+    bodies.into_iter().filter_map(|(kind, body)| canonical::to_vec(&entry(kind, body)).ok()).collect()
+}
+
+/// What is accepted is canonical: one entry has one spelling.
+fn entry(input: &[u8]) {
+    if let Ok(entry) = Entry::parse(input) {
+        assert_eq!(entry.to_bytes().ok().as_deref(), Some(input));
+        let _ = (entry.commitments(), entry.body_as::<body::Call>(), entry.body_as::<body::Outcome>());
+    }
+}
+
+fn checkpoints() -> Vec<Checkpoint> {
+    [0, 1, 300].iter().map(|size| signer().sign(*size, Hash::of(&size.to_be_bytes()))).collect()
+}
+
+fn notes() -> Vec<Vec<u8>> {
+    checkpoints().iter().map(|checkpoint| checkpoint.as_str().as_bytes().to_vec()).collect()
+}
+
+/// Only what was signed verifies, and the text is kept as it came.
+fn checkpoint(input: &[u8]) {
+    if let Ok(parsed) = Checkpoint::parse(text(input)) {
+        assert_eq!(parsed.as_str().as_bytes(), input);
+        if parsed.verify(&[signer().verifier().clone()]).is_ok() {
+            let known = checkpoints();
+            assert!(known.iter().any(|known| (known.size(), known.root()) == (parsed.size(), parsed.root())));
+        }
+    }
+}
+
+fn keys() -> Vec<Vec<u8>> {
+    vec![signer().verifier().to_string().into_bytes()]
+}
+
+fn verifier_key(input: &[u8]) {
+    if let Ok(key) = text(input).parse::<VerifierKey>() {
+        // White space around it is no part of it: keys come from files.
+        assert_eq!(key.to_string(), text(input).trim());
+    }
+}
+
+const LEAVES: [&[u8]; 3] = [b"one", b"two", b"three"];
+
+fn proofs() -> Vec<Vec<u8>> {
+    let (mut frontier, mut nodes) = (Frontier::default(), BTreeMap::new());
+    for leaf in LEAVES {
+        frontier.push(tree::leaf_hash(leaf), |place, hash| nodes.extend([(place, hash)]));
+    }
+    let checkpoint = signer().sign(3, frontier.root());
+    let proof = |index| {
+        let path = tree::inclusion_proof(&nodes, index, 3).unwrap_or_default();
+        Proof { index, path, checkpoint: checkpoint.clone() }.to_string().into_bytes()
+    };
+    (0..3).map(proof).collect()
+}
+
+/// A proof convinces only of the entry that stands at its index.
+fn proof(input: &[u8]) {
+    if let Ok(proof) = text(input).parse::<Proof>() {
+        assert_eq!(proof.to_string().parse().ok(), Some(proof.clone()));
+        let trusted = [signer().verifier().clone()];
+        for (index, leaf) in LEAVES.iter().enumerate() {
+            assert!(proof.verify(leaf, &trusted).is_err() || proof.index == index as u64);
+        }
+        assert!(proof.verify(b"four", &trusted).is_err());
+    }
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[2; 32])
+}
+
+fn payload() -> Value {
+    json!({ "words": "pay", "n": 1 })
+}
+
+fn statements() -> Vec<Vec<u8>> {
+    Statement::sign("countersign-decision+jwt", &payload(), &key()).map(String::into_bytes).into_iter().collect()
+}
+
+fn statement(input: &[u8]) {
+    if let Ok(statement) = Statement::parse(text(input)) {
+        let jwk = Jwk::ed25519(&key().verifying_key());
+        if let Ok(said) = statement.verify::<Value>("countersign-decision+jwt", &jwk) {
+            assert_eq!(said, payload(), "nothing else was signed");
+        }
+        assert!(statement.verify::<Value>("another+jwt", &jwk).is_err());
+    }
+}
+
+fn disclosures() -> Vec<Vec<u8>> {
+    let values = [json!("4.00"), json!({ "a": [1, null] })];
+    let made = values.iter().filter_map(|value| Disclosure::new("amount", value).ok());
+    made.map(|disclosure| disclosure.as_str().as_bytes().to_vec()).collect()
+}
+
+fn disclosure(input: &[u8]) {
+    if let Ok(disclosure) = Disclosure::parse(text(input)) {
+        assert_eq!(disclosure.as_str().as_bytes(), input);
+        let _ = disclosure.digest();
+    }
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    let stored = |n: u8| Stored {
+        bytes: Arc::from(vec![n; 40]),
+        attachments: vec![Attachment { subject: "s".into(), name: "request".into(), sealed: vec![n; 30] }],
+        state: vec![StatePut { key: b"open/1".to_vec(), value: n.is_multiple_of(2).then(|| vec![n]) }],
+    };
+    let batch = Batch { first: 3, entries: (0..3).map(stored).collect(), checkpoints: checkpoints() };
+    let mut bytes = Vec::new();
+    batch.encode(true, &mut bytes);
+    vec![bytes]
+}
+
+fn frame(input: &[u8]) {
+    if let Some(batch) = Batch::decode(input) {
+        let mut again = Vec::new();
+        batch.encode(true, &mut again);
+        assert_eq!(Batch::decode(&again), Some(batch));
+    }
+}
+
+fn bundles() -> Vec<Vec<u8>> {
+    let evidence = countersign_ledger::evidence::Evidence::default();
+    let written = bundle::write(&evidence, std::io::Cursor::new(Vec::new()));
+    written.map(std::io::Cursor::into_inner).into_iter().collect()
+}
+
+/// Against the definition of RFC 6962 §2.1, written as it stands there.
+fn tree(input: &[u8]) {
+    let leaves: Vec<Hash> = input.iter().take(40).map(|byte| tree::leaf_hash(&[*byte])).collect();
+    let (mut frontier, mut nodes) = (Frontier::default(), BTreeMap::new());
+    for leaf in &leaves {
+        frontier.push(*leaf, |place, hash| nodes.extend([(place, hash)]));
+    }
+    assert_eq!(frontier.root(), naive_root(&leaves));
+    let size = leaves.len() as u64;
+    for (index, leaf) in (0..size).zip(&leaves) {
+        let path = tree::inclusion_proof(&nodes, index, size).unwrap_or_default();
+        assert_eq!(tree::root_from_inclusion(*leaf, index, size, &path), Some(frontier.root()));
+        let old_root = naive_root(leaves.get(..=usize::try_from(index).unwrap_or_default()).unwrap_or_default());
+        let path = tree::consistency_proof(&nodes, index + 1, size).unwrap_or_default();
+        assert!(tree::is_consistent(index + 1, old_root, size, frontier.root(), &path));
+        assert!(!tree::is_consistent(index + 1, Hash::of(b"another"), size, frontier.root(), &path));
+    }
+}
+
+fn naive_root(leaves: &[Hash]) -> Hash {
+    match leaves {
+        [] => Hash::of(b""),
+        [leaf] => *leaf,
+        _ => {
+            let (left, right) = leaves.split_at((leaves.len().next_power_of_two()) / 2);
+            tree::node_hash(&naive_root(left), &naive_root(right))
+        }
+    }
+}
+
+fn jsons() -> Vec<Vec<u8>> {
+    let texts = [
+        "{\"to\":\"GB29\",\"amount\":98.70,\"tags\":[\"a\",null,true,-1,0.5]}",
+        "{\"a\":{\"b\":{\"c\":[]}},\"\\u00e9\":\"\\\"\"}",
+        "[]",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// What has one reading has it for another reader too, and no member twice.
+fn json_text(input: &[u8]) {
+    if Json::parse(input, 64).is_ok() {
+        let other: Result<Value, _> = serde_json::from_slice(input);
+        assert!(other.is_ok(), "another reader refuses it");
+        assert!(Json::parse_response(input, 64).is_ok(), "the patient reader is no stricter");
+    }
+    let _ = Json::parse_response(input, 64);
+}
+
+fn requests() -> Vec<Vec<u8>> {
+    let targets = ["/transactions?n=5", "/a/b%20c?q=%C3%A9&r=", "/", "/accounts/7"];
+    targets.iter().map(|target| target.as_bytes().to_vec()).collect()
+}
+
+/// The spelling that is forwarded is read like the one that was judged.
+fn request(input: &[u8]) {
+    let Ok(uri) = Uri::try_from(input) else { return };
+    let read = |uri: &Uri| {
+        Request::normalise(&Limits::default(), "api", &Method::GET, uri, &HeaderMap::new(), RequestBody::Empty)
+    };
+    if let Ok(judged) = read(&uri) {
+        let again = judged.target().parse().ok().and_then(|uri| read(&uri).ok());
+        assert_eq!(again.as_ref(), Some(&judged));
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let uri = Uri::from_static("/pay");
+    let body = RequestBody::Json(input);
+    if let Ok(judged) = Request::normalise(&Limits::default(), "api", &Method::POST, &uri, &headers, body) {
+        assert!(input.is_empty() || judged.body_to_forward() == Some(input), "what was judged is what is sent");
+    }
+}
+
+fn catalogue(input: &[u8]) {
+    if let Ok(catalogue) = Catalogue::parse(text(input)) {
+        let named = catalogue.actions().iter().all(|action| catalogue.action(&action.name).is_some());
+        assert!(named, "every action is found by its name");
+    }
+}
+
+const SECRET: &str = "sk-live/9+Zq_4~7";
+
+fn echoes() -> Vec<Vec<u8>> {
+    vec![
+        format!("{{\"a\":\"{SECRET}\"}}").into_bytes(),
+        b"sk-live%2F9\\u002bZq".to_vec(),
+        b"c2stbGl2ZS85K1pxXzR+Nw".to_vec(),
+    ]
+}
+
+/// The secret never passes as it is, wherever it is cut; what passes whole is unchanged.
+fn echo(input: &[u8]) {
+    let echo = Arc::new(Echo::new(SECRET));
+    for piece in [1, 3, 7, input.len().max(1)] {
+        let (mut scan, mut passed, mut found) = (echo.scan(), Vec::new(), false);
+        for chunk in input.chunks(piece) {
+            match scan.push(Bytes::copy_from_slice(chunk)) {
+                Ok(bytes) => passed.extend(bytes),
+                Err(_) => {
+                    found = true;
+                    break;
+                }
+            }
+        }
+        let holds = input.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+        assert!(found || !holds, "it passed");
+        if !found {
+            passed.extend(scan.end());
+            assert_eq!(passed, input);
+        }
+    }
+}
