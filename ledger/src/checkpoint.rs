@@ -155,6 +155,9 @@ impl fmt::Debug for CheckpointSigner {
     }
 }
 
+/// Name, key id and signature.
+type SignatureLine<'n> = (&'n str, [u8; 4], Vec<u8>);
+
 /// A checkpoint as read; its signatures are checked by [`Checkpoint::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -246,7 +249,7 @@ impl Checkpoint {
     }
 
     /// Name, key id and signature of each signature line.
-    fn signatures(&self) -> Result<Vec<(&str, [u8; 4], Vec<u8>)>, CheckpointError> {
+    fn signatures(&self) -> Result<Vec<SignatureLine<'_>>, CheckpointError> {
         use CheckpointError::Note;
         let block = self.note.get(self.text_length + 1..).unwrap_or_default();
         if block.lines().count() > MAX_SIGNATURES {

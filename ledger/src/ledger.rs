@@ -27,7 +27,7 @@ use crate::{
     open::{OpenError, Paths, Recovered, recover},
     proof::Proof,
     record::{Attachment, Draft, body},
-    store::{Head, Probe, Store, StoreError},
+    store::{Head, Probe, StateRow, Store, StoreError},
     tree::{self, Frontier},
     writer::{AppendError, Applier, Applying, Limits, Queue, Sealed, Shared, Status, Ticket, WriterThread},
 };
@@ -389,7 +389,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn state(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    pub fn state(&self, prefix: &[u8]) -> Result<Vec<StateRow>, ReadError> {
         Ok(self.0.shared.store.state(prefix)?)
     }
 

@@ -93,6 +93,9 @@ pub enum StoreError {
     },
 }
 
+/// A key and its value.
+pub type StateRow = (Vec<u8>, Vec<u8>);
+
 /// The store.
 pub(crate) struct Store {
     db: sled::Db,
@@ -200,7 +203,7 @@ impl Store {
     }
 
     /// The state under a prefix.
-    pub(crate) fn state(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(crate) fn state(&self, prefix: &[u8]) -> Result<Vec<StateRow>, StoreError> {
         let prefix = [b"s/", prefix].concat();
         self.scan(&prefix)
             .map(|found| found.map(|(key, value)| (key.get(2..).unwrap_or_default().to_vec(), value.to_vec())))

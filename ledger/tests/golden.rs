@@ -1,5 +1,15 @@
 //! An entry of every kind, as committed: what was written once must be read for ever. `COUNTERSIGN_WRITE_GOLDEN=1` writes those that are missing.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test that fails should stop where it fails"
+)]
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use countersign_ledger::{

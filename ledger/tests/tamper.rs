@@ -1,5 +1,15 @@
 //! For each way to falsify a ledger: `verify` names it, or it says what must be held outside to see it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test that fails should stop where it fails"
+)]
+
 use std::{path::Path, sync::Arc};
 
 use countersign_ledger::{

@@ -39,7 +39,16 @@ const KNOWN: [(&str, StatusCode, &str); 27] = [
 
 /// How codes begin that say a request can be read in two ways.
 const AMBIGUOUS: [&str; 11] = [
-    "target-", "path-", "query-", "json-", "header-", "content-", "transfer-", "framing", "bad-percent", "control-",
+    "target-",
+    "path-",
+    "query-",
+    "json-",
+    "header-",
+    "content-",
+    "transfer-",
+    "framing",
+    "bad-percent",
+    "control-",
     "override-",
 ];
 

@@ -1,5 +1,15 @@
 //! Drives the real binary: the sidecar, its API and its tools, over real connections.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test that fails should stop where it fails"
+)]
+
 mod sidecar;
 
 mod agent_cannot_widen;

@@ -34,12 +34,8 @@ fn every_endpoint_refuses_without_its_credential_and_names_what_it_requires() {
     let granted = sidecar.instruct("What is my balance?", "emma", &["account.balance.read"]);
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let target = path
-                .replace("{seq}", "0")
-                .replace("{old}", "1")
-                .replace("{size}", "2")
-                .replace('{', "")
-                .replace('}', "");
+            let target =
+                path.replace("{seq}", "0").replace("{old}", "1").replace("{size}", "2").replace(['{', '}'], "");
             let method = method.to_uppercase();
             let open = operation["security"].as_array().unwrap().is_empty();
             let answer = sidecar.ask(&sidecar.api, &method, &target, "nobody", None);

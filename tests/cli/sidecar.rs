@@ -17,7 +17,6 @@ const BANK_KEY: &str = "bank-key-0123456789";
 /// An answer, read to its end.
 pub struct Answer {
     pub status: u16,
-    pub head: String,
     pub body: String,
 }
 
@@ -195,7 +194,7 @@ pub fn raw(to: &str, request: &str) -> Answer {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    Answer { status, body: body.to_owned() }
 }
 
 impl Drop for Sidecar {

@@ -1,5 +1,15 @@
 //! Host, agent and approver against a real gateway with a real ledger and a real API behind it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test that fails should stop where it fails"
+)]
+
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
