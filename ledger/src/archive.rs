@@ -66,13 +66,13 @@ impl Archive {
     /// Writes full tile `tile` and its pack, and every tile of a higher level that it fills; reads them back.
     pub(crate) fn write_tile(&self, tile: u64, batch: &Batch, upper: &mut Upper) -> io::Result<()> {
         let leaves: Vec<Hash> = batch.entries.iter().map(|entry| tree::leaf_hash(&entry.bytes)).collect();
-        self.put_checked(&self.entries_path(tile, TILE), &bundle(&batch.entries))?;
         self.put_checked(&self.pack_path(tile), &pack(batch))?;
         self.put_checked(&self.hashes_path(0, tile, TILE), &concat(&leaves))?;
         for (level, number, hashes) in upper.push(&leaves) {
             self.put_checked(&self.hashes_path(level, number, TILE), &concat(&hashes))?;
         }
-        Ok(())
+        // INVARIANT: the entries come last. Tiles are counted by them, so a tile that a crash left half written does not count.
+        self.put_checked(&self.entries_path(tile, TILE), &bundle(&batch.entries))
     }
 
     /// Publishes `checkpoint` with the partial tiles it needs beyond the full ones.

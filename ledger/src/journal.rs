@@ -177,10 +177,14 @@ pub(crate) fn trim(disk: &dyn Disk, dir: &Path, archived: u64) -> io::Result<()>
         if first_of(next).is_none_or(|first| first > archived) {
             break;
         }
+        // Its name as a segment is gone for good before anybody may write into it, and before that of the next one is.
+        let making = dir.join(name.replace(".seg", ".making"));
+        disk.rename(&dir.join(name), &making)?;
+        disk.sync_dir(dir)?;
         if spares(disk, dir)?.len() < 2 {
-            disk.rename(&dir.join(name), &dir.join(name.replace(".seg", ".spare")))?;
+            disk.rename(&making, &dir.join(name.replace(".seg", ".spare")))?;
         } else {
-            disk.remove(&dir.join(name))?;
+            disk.remove(&making)?;
         }
     }
     disk.sync_dir(dir)
