@@ -51,6 +51,7 @@ impl Journal {
     /// Begins a new segment whose first frame holds entry `first`.
     pub(crate) fn begin(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: usize, first: u64) -> io::Result<Journal> {
         disk.create_dir(dir)?;
+        clean(&*disk, dir)?;
         let current = begin_segment(&*disk, dir, segment_bytes, first)?;
         Ok(Journal { disk, dir: dir.to_owned(), segment_bytes, current, segments: 1, buffer: Vec::new() })
     }
@@ -58,6 +59,7 @@ impl Journal {
     /// Goes on after the last frame of the newest segment. What is there is written and synced once more: after a failed sync the
     /// system may show bytes that never reached the disk.
     pub(crate) fn resume(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: usize, tail: &Tail) -> io::Result<Journal> {
+        clean(&*disk, dir)?;
         let path = dir.join(&tail.name);
         let bytes = disk.read(&path)?;
         let file = disk.open(&path)?;
@@ -158,11 +160,16 @@ fn make_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize) -> io::Result<P
     Ok(spare)
 }
 
-/// Makes sure that the next segment need not be made while a call waits. Removes what a crash left half made.
-pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize) -> io::Result<()> {
+/// Removes what a crash left half made. Only before anybody makes a segment: what is being made has the same name.
+fn clean(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     for name in disk.list(dir)?.into_iter().filter(|name| name.ends_with(".making")) {
         disk.remove(&dir.join(name))?;
     }
+    Ok(())
+}
+
+/// Makes sure that the next segment need not be made while a call waits.
+pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize) -> io::Result<()> {
     if spares(disk, dir)?.is_empty() {
         make_spare(disk, dir, segment_bytes)?;
     }

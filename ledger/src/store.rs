@@ -12,6 +12,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -231,8 +233,20 @@ impl Store {
     }
 }
 
+/// How long sled's own threads may hold its file after a store was closed in this process.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(10);
+
 fn open_sled(path: &Path) -> Result<(sled::Db, File), StoreError> {
-    let open = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(64 << 20).open();
+    let begun = Instant::now();
+    let open = loop {
+        match sled::Config::new().path(path).flush_every_ms(None).cache_capacity(64 << 20).open() {
+            // The ledger's lock keeps other gateways out, so this is a store that was just closed.
+            Err(error) if error.to_string().contains("could not acquire lock") && begun.elapsed() < UNLOCKED_WITHIN => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            other => break other,
+        }
+    };
     let db = open.map_err(|source| StoreError::Sled { path: path.to_owned(), source })?;
     let file = File::open(path.join("db")).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
     Ok((db, file))
