@@ -19,6 +19,7 @@ use countersign_ledger::{
     directory::Directory,
     ledger::Options,
     record::{Attachment, StatePut},
+    repair::repair,
     verify,
     writer::{AppendError, Ticket},
 };
@@ -43,6 +44,8 @@ pub type Acknowledged = (u64, Hash);
 pub enum Said {
     /// It begins a ledger: there was none, and nothing had been acknowledged.
     Begun,
+    /// The store was damaged, as its own format allows, and was rebuilt from the other copies as the ledger's error says.
+    Repaired,
     /// The ledger is open, complete and clean: so many acknowledged entries compared, so many entries in all.
     Checked { acknowledged: u64, entries: u64 },
     /// Something acknowledged is not there, or the ledger is not clean, or it refuses to open.
@@ -56,6 +59,7 @@ pub enum Said {
 fn say(said: &Said) {
     let line = match said {
         Said::Begun => "begun".to_owned(),
+        Said::Repaired => "repaired".to_owned(),
         Said::Checked { acknowledged, entries } => format!("checked {acknowledged} {entries}"),
         Said::Lost(what) => format!("lost {}", what.replace('\n', "; ")),
         Said::Sealed((seq, hash)) => format!("sealed {seq} {hash}"),
@@ -72,6 +76,7 @@ fn heard(line: &str) -> Option<Said> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     Some(match word {
         "begun" => Said::Begun,
+        "repaired" => Said::Repaired,
         "checked" => {
             let (acknowledged, entries) = rest.split_once(' ')?;
             Said::Checked { acknowledged: acknowledged.parse().ok()?, entries: entries.parse().ok()? }
@@ -104,7 +109,7 @@ impl Workload {
             .env(APPENDS, appends.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -190,16 +195,22 @@ fn draft(random: &mut SmallRng) -> Draft {
     }
 }
 
-/// Opens the ledger, or begins one when nothing was ever acknowledged.
+/// Opens the ledger as an operator would: begins one when nothing was ever acknowledged, repairs when the ledger says so.
 fn open(dir: &Path, nothing_yet: bool) -> Result<Ledger, String> {
     let clock = Arc::new(SystemClock);
-    match Ledger::open(options(dir), signer(), clock.clone()) {
-        Ok((ledger, _)) => Ok(ledger),
+    let reopen = || Ledger::open(options(dir), signer(), clock.clone()).map(|(ledger, _)| ledger);
+    match reopen() {
+        Ok(ledger) => Ok(ledger),
         Err(_) if nothing_yet => {
             say(&Said::Begun);
             // What a power cut left of a ledger that never acknowledged anything is nobody's.
             let _ = fs::remove_dir_all(dir);
-            Ledger::create(options(dir), signer(), clock, None).map_err(|error| error.to_string())
+            Ledger::create(options(dir), signer(), clock.clone(), None).map_err(|error| error.to_string())
+        }
+        Err(error) if error.to_string().contains("countersign repair") => {
+            say(&Said::Repaired);
+            repair(&options(dir)).map_err(|failed| format!("open: {error}; repair: {failed}"))?;
+            reopen().map_err(|error| format!("open after repair: {error}"))
         }
         Err(error) => Err(format!("open: {error}")),
     }
@@ -258,6 +269,8 @@ pub fn read_acknowledged(path: &Path) -> Vec<Acknowledged> {
 #[ignore = "run by the power cut tests as a process of its own"]
 fn process() {
     let (Ok(dir), Ok(before)) = (env::var(DIR), env::var(BEFORE)) else { return };
+    // Standard error is closed: without a disk the store panics in many threads, and says so at length.
+    std::panic::set_hook(Box::new(|panic| say(&Said::Ended(format!("panic: {panic}")))));
     let number = |name| env::var(name).unwrap().parse::<u64>().unwrap();
     let (dir, before) = (PathBuf::from(dir), read_acknowledged(Path::new(&before)));
     let ledger = match open(&dir, before.is_empty()) {
@@ -271,7 +284,7 @@ fn process() {
     match append(&ledger, number(SEED), number(APPENDS)) {
         Ok(()) => say(&Said::Ended("done".to_owned())),
         Err(error) => {
-            say(&Said::Ended(error.to_string()));
+            say(&Said::Ended(ledger.status().poisoned.map_or(error.to_string(), |why| why.to_string())));
             // The store panics when it is dropped without a disk.
             std::mem::forget(ledger);
         }

@@ -139,13 +139,14 @@ impl Disk {
         self.power_ends_at.is_none_or(|end| self.steps < end)
     }
 
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
     /// The next step of this kind fails.
     pub fn fail_next(&mut self, step: Step, errno: i32, failed: Failed) {
         self.fail = Some((step, errno, failed));
+    }
+
+    /// Whether a step that is to fail has not come yet.
+    pub fn is_to_fail(&self) -> bool {
+        self.fail.is_some()
     }
 
     /// Pages in all and pages free.
