@@ -101,7 +101,7 @@ where
             let _ = stream.set_nodelay(true);
             let answer = answer.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| answer(request));
+                let service = service_fn(answer);
                 let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
             });
         }

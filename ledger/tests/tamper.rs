@@ -226,7 +226,7 @@ fn every_falsification_is_named() {
         (
             "drop",
             Box::new(|l| drop(l.pieces[0].entries.remove(6))),
-            &["chain-broken", "number-wrong", "counter-gap", "outcome-without-call", "checkpoint-beyond"].as_slice(),
+            ["chain-broken", "number-wrong", "counter-gap", "outcome-without-call", "checkpoint-beyond"].as_slice(),
         ),
         (
             "insert",
@@ -497,7 +497,7 @@ fn a_bundle_proves_itself_and_every_lie_in_it_is_named() {
         (
             "signed with another key",
             Box::new(|e| e.keys = vec![signer(2).verifier().clone()]),
-            &["key-not-trusted"].as_slice(),
+            ["key-not-trusted"].as_slice(),
         ),
     ];
     for (name, change, expected) in table {
