@@ -4,6 +4,7 @@
 
 mod agent;
 mod approver;
+mod border;
 mod credentials;
 mod host;
 mod operator;
@@ -14,8 +15,9 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    middleware,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -41,7 +43,8 @@ pub const PROOF: HeaderName = HeaderName::from_static("countersign-proof");
 /// The OpenAPI document of this API.
 pub const OPENAPI: &str = include_str!("api/openapi.json");
 
-const MAX_BODY_BYTES: usize = 1 << 20;
+/// The longest name of a party, an agent, a principal or an action, in bytes.
+const MAX_NAME_BYTES: usize = 320;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -79,7 +82,7 @@ pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method here", "see /openapi.json")
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(border::cross))
         .with_state(api)
 }
 
@@ -97,11 +100,20 @@ async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     }
 }
 
-/// Reads a JSON body; unknown fields are refused by the types.
+/// Reads a JSON body; unknown fields are refused by the types. The problem names the field.
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", error.to_string())
-    })
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let malformed = |detail: String, field: &str| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", detail)
+            .with("field", field)
+    };
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        // `?` is what the reader calls a place it had not reached.
+        let field = error.path().to_string().replace('?', ".");
+        malformed(format!("`{field}`: {}", error.inner()), &field)
+    })?;
+    reader.end().map_err(|error| malformed(error.to_string(), "."))?;
+    Ok(read)
 }
 
 impl Api {
@@ -123,6 +135,15 @@ fn unauthorized(detail: &str) -> Problem {
 
 fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-request", "The request is refused", detail)
+}
+
+/// Refuses a name that is empty or too long to stand in an entry.
+fn named(field: &str, value: &str) -> Result<(), Problem> {
+    if value.trim().is_empty() || value.len() > MAX_NAME_BYTES || value.chars().any(char::is_control) {
+        let detail = format!("`{field}` must be 1 to {MAX_NAME_BYTES} bytes without control characters");
+        return Err(bad_request(detail).with("field", field));
+    }
+    Ok(())
 }
 
 fn not_found(detail: impl Into<String>) -> Problem {

@@ -7,10 +7,10 @@ mod live;
 mod registry;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -24,6 +24,7 @@ use countersign_ledger::{
     vault::{GATEWAY, Opened, Vault, VaultError},
     writer::{AppendError, Sealed},
 };
+use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
@@ -93,6 +94,11 @@ pub struct Gateway {
     counts: Mutex<BTreeMap<String, u64>>,
     open_calls: AtomicU64,
     closed: Mutex<Vec<String>>,
+    /// Instructions by the end of their grant, until a heartbeat says how many entries they had.
+    ending: Mutex<BTreeSet<(Timestamp, String)>>,
+    /// At how many live instructions those are forgotten that nothing needs.
+    sweep_at: AtomicUsize,
+    administration: tokio::sync::Mutex<()>,
     /// The data subject of what belongs to nobody.
     pub nobody: String,
 }
@@ -137,12 +143,15 @@ impl Gateway {
             counts: Mutex::default(),
             open_calls: AtomicU64::new(0),
             closed: Mutex::default(),
+            ending: Mutex::default(),
+            sweep_at: AtomicUsize::new(MAX_LIVE),
+            administration: tokio::sync::Mutex::default(),
             nobody,
         }))
     }
 
     /// The time now.
-    pub fn now(&self) -> jiff::Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
@@ -170,20 +179,45 @@ impl Gateway {
             return Ok(live.clone());
         }
         let loaded = Arc::new(Live::load(self, instruction)?);
+        self.watch_end(&loaded);
         let mut live = self.live.write();
-        if live.len() >= MAX_LIVE {
-            let now = self.now();
-            live.retain(|_, live| Arc::strong_count(live) > 1 || live.lock().holds(now));
-        }
+        self.sweep(&mut live);
         // Somebody else may have loaded it meanwhile: theirs holds.
         Ok(live.entry(instruction.to_owned()).or_insert(loaded).clone())
+    }
+
+    /// Forgets instructions whose grant is over and that nobody uses, when there are many.
+    fn sweep(&self, live: &mut BTreeMap<String, Arc<Live>>) {
+        if live.len() < self.sweep_at.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.now();
+        live.retain(|_, live| Arc::strong_count(live) > 1 || live.lock().holds(now));
+        // Not again before there are a quarter more, so that many grants that all hold do not make each new one slow.
+        self.sweep_at.store(MAX_LIVE.max(live.len() + live.len() / 4), Ordering::Relaxed);
     }
 
     /// Makes a new instruction known.
     pub fn insert(&self, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
-        self.live.write().insert(live.id.clone(), live.clone());
+        self.watch_end(&live);
+        let mut all = self.live.write();
+        self.sweep(&mut all);
+        all.insert(live.id.clone(), live.clone());
+        drop(all);
         live
+    }
+
+    /// Remembers when its grant ends, so that a heartbeat then gives its total.
+    fn watch_end(&self, live: &Live) {
+        let expires = live.lock().grant.as_ref().map(|grant| grant.grant.expires);
+        let now = self.now();
+        self.ending.lock().extend(expires.filter(|end| *end > now).map(|end| (end, live.id.clone())));
+    }
+
+    /// A turn to administer: what changes parties, keys, holds or erases comes into force in the order of the entries.
+    pub async fn administer(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.administration.lock().await
     }
 
     /// Forgets an instruction, so that it is loaded anew.
@@ -212,10 +246,30 @@ impl Gateway {
         StatePut { key: format!("held/{call}").into_bytes(), value: Some(instruction.as_bytes().to_vec()) }
     }
 
-    /// Notes that a held call was answered.
-    pub fn unhold_call(&self, call: &str) -> StatePut {
-        self.held.write().remove(call);
-        StatePut { key: format!("held/{call}").into_bytes(), value: None }
+    /// Takes a held call out of those that wait, for one answer; `None` when somebody else took it.
+    pub fn unhold_call(&self, call: &str) -> Option<StatePut> {
+        self.held.write().remove(call)?;
+        Some(StatePut { key: format!("held/{call}").into_bytes(), value: None })
+    }
+
+    /// Takes out the held calls that can no longer be made, since their grant is over or their content erased.
+    fn unhold_dead(&self) -> Vec<(String, String, StatePut)> {
+        let now = self.now();
+        let mut puts = Vec::new();
+        for (call, instruction) in self.held() {
+            let dead = match self.live(&instruction) {
+                Ok(live) => !live.lock().holds(now),
+                Err(StateError::NoInstruction(_)) => true,
+                Err(error) => {
+                    tracing::warn!(%error, call, "a held call cannot be read");
+                    false
+                }
+            };
+            if dead {
+                puts.extend(self.unhold_call(&call).map(|put| (call, instruction, put)));
+            }
+        }
+        puts
     }
 
     /// Takes the next number of an upstream's dense counter and calls `enqueue` with it and the state that must commit with it, in the order of
@@ -249,16 +303,41 @@ impl Gateway {
     /// # Errors
     /// [`StateError`].
     pub async fn heartbeat(&self) -> Result<Sealed, StateError> {
-        let calls = std::mem::take(&mut *self.counts.lock());
-        let ended = std::mem::take(&mut *self.closed.lock());
+        let ended: BTreeSet<String> =
+            std::mem::take(&mut *self.closed.lock()).into_iter().chain(self.expired()).collect();
         let mut closed = Vec::new();
         for instruction in ended {
             let entries = self.ledger.of_instruction(&instruction)?.len() as u64;
             closed.push(body::Total { instruction, entries });
         }
+        let dead = self.unhold_dead();
+        let calls = std::mem::take(&mut *self.counts.lock());
         let open = self.open_calls.load(Ordering::Relaxed);
         let heartbeat = body::Heartbeat { calls, open, closed, ..body::Heartbeat::default() };
-        Ok(self.ledger.append(Draft::new(&heartbeat)?).await?)
+        let mut draft = Draft::new(&heartbeat)?;
+        draft.state = dead.iter().map(|(_, _, put)| put.clone()).collect();
+        match self.ledger.append(draft).await {
+            Ok(sealed) => Ok(sealed),
+            Err(error) => {
+                // The next one says it, and lets go.
+                for (call, instruction, _) in dead {
+                    drop(self.hold_call(&call, &instruction));
+                }
+                self.closed.lock().extend(heartbeat.closed.into_iter().map(|total| total.instruction));
+                let mut counts = self.counts.lock();
+                for (verdict, count) in heartbeat.calls {
+                    *counts.entry(verdict).or_default() += count;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Instructions whose grant ran out since the last heartbeat.
+    fn expired(&self) -> BTreeSet<String> {
+        let mut ending = self.ending.lock();
+        let later = ending.split_off(&(self.now(), String::new()));
+        std::mem::replace(&mut *ending, later).into_iter().map(|(_, instruction)| instruction).collect()
     }
 
     /// An entry's disclosed value.

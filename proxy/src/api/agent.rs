@@ -86,6 +86,10 @@ fn statement<T: DeserializeOwned + Serialize>(
         return Err(bad_request("`statement` is signed with another party's key"));
     }
     let said = jws.verify(typ, &row.jwk).map_err(|error| bad_request(format!("`statement`: {error}")))?;
+    // A statement that says what it is about counts there only.
+    if jws.payload_unverified().get("grant").is_some_and(|grant| *grant != claims.jti) {
+        return Err(bad_request("`statement` is about another grant").with("field", "statement"));
+    }
     Ok((said, Some(jws.check("valid", Some(&row.party))), Some(text)))
 }
 

@@ -24,7 +24,10 @@ use crate::{
 pub const TYP: &str = "countersign-approval+jwt";
 
 /// How long an approved call may wait to be made, in seconds.
-const VALID_SECONDS: i64 = 3600;
+pub const VALID_SECONDS: i64 = 3600;
+
+/// How far the approver's clock may be off, in seconds.
+const SKEW_SECONDS: i64 = 60;
 
 /// What an approver signs: yes or no to exactly this call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct Answered {
     pub shown: Time,
     /// When the answer was given.
     pub answered: Time,
+    /// Until when an approval may be used, if that is sooner than [`VALID_SECONDS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
 }
 
 #[derive(Deserialize)]
@@ -49,8 +55,12 @@ struct Posted {
     statement: String,
 }
 
+fn answered(call: &str) -> Problem {
+    not_found(format!("`{call}` is no held call, or it was answered"))
+}
+
 fn find(api: &Api, call: &str) -> Result<(std::sync::Arc<Live>, Held), Problem> {
-    let missing = || not_found(format!("`{call}` is no held call, or it was answered"));
+    let missing = || answered(call);
     let instruction = api.gateway.instruction_of_held(call).ok_or_else(missing)?;
     let live = api.gateway.live(&instruction)?;
     let held =
@@ -84,11 +94,42 @@ pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<R
     let mut calls = Vec::new();
     for (call, _) in api.gateway.held() {
         // One may have been answered, or its content erased, since the list was taken.
-        if let Ok((live, held)) = find(&api, &call) {
+        // What can no longer be made is not worth a human's time.
+        if let Ok((live, held)) = find(&api, &call)
+            && live.lock().holds(api.gateway.now())
+        {
             calls.push(show(&api, &call, &live, &held)?);
         }
     }
     Ok(axum::Json(json!({ "origin": api.gateway.ledger.origin(), "held": calls })).into_response())
+}
+
+fn after(api: &Api, seconds: i64) -> jiff::Timestamp {
+    api.gateway.now().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(jiff::Timestamp::MAX)
+}
+
+/// What the approver signed: with a key registered for them, about exactly this call, at a time that can be.
+fn checked(api: &Api, party: &str, held: &Held, text: &str) -> Result<(Answered, body::Check), Problem> {
+    let fail = |error: &dyn std::fmt::Display| bad_request(format!("`statement`: {error}")).with("field", "statement");
+    let statement = Statement::parse(text).map_err(|error| fail(&error))?;
+    let row = api.gateway.registry.read().key(statement.kid()).cloned();
+    let row =
+        row.filter(|row| row.party == party).ok_or_else(|| fail(&"the key is not registered for this approver"))?;
+    let said: Answered = statement.verify(TYP, &row.jwk).map_err(|error| fail(&error))?;
+    if said.origin != api.gateway.ledger.origin() || said.call != held.entry || said.digest != held.digest {
+        return Err(fail(&"it is not about this call of this ledger"));
+    }
+    if !["approved", "denied"].contains(&said.decision.as_str()) {
+        return Err(fail(&"`decision` is neither `approved` nor `denied`"));
+    }
+    let (shown, given) = (said.shown.instant(), said.answered.instant());
+    if given < shown || given > after(api, SKEW_SECONDS) {
+        return Err(fail(&"`answered` is before `shown`, or in the future"));
+    }
+    if said.expires.is_some_and(|until| until.instant() <= api.gateway.now()) {
+        return Err(fail(&"`expires` is over"));
+    }
+    Ok((said, statement.check("valid", Some(party))))
 }
 
 pub(super) async fn decide(
@@ -100,21 +141,13 @@ pub(super) async fn decide(
     let (_, party) = api.caller(&headers, &[Role::Approver])?;
     let posted: Posted = read(&bytes)?;
     let (live, held) = find(&api, &call)?;
-    let fail = |error: &dyn std::fmt::Display| bad_request(format!("`statement`: {error}"));
-    let statement = Statement::parse(&posted.statement).map_err(|error| fail(&error))?;
-    let row = api.gateway.registry.read().key(statement.kid()).cloned();
-    let row =
-        row.filter(|row| row.party == party).ok_or_else(|| fail(&"the key is not registered for this approver"))?;
-    let said: Answered = statement.verify(TYP, &row.jwk).map_err(|error| fail(&error))?;
-    if said.origin != api.gateway.ledger.origin() || said.call != held.entry || said.digest != held.digest {
-        return Err(fail(&"it is not about this call of this ledger"));
+    if party == live.agent {
+        return Err(bad_request("an agent's own call is approved by somebody else"));
     }
-    if !["approved", "denied"].contains(&said.decision.as_str()) {
-        return Err(fail(&"`decision` is neither `approved` nor `denied`"));
-    }
+    let (said, check) = checked(&api, &party, &held, &posted.statement)?;
     let took = said.answered.instant().as_millisecond() - said.shown.instant().as_millisecond();
-    let expires =
-        api.gateway.now().checked_add(jiff::SignedDuration::from_secs(VALID_SECONDS)).unwrap_or(jiff::Timestamp::MAX);
+    let longest = after(&api, VALID_SECONDS);
+    let expires = said.expires.map_or(longest, |until| until.instant().min(longest));
     let approval = body::Approval {
         call: held.entry,
         subject: live.subject.clone(),
@@ -123,22 +156,24 @@ pub(super) async fn decide(
         shown: Some(said.shown),
         took_ms: u64::try_from(took).ok(),
         expires: Some(Time::new(expires)),
-        check: Some(statement.check("valid", Some(&party))),
+        check: Some(check),
         ..body::Approval::default()
     };
     let shown = show(&api, &call, &live, &held)?;
     let draft = || -> Result<Draft, StateError> {
         let (vault, subject) = (&api.gateway.vault, live.subject.as_str());
-        let mut draft = Draft::new(&approval)?
+        let draft = Draft::new(&approval)?
             .of_instruction(&live.id)
             .caused_by([held.entry])
             .disclose(vault, subject, "digest", &held.digest)?
             .disclose(vault, subject, "shown", &shown)?
             .disclose(vault, subject, "statement", &posted.statement)?;
-        draft.state.push(api.gateway.unhold_call(&call));
         Ok(draft)
     };
-    let sealed = match api.gateway.ledger.append(draft()?).await {
+    let mut draft = draft()?;
+    // INVARIANT: of several answers to one call, one is taken; who comes second finds that the call waits no more.
+    draft.state.push(api.gateway.unhold_call(&call).ok_or_else(|| answered(&call))?);
+    let sealed = match api.gateway.ledger.append(draft).await {
         Ok(sealed) => sealed,
         Err(error) => {
             // Nothing was answered: the call waits on.

@@ -1,5 +1,7 @@
 //! The host application registers what its user said, and gets a grant and a token for the agent.
 
+use std::sync::Arc;
+
 use axum::{
     body::Bytes,
     extract::State,
@@ -11,12 +13,13 @@ use countersign_ledger::{
     Draft,
     record::{Time, body},
     statement::Statement,
+    vault::GATEWAY,
     writer::Sealed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Api, Role, bad_request, read, sealed_answer};
+use super::{Api, Role, bad_request, named, read, sealed_answer};
 use crate::{
     problem::Problem,
     state::{GrantState, Inner, Live, StateError},
@@ -73,20 +76,16 @@ struct Answer {
 pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let (_, host) = api.caller(&headers, &[Role::Host])?;
     let asked: Instruct = read(&body)?;
-    if asked.words.trim().is_empty() || asked.principal.is_empty() || asked.agent.is_empty() {
-        return Err(bad_request("`words`, `principal` and `agent` must not be empty"));
+    if asked.words.trim().is_empty() {
+        return Err(bad_request("`words` must not be empty").with("field", "words"));
+    }
+    named("principal", &asked.principal)?;
+    named("agent", &asked.agent)?;
+    if asked.principal == GATEWAY {
+        return Err(bad_request(format!("`principal`: the name `{GATEWAY}` is reserved")).with("field", "principal"));
     }
     let gateway = &api.gateway;
-    let parent = match &asked.amends {
-        None => None,
-        Some(parent) => {
-            let parent = gateway.live(parent)?;
-            if parent.host != host {
-                return Err(bad_request("`amends` names an instruction of another host"));
-            }
-            Some(parent)
-        }
-    };
+    let parent = amended(&api, &host, &asked)?;
     let check = check_statement(&api, &asked)?;
     let (id, grant_id) = (uuid::Uuid::now_v7().to_string(), uuid::Uuid::now_v7().to_string());
     let subject = gateway.vault.subject(&asked.principal).map_err(StateError::from)?;
@@ -129,6 +128,20 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
     inner.grant = Some(GrantState::new(grant, granted.hash));
     gateway.insert(Live::new(id, sealed.hash, &who, inner));
     Ok(sealed_answer(StatusCode::CREATED, &granted, answer))
+}
+
+/// The instruction that is followed up: what was observed there counts here too, so it must be of the same host, for the same principal.
+fn amended(api: &Api, host: &str, asked: &Instruct) -> Result<Option<Arc<Live>>, Problem> {
+    let Some(parent) = &asked.amends else { return Ok(None) };
+    let live = api.gateway.live(parent)?;
+    // Another host's instruction is answered like one that is not there.
+    if live.host != host {
+        return Err(StateError::NoInstruction(parent.clone()).into());
+    }
+    if api.gateway.vault.find(&asked.principal).as_ref() != Some(&live.subject) {
+        return Err(bad_request("`amends` names an instruction of another principal").with("field", "amends"));
+    }
+    Ok(Some(live))
 }
 
 /// A principal's signature must be good if there is one: a bad one is refused, not recorded as weak.

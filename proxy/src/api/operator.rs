@@ -16,7 +16,7 @@ use countersign_ledger::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Api, Role, bad_request, not_found, read, sealed_answer};
+use super::{Api, Role, bad_request, named, not_found, read, sealed_answer};
 use crate::{
     problem::Problem,
     state::{KeyRow, Registry, StateError},
@@ -49,9 +49,11 @@ struct Party {
 pub(super) async fn party(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
     let (_, by) = api.caller(&headers, &[Role::Operator])?;
     let asked: Party = read(&bytes)?;
-    if !ROLES.contains(&asked.role.as_str()) || asked.party.is_empty() || asked.party.len() > 100 {
-        return Err(bad_request(format!("`role` must be one of {ROLES:?}, `party` 1 to 100 bytes")));
+    named("party", &asked.party)?;
+    if !ROLES.contains(&asked.role.as_str()) {
+        return Err(bad_request(format!("`role` must be one of {}", ROLES.join(", "))).with("field", "role"));
     }
+    let _turn = api.gateway.administer().await;
     let entry = body::Party {
         party: asked.party.clone(),
         role: asked.role.clone(),
@@ -84,11 +86,13 @@ fn registered() -> String {
 pub(super) async fn key(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
     let (_, by) = api.caller(&headers, &[Role::Operator])?;
     let asked: Key = read(&bytes)?;
-    if !["registered", "retired", "revoked"].contains(&asked.event.as_str()) || asked.party.is_empty() {
-        return Err(bad_request("`event` must be `registered`, `retired` or `revoked`, `party` not empty"));
+    named("party", &asked.party)?;
+    if !["registered", "retired", "revoked"].contains(&asked.event.as_str()) {
+        return Err(bad_request("`event` must be `registered`, `retired` or `revoked`").with("field", "event"));
     }
     asked.jwk.validate().map_err(|error| bad_request(format!("`jwk`: {error}")))?;
     let kid = asked.jwk.thumbprint();
+    let _turn = api.gateway.administer().await;
     let known = api.gateway.registry.read().keys.get(&kid).cloned();
     if known.is_some_and(|row| row.party != asked.party) {
         return Err(bad_request("`jwk` is registered for another party"));
@@ -123,6 +127,9 @@ struct Revoke {
 pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
     let (role, by) = api.caller(&headers, &[Role::Operator, Role::Host])?;
     let asked: Revoke = read(&bytes)?;
+    if asked.what != "everything" {
+        named("id", &asked.id)?;
+    }
     let gateway = &api.gateway;
     let mut live = None;
     let (what, id) = match asked.what.as_str() {
@@ -135,9 +142,7 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
             ("grant", asked.id.clone())
         }
         _ if role == Role::Host => return Err(bad_request("a host may withdraw only its own instructions")),
-        "agent" | "action" if !asked.id.is_empty() => {
-            (if asked.what == "agent" { "agent" } else { "action" }, asked.id.clone())
-        }
+        "agent" | "action" => (if asked.what == "agent" { "agent" } else { "action" }, asked.id.clone()),
         "principal" => {
             let subject = gateway.vault.find(&asked.id).ok_or_else(|| not_found("there is no such principal"))?;
             ("subject", subject)
@@ -232,6 +237,7 @@ impl crate::state::Gateway {
         by: String,
         reason: String,
     ) -> Result<(String, Sealed), Problem> {
+        let _turn = self.administer().await;
         if let Some(hold) = &release
             && self.registry.read().holds.get(hold).is_none_or(|held| held != subject)
         {
@@ -259,6 +265,7 @@ impl crate::state::Gateway {
     /// # Errors
     /// [`Problem`]; when the statements are refused nothing was written.
     pub async fn erase(&self, wanted: &ErasureStatement, statements: &[String]) -> Result<Sealed, Problem> {
+        let _turn = self.administer().await;
         let authorised = {
             let registry = self.registry.read();
             erasure::authorise(wanted, statements, registry.is_held(&wanted.subject), |kid| {

@@ -127,26 +127,31 @@ impl Live {
         }
     }
 
-    /// Reads an instruction's entries, in order.
+    /// Reads an instruction's entries, in order; before them those of the instructions it follows up, each up to where it was followed up.
     pub(super) fn load(gateway: &Gateway, id: &str) -> Result<Live, StateError> {
-        let missing = || StateError::NoInstruction(id.to_owned());
-        let numbers = gateway.ledger.of_instruction(id)?;
-        let first = *numbers.first().ok_or_else(missing)?;
-        let bytes = gateway.ledger.entry(first)?;
-        let who: body::Instruction = Entry::parse(&bytes)?.body_as()?;
+        let Line { hash, who, numbers } = Line::read(gateway, id)?;
+        let mut line = vec![(id.to_owned(), numbers)];
+        let mut parent = who.amends.clone();
+        while let Some(id) = parent {
+            let mut read = Line::read(gateway, &id)?;
+            let followed = line.last().and_then(|(_, numbers)| numbers.first().copied());
+            read.numbers.retain(|seq| followed.is_none_or(|followed| *seq < followed));
+            parent = read.who.amends;
+            line.push((id, read.numbers));
+        }
         let mut inner = Inner::default();
-        if let Some(parent) = &who.amends {
-            inner.observations = gateway.live(parent)?.lock().observations.clone();
+        for (id, numbers) in line.into_iter().rev() {
+            inner = Inner { observations: inner.observations, ..Inner::default() };
+            for seq in numbers {
+                let bytes = gateway.ledger.entry(seq)?;
+                let values = Values(gateway.disclosures(seq)?);
+                let entry = Entry::parse(&bytes)?;
+                inner
+                    .fold(&entry, Hash::of(&bytes), &values, |upstream| gateway.catalogue(upstream).map(AsRef::as_ref))
+                    .ok_or_else(|| StateError::NoInstruction(id.clone()))?;
+            }
         }
-        for seq in numbers {
-            let bytes = gateway.ledger.entry(seq)?;
-            let values = Values(gateway.disclosures(seq)?);
-            let entry = Entry::parse(&bytes)?;
-            inner
-                .fold(&entry, Hash::of(&bytes), &values, |upstream| gateway.catalogue(upstream).map(AsRef::as_ref))
-                .ok_or_else(missing)?;
-        }
-        Ok(Live::new(id.to_owned(), Hash::of(&bytes), &who, inner))
+        Ok(Live::new(id.to_owned(), hash, &who, inner))
     }
 
     /// Locks it. Never hold the lock while waiting for something else.
@@ -157,6 +162,23 @@ impl Live {
     /// Locks it for a judgement that the next step queues. Nothing may wait in between.
     pub fn session(&self) -> Session {
         self.inner.lock_arc()
+    }
+}
+
+/// An instruction's first entry, and the numbers of all.
+struct Line {
+    hash: Hash,
+    who: body::Instruction,
+    numbers: Vec<u64>,
+}
+
+impl Line {
+    fn read(gateway: &Gateway, id: &str) -> Result<Line, StateError> {
+        let numbers = gateway.ledger.of_instruction(id)?;
+        let first = *numbers.first().ok_or_else(|| StateError::NoInstruction(id.to_owned()))?;
+        let bytes = gateway.ledger.entry(first)?;
+        let entry = Entry::parse(&bytes)?;
+        Ok(Line { hash: Hash::of(&bytes), who: entry.body_as()?, numbers })
     }
 }
 

@@ -13,3 +13,5 @@ mod echo;
 mod transport;
 
 mod after;
+
+mod api;

@@ -86,7 +86,23 @@ what = { in = "path", type = "text", required = true, binds = true }
 "#;
 
 pub const SECRET: &str = "sk-upstream-secret-0123456789";
-const HOST: &str = "csk_host_for_tests";
+pub const HOST: &str = "csk_host_for_tests";
+pub const OTHER_HOST: &str = "csk_host_of_others";
+pub const APPROVER: &str = "csk_approver_for_tests";
+pub const OPERATOR: &str = "csk_operator_for_tests";
+pub const INVESTIGATOR: &str = "csk_investigator_for_tests";
+
+fn credentials() -> Vec<Credential> {
+    let known = [
+        (Role::Host, "host", HOST),
+        (Role::Host, "other", OTHER_HOST),
+        (Role::Approver, "carol", APPROVER),
+        (Role::Operator, "olga", OPERATOR),
+        (Role::Investigator, "ines", INVESTIGATOR),
+    ];
+    let digest = |secret| data_encoding::HEXLOWER.encode(&Sha256::digest(secret));
+    known.map(|(role, party, secret)| Credential { role, party: party.into(), sha256: digest(secret) }).into()
+}
 
 /// What the API got.
 #[derive(Debug, Clone)]
@@ -322,10 +338,8 @@ impl World {
             drain: Duration::from_secs(5),
         };
         tune(&mut settings);
-        let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(HOST));
-        let credential = Credential { role: Role::Host, party: "host".into(), sha256 };
         let (stop, stopped) = oneshot::channel::<()>();
-        let running = serve(settings, gateway.clone(), vec![credential], async { drop(stopped.await) }).await.unwrap();
+        let running = serve(settings, gateway.clone(), credentials(), async { drop(stopped.await) }).await.unwrap();
         let mut world = World {
             _dir: dir,
             gateway,
@@ -364,6 +378,14 @@ impl World {
 
     pub async fn send_as(&self, request: Request<Body>) -> Answer {
         read(self.client.request(request).await.unwrap()).await
+    }
+
+    /// Asks the API.
+    pub async fn ask(&self, method: &str, path: &str, secret: &str, body: &Value) -> Answer {
+        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.api));
+        let request = request.header("authorization", format!("Bearer {secret}"));
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send_as(request.body(full(body)).unwrap()).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
