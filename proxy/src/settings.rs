@@ -137,10 +137,11 @@ impl Default for Limits {
             headers: 100,
             header_bytes: 64 << 10,
             target_bytes: 8 << 10,
-            json_bytes: 1 << 20,
+            // Recorded twice, as request and as arguments, and an entry's values may take 2 MiB in the ledger.
+            json_bytes: 512 << 10,
             json_depth: 64,
             body_bytes: 1 << 30,
-            observe_bytes: 1 << 20,
+            observe_bytes: 512 << 10,
             connections: 4096,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use crate::{
     api,
     authorize::{Arrived, Outgoing},
-    identify::{DECISION, TRACEPARENT},
+    identify::{DECISION, TRACEPARENT, TRACESTATE},
     settings::{self, Upstream},
 };
 
@@ -28,7 +28,7 @@ const PASS: [HeaderName; 15] = [
     header::VIA,
     HeaderName::from_static("idempotency-key"),
     TRACEPARENT,
-    HeaderName::from_static("tracestate"),
+    TRACESTATE,
 ];
 
 /// Hop-by-hop (RFC 9110 §7.6.1); `Trailer` passes, for trailers do.

@@ -23,6 +23,9 @@ pub const DECISION: HeaderName = HeaderName::from_static("countersign-decision")
 /// The W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// What vendors add to it.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 /// A request of somebody with a grant.
 pub struct Identified {
     /// The call's id.
@@ -87,7 +90,7 @@ impl Identify {
 impl Step<Request<Incoming>> for Identify {
     type Out = Identified;
 
-    async fn step(&self, request: Request<Incoming>) -> Result<Identified, Response<Body>> {
+    async fn step(&self, mut request: Request<Incoming>) -> Result<Identified, Response<Body>> {
         let who = self.who(request.headers());
         let (live, grant, agent) = match who {
             Ok(who) => who,
@@ -96,6 +99,11 @@ impl Step<Request<Incoming>> for Identify {
         let headers = request.headers();
         let decision = single(headers, &DECISION).map(|text| text.parse().map_err(|_| text.chars().take(80).collect()));
         let traceparent = single(headers, &TRACEPARENT).filter(|text| is_traceparent(text)).map(str::to_owned);
+        if traceparent.is_none() {
+            // W3C Trace Context §3.2.2.3: what is no trace context is not passed on, and its state neither.
+            request.headers_mut().remove(TRACEPARENT);
+            request.headers_mut().remove(TRACESTATE);
+        }
         Ok(Identified {
             call: uuid::Uuid::now_v7().to_string(),
             live,

@@ -141,6 +141,33 @@ async fn only_known_headers_pass_and_the_gateway_speaks_for_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_trace_context_is_neither_recorded_nor_passed_on() {
+    let api = Api::start(|_| json_answer(&json!({}))).await;
+    let world = World::start(api.address).await;
+    let request = world.request("GET", "/x").header("traceparent", "00-zz-zz-01").header("tracestate", "a=b");
+    assert_eq!(world.send_as(request.body(whole("")).unwrap()).await.status, 200);
+    let got = api.last().headers;
+    assert!(!got.contains_key("traceparent") && !got.contains_key("tracestate"));
+    assert_eq!(world.entries(&Kind::Call)[0].1.text("traceparent"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_is_observed_up_to_its_limit() {
+    let api = Api::start(|got| {
+        let bytes = if got.uri.path() == "/large" { 500 << 10 } else { 600 << 10 };
+        json_answer(&json!({ "text": "\"".repeat(bytes / 2 - 8) }))
+    })
+    .await;
+    let world = World::start(api.address).await;
+    assert_eq!(world.get("/large").await.status, 200);
+    assert_eq!(world.get("/larger").await.status, 200);
+    let outcomes = world.outcomes(2).await;
+    let observed: Vec<bool> = outcomes.iter().map(|(_, values)| values.get("observed").is_some()).collect();
+    assert_eq!(observed, [true, false]);
+    assert!(outcomes.iter().all(|(outcome, _)| outcome.text("result") == Some("completed")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cookies_pass_where_the_settings_allow_it() {
     let api = Api::start(|_| Response::builder().header("set-cookie", "a=b").body(whole("")).unwrap()).await;
     let world = World::tuned(api.address, |upstream| upstream.pass_cookies = true).await;
