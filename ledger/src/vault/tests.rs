@@ -74,7 +74,8 @@ fn an_erasure_cut_short_leaves_the_old_or_the_new_state() {
         (fs::read(dir.path().join("vault.kek")).unwrap(), fs::read(dir.path().join("keyring")).unwrap());
     drop(vault);
     // After each step of `rewrap`: new KEK beside, new keyring in place, old KEK wiped, old KEK removed.
-    let states: [(&[u8], Option<&[u8]>, &[u8], bool); 4] = [
+    type State<'s> = (&'s [u8], Option<&'s [u8]>, &'s [u8], bool);
+    let states: [State<'_>; 4] = [
         (&old_kek, Some(&new_kek), &old_keyring, true),
         (&old_kek, Some(&new_kek), &new_keyring, false),
         (&[0; 32], Some(&new_kek), &new_keyring, false),
