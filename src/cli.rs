@@ -19,6 +19,11 @@ pub struct Cli {
 /// The commands, in the order of a deployment's life.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show it: a sample bank, the sidecar, and an agent that follows injected text
+    #[command(
+        after_help = "Exit code: 0 when every task was done and no injected change reached the bank, 1 otherwise."
+    )]
+    Demo(crate::demo::DemoArgs),
     /// Run the sidecar
     #[command(
         after_help = "SIGTERM or SIGINT drains: calls in flight end and are recorded, then the ledger is closed."

@@ -2,5 +2,8 @@
 
 pub mod bank;
 pub mod cases;
+mod run;
+mod world;
 
 pub use bank::BankArgs;
+pub use run::{DemoArgs, run};

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 /// Exit codes: 0 done, 1 findings, 2 not done.
 fn run(command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Demo(args) => runtime()?.block_on(demo::run(&args)),
         Command::Serve(args) => runtime()?.block_on(commands::serve::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Keys(keys) => commands::keys::run(keys),

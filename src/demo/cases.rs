@@ -70,6 +70,12 @@ pub struct Http {
 }
 
 impl Call {
+    /// The arguments by the names that the bank's catalogue gives them.
+    pub fn arguments(&self) -> Value {
+        let name = |name: &String| if name == "file_path" { "path".to_owned() } else { name.clone() };
+        self.args.iter().map(|(argument, value)| (name(argument), value.clone())).collect::<Map<_, _>>().into()
+    }
+
     /// How the bank's API says it; none for a tool that the bank does not have.
     pub fn http(&self) -> Option<Http> {
         let text =

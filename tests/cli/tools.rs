@@ -201,3 +201,25 @@ fn check_points_at_line_and_column() {
     let output = countersign(&["verify", path(dir.path())]);
     assert!(output.status.code() == Some(2) && String::from_utf8_lossy(&output.stderr).contains("there is no ledger"));
 }
+
+#[test]
+fn in_none_of_the_144_pairs_an_injected_change_reaches_the_bank_and_every_task_is_done() {
+    let output = countersign(&["demo", "--pairs", "all"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let all: Vec<u64> = text
+        .lines()
+        .find(|line| line.starts_with("      all"))
+        .unwrap()
+        .split_whitespace()
+        .skip(1)
+        .map(|n| n.parse().unwrap())
+        .collect();
+    // 33 calls of 16 tasks, each with 9 attacks; nothing reached the bank.
+    assert_eq!((all[0] + all[1], all[4]), (33 * 9, 0), "{text}");
+    assert!(
+        text.contains("8 of 16 tasks needed Emma's yes") && text.contains("clean, against what was held outside"),
+        "{text}"
+    );
+    assert!(!text.contains("NOT DONE") && !text.contains("REACHED THE BANK"), "{text}");
+}

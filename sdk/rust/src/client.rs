@@ -171,3 +171,25 @@ impl Client {
         serde_json::from_slice(&answer.body).map_err(|error| Error::Answer(error.to_string()))
     }
 }
+
+/// A client for an API that is not the gateway's, with a bearer credential.
+#[derive(Debug, Clone)]
+pub struct Plain(Client);
+
+impl Plain {
+    /// A client of the API at `base`.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn new(base: &str, bearer: &str) -> Result<Plain, Error> {
+        Ok(Plain(Client::new(base, bearer)?))
+    }
+
+    /// Sends a request with a JSON body, if there is one, and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`Error::Transport`].
+    pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
+        self.0.send(method, path, &[], body).await
+    }
+}

@@ -40,7 +40,7 @@ mod proofs;
 mod roles;
 
 pub use self::{
-    client::{Answer, Error, Problem},
+    client::{Answer, Error, Plain, Problem},
     proofs::{KeepError, ProofKeeper, verify_offline},
     roles::{Agent, Approver, Decision, Granted, HeldCall, Host, Instruction},
 };

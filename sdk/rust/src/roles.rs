@@ -166,7 +166,9 @@ impl Agent {
     /// # Errors
     /// [`Error`].
     pub async fn decide(&mut self, decision: &Decision) -> Result<String, Error> {
-        let decision = Decision { checkpoint: self.seen(), ..decision.clone() };
+        // A statement holds no fractions: `98.7` is signed as the text "98.7".
+        let arguments = without_fractions(&decision.arguments);
+        let decision = Decision { checkpoint: self.seen(), arguments, ..decision.clone() };
         self.state("/v1/decisions", "countersign-decision+jwt", &json!(decision)).await
     }
 
@@ -227,6 +229,17 @@ impl Agent {
         let recorded: Recorded = self.api.ask("POST", path, Some(&body)).await?;
         self.proofs.keep(&recorded.proof, None)?;
         Ok(recorded.entry)
+    }
+}
+
+fn without_fractions(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.as_i64().is_none() => Value::String(number.to_string()),
+        Value::Array(items) => items.iter().map(without_fractions).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), without_fractions(value))).collect()
+        }
+        other => other.clone(),
     }
 }
 

@@ -1,0 +1,160 @@
+//! The demo's world: the bank in a process of its own, the sidecar with its ledger, and everybody's keys, in one directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, bail};
+use countersign_ledger::{Hash, Ledger, keys, statement::Jwk};
+use countersign_sdk::{Approver, Host};
+use ed25519_dalek::SigningKey;
+use rand::{TryRng as _, rngs::SysRng};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    sync::oneshot,
+};
+
+use crate::{config::Config, running};
+
+const CATALOGUE: &str = include_str!("../../deploy/catalogues/bank.toml");
+
+/// Everything that runs.
+pub struct World {
+    pub dir: PathBuf,
+    pub gateway: String,
+    pub api: String,
+    pub host: Host,
+    pub host_secret: String,
+    pub approver: Approver,
+    pub agent_key: SigningKey,
+    pub ledger: Ledger,
+    bank: Child,
+    bank_url: String,
+    bank_admin: String,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<countersign_proxy::Running>,
+}
+
+fn secret() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    SysRng.try_fill_bytes(&mut bytes).context("the operating system gave no random bytes")?;
+    Ok(Hash::of(&bytes).to_string())
+}
+
+impl World {
+    /// Starts everything below `dir`, on ports that are free.
+    pub async fn start(dir: &Path) -> anyhow::Result<World> {
+        let (bank_key, bank_admin) = (secret()?, secret()?);
+        let (bank, bank_url) = start_bank(&bank_key, &bank_admin).await?;
+        let secrets = [secret()?, secret()?, secret()?];
+        let path = configure(dir, &bank_url, &bank_key, &secrets)?;
+        let config = Config::read(&path)?;
+        let gateway = running::gateway(&config).await?;
+        let ledger = gateway.ledger.clone();
+        let (stop, stopped) = oneshot::channel();
+        let ended = async { drop(stopped.await) };
+        let running = countersign_proxy::serve(config.settings()?, gateway, config.credential, ended).await?;
+        let [host_secret, operator, approver_secret] = secrets;
+        let (api, gateway) = (format!("http://{}", running.api), format!("http://{}", running.gateway));
+        let (agent_key, approver_key) = (keys::generate()?, keys::generate()?);
+        for (party, role, key) in [("assistant", "agent", &agent_key), ("emma-herself", "approver", &approver_key)] {
+            let jwk = Jwk::ed25519(&key.verifying_key());
+            post(&format!("{api}/v1/parties"), &operator, &json!({ "party": party, "role": role })).await?;
+            post(&format!("{api}/v1/keys"), &operator, &json!({ "party": party, "jwk": jwk })).await?;
+        }
+        Ok(World {
+            dir: dir.to_owned(),
+            host: Host::new(&api, &host_secret)?,
+            approver: Approver::new(&api, &approver_secret, approver_key)?,
+            gateway,
+            api,
+            host_secret,
+            agent_key,
+            ledger,
+            bank,
+            bank_url,
+            bank_admin,
+            stop: Some(stop),
+            running: Some(running),
+        })
+    }
+
+    /// Puts the bank back to its beginning, with an attacker's text in every place where one can write.
+    pub async fn reset_bank(&self, planted: &str) -> anyhow::Result<()> {
+        let url = format!("{}/_admin/reset", self.bank_url);
+        post(&url, &self.bank_admin, &json!({ "planted": planted })).await.map(|_| ())
+    }
+
+    /// Every change that the bank executed, as its own journal has it.
+    pub async fn executed(&self) -> anyhow::Result<Vec<Value>> {
+        let url = format!("{}/_admin/journal", self.bank_url);
+        let answer = send("GET", &url, &self.bank_admin, None).await?;
+        Ok(answer.get("executed").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// Drains the sidecar, closes the ledger, ends the bank.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.stop.take());
+        if let Some(running) = self.running.take() {
+            running.drained().await;
+        }
+        self.ledger.close()?;
+        drop(self.bank.stdin.take());
+        self.bank.wait().await?;
+        Ok(())
+    }
+}
+
+async fn start_bank(key: &str, admin: &str) -> anyhow::Result<(Child, String)> {
+    let mut bank = Command::new(std::env::current_exe()?)
+        .arg("demo-bank")
+        .env("COUNTERSIGN_DEMO_BANK_KEY", key)
+        .env("COUNTERSIGN_DEMO_BANK_ADMIN_KEY", admin)
+        // The bank ends when this end is closed, however the demo ends.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("the bank cannot be started")?;
+    let out = bank.stdout.take().context("the bank has no output")?;
+    let line = BufReader::new(out).lines().next_line().await?.context("the bank ended at once")?;
+    let said: Value = serde_json::from_str(&line)?;
+    let address = said.get("address").and_then(Value::as_str).context("the bank did not say its address")?;
+    Ok((bank, format!("http://{address}")))
+}
+
+fn configure(dir: &Path, bank: &str, bank_key: &str, secrets: &[String; 3]) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join("bank.toml"), CATALOGUE)?;
+    fs::write(dir.join("bank.key"), bank_key)?;
+    let mut config = format!(
+        "# Made by `countersign demo`.\norigin = \"demo.example/agents\"\n\n[ledger]\ndirectory = \"ledger\"\nkeys = \"keys\"\nreserve_mib = 16\n\n\
+         [gateway]\nlisten = \"127.0.0.1:0\"\n\n[api]\nlisten = \"127.0.0.1:0\"\n\n[[upstream]]\nname = \"bank\"\nurl = \"{bank}\"\n\
+         catalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
+    );
+    for ((role, party), secret) in
+        [("host", "demo-app"), ("operator", "demo-ops"), ("approver", "emma-herself")].iter().zip(secrets)
+    {
+        let sha256 = Hash::of(secret.as_bytes());
+        config.push_str(&format!("\n[[credential]]\nrole = \"{role}\"\nparty = \"{party}\"\nsha256 = \"{sha256}\"\n"));
+    }
+    let path = dir.join("countersign.toml");
+    fs::write(&path, config)?;
+    Ok(path)
+}
+
+async fn post(url: &str, secret: &str, body: &Value) -> anyhow::Result<Value> {
+    send("POST", url, secret, Some(body)).await
+}
+
+async fn send(method: &str, url: &str, secret: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    let (base, path) = url.split_at(url.get(8..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| at + 8));
+    let answer = countersign_sdk::Plain::new(base, secret)?.send(method, path, body).await?;
+    if !answer.status.is_success() {
+        bail!("`{method} {url}`: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+    }
+    Ok(answer.json()?)
+}
