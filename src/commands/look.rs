@@ -10,8 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use countersign_ledger::{
     Hash, bundle,
     directory::Directory,
-    disclosure::Disclosure,
-    evidence::{Damage, Evidence, Selection as Part, Shown},
+    evidence::{Damage, Evidence, Opener, Selection as Part, Shown},
     record::{Attachment, Time},
     vault::{Opened, Vault},
 };
@@ -22,8 +21,8 @@ use super::say;
 use crate::cli::{ExportArgs, Selection, ShowArgs, TraceArgs};
 
 /// What opens a vault's attachments for the ledger's readers.
-pub fn opener(vault: &Vault) -> Box<dyn Fn(&Attachment) -> Result<Option<Disclosure>, String> + Sync + '_> {
-    Box::new(|attachment| match vault.open_attachment(attachment) {
+pub fn opener(vault: &Vault) -> Box<Opener<'_>> {
+    Box::new(|attachment: &Attachment| match vault.open_attachment(attachment) {
         Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
         Ok(Opened::Erased) => Ok(None),
         Err(error) => Err(error.to_string()),

@@ -1,5 +1,7 @@
 //! The sample bank: a real HTTP server in a process of its own, which only the sidecar holds a key to.
 
+#![allow(clippy::result_large_err, reason = "an error here is the answer itself, made once and sent")]
+
 mod account;
 
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
