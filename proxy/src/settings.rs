@@ -125,6 +125,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a body that must be judged may take to arrive.
     pub body_timeout: Duration,
+    /// How long the ledger may take to seal a call; longer, and it is refused.
+    pub seal_timeout: Duration,
     /// How long the other end may take nothing of what is sent to it.
     pub stall_timeout: Duration,
     /// Requests without a valid token that are recorded one by one, per minute; beyond, they are counted.
@@ -145,6 +147,7 @@ impl Default for Limits {
             connections: 4096,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
+            seal_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
             strangers_per_minute: 10,
         }

@@ -18,6 +18,7 @@ use crate::{
     Body,
     authorize::{Call, Permit},
     error::{answer, problem},
+    outcome::{Ending, finish},
     stack::Context,
     state::{Approved, Held, HeldStatus, Inner},
 };
@@ -37,26 +38,37 @@ type Outcome = Result<Sealed, AppendError>;
 
 type Seal = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// Waits for the seal. Dropped before, it goes on in a task of its own, and closes what nobody waits for any more.
-pub(super) struct Sealing(Option<(Pending, Seal)>);
+/// Waits for the seal. Given up before, it goes on in a task of its own, and closes what nobody waits for any more.
+pub(super) struct Sealing {
+    queued: Option<(Pending, Seal)>,
+    /// Whether the ledger was too slow; otherwise who gave up is the agent.
+    late: bool,
+}
 
 impl Sealing {
     pub(super) fn new(pending: Pending, ticket: Ticket) -> Sealing {
         if pending.permit.is_some() {
             pending.context.gateway.open_calls().fetch_add(1, Ordering::Relaxed);
         }
-        Sealing(Some((pending, Box::pin(ticket.sealed()))))
+        Sealing { queued: Some((pending, Box::pin(ticket.sealed()))), late: false }
     }
 
     /// The recorded call with its receipt, or what the agent is told instead.
     pub(super) async fn sealed(mut self) -> Result<Recorded, Response<Body>> {
-        let sealed = match &mut self.0 {
-            Some((_, sealing)) => sealing.await,
-            None => Err(AppendError::Closed),
+        let sealed = match &mut self.queued {
+            Some((pending, sealing)) => tokio::time::timeout(pending.context.limits.seal_timeout, sealing).await,
+            None => Ok(Err(AppendError::Closed)),
         };
-        match self.0.take() {
-            Some((pending, _)) => pending.finish(sealed),
-            None => Err(answer(refuse(&AppendError::Closed.into()))),
+        match (sealed, self.queued.take()) {
+            (Ok(sealed), Some((pending, _))) => pending.finish(sealed),
+            (_, queued) => {
+                (self.queued, self.late) = (queued, true);
+                tracing::error!("a call is refused because the ledger is too slow");
+                Err(answer(problem(
+                    "not-recorded",
+                    "the ledger is too slow; the call was not forwarded, try again later",
+                )))
+            }
         }
     }
 }
@@ -64,9 +76,16 @@ impl Sealing {
 impl Drop for Sealing {
     fn drop(&mut self) {
         let runtime = tokio::runtime::Handle::try_current();
-        if let (Some((pending, sealing)), Ok(runtime)) = (self.0.take(), runtime) {
-            // The receipt is dropped at once, which writes that the agent went away and that nothing was sent.
-            runtime.spawn(async move { drop(pending.finish(sealing.await)) });
+        let ending = match self.late {
+            true => Ending::new("gateway_fault").detail("the ledger was too slow, so the call was refused"),
+            false => Ending::new("client_aborted").detail("the agent went away before the call was sealed"),
+        };
+        if let (Some((pending, sealing)), Ok(runtime)) = (self.queued.take(), runtime) {
+            runtime.spawn(async move {
+                if let Ok(recorded) = pending.finish(sealing.await) {
+                    finish(recorded.receipt, ending);
+                }
+            });
         }
     }
 }

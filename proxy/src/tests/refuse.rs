@@ -157,6 +157,21 @@ async fn when_the_ledger_stops_nothing_is_forwarded_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_the_ledger_is_slow_the_call_is_refused_and_closed() {
+    let api = ok().await;
+    let tune = |settings: &mut crate::Settings| settings.limits.seal_timeout = std::time::Duration::from_millis(100);
+    let world = World::with(upstream(&format!("http://{}", api.address)), tune, scope()).await;
+    world.faults.slow.store(true, Ordering::SeqCst);
+    let answer = world.pay(GOOD, "60").await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "not-recorded"));
+    world.faults.slow.store(false, Ordering::SeqCst);
+    let (outcome, _) = world.outcome().await;
+    assert_eq!((outcome.text("result"), outcome.text("sent")), (Some("gateway_fault"), Some("no")));
+    assert_eq!(api.calls(), 0);
+    assert_eq!(world.pay(GOOD, "60").await.status, 200, "its budget was given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_the_disk_is_full_nothing_is_forwarded_until_there_is_space_and_no_budget_is_lost() {
     let api = ok().await;
     let world = World::start(api.address).await;
