@@ -58,6 +58,12 @@ pub enum VaultError {
     /// The key-encryption key is not that of the keyring.
     #[error("the key in `{0}` is not the one that the keyring was written with; the two must be restored together")]
     WrongKek(PathBuf),
+    /// A change of the keyring failed before.
+    #[error("the keyring `{0}` could not be changed before, and what it holds is not known; start again")]
+    Stopped(PathBuf),
+    /// A principal's name that no record can hold.
+    #[error("a principal's name of {0} bytes is too long; names have at most 65000")]
+    PrincipalTooLong(usize),
     /// No data key for the subject.
     #[error("there is no data key for subject `{0}`: it was erased, or the keyring is of another ledger")]
     NoKey(String),

@@ -16,6 +16,10 @@ use crate::{Hash, files};
 const MAGIC: &[u8; 8] = b"CSKEYR\x00\x01";
 const HEADER_BYTES: usize = MAGIC.len() + 8;
 const MAX_RECORD_BYTES: usize = 64 * 1024;
+/// Length, its checksum, and the payload's.
+const HEAD_BYTES: usize = 12;
+/// No record ends so: its last 16 bytes are an authentication tag.
+const NEVER_WRITTEN: usize = 16;
 
 /// A data subject's row.
 pub(super) struct Record {
@@ -28,6 +32,8 @@ pub(super) struct Keyring {
     dir: PathBuf,
     kek: Key,
     file: File,
+    /// A change failed half-way: what the file holds is known again only after it was opened anew.
+    stopped: bool,
 }
 
 impl Keyring {
@@ -54,30 +60,43 @@ impl Keyring {
         let file = OpenOptions::new().append(true).open(&path).map_err(|source| io_error(&path, source))?;
         // An append that was cut short was never acknowledged: the record's subject appears in no entry.
         file.set_len(length as u64).and_then(|()| file.sync_all()).map_err(|source| io_error(&path, source))?;
-        Ok((Keyring { dir: dir.to_owned(), kek, file }, records))
+        Ok((Keyring { dir: dir.to_owned(), kek, file, stopped: false }, records))
     }
 
     /// Adds a row; durable on return.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), VaultError> {
         let row = encode(record, &self.kek)?;
         let path = self.dir.join("keyring");
-        self.file.write_all(&row).and_then(|()| self.file.sync_data()).map_err(|source| io_error(&path, source))
+        self.begin(&path)?;
+        self.file.write_all(&row).and_then(|()| self.file.sync_data()).map_err(|source| io_error(&path, source))?;
+        self.stopped = false;
+        Ok(())
+    }
+
+    /// Marks the keyring as changing. Whoever fails leaves it so: behind half a row nothing may be written.
+    fn begin(&mut self, path: &Path) -> Result<(), VaultError> {
+        if std::mem::replace(&mut self.stopped, true) {
+            return Err(VaultError::Stopped(path.to_owned()));
+        }
+        Ok(())
     }
 
     /// Writes all rows anew under a new KEK and destroys the old one.
     pub(super) fn rewrap(&mut self, rows: impl Iterator<Item = Record>) -> Result<(), VaultError> {
-        let (kek_path, next_path) = (self.dir.join("vault.kek"), self.dir.join("vault.kek.next"));
+        let (path, kek_path, next_path) =
+            (self.dir.join("keyring"), self.dir.join("vault.kek"), self.dir.join("vault.kek.next"));
         let mut kek = Key::new([0; 32]);
         random(kek.as_mut_slice())?;
+        self.begin(&path)?;
         write_new(&next_path, kek.as_slice())?;
         replace(&self.dir, &kek, rows)?;
         // The new keyring is in place: from here on the old KEK opens nothing that is needed.
         destroy(&kek_path)?;
         fs::rename(&next_path, &kek_path).map_err(|source| io_error(&kek_path, source))?;
         files::sync_dir(&self.dir).map_err(|source| io_error(&self.dir, source))?;
-        let path = self.dir.join("keyring");
         self.file = OpenOptions::new().append(true).open(&path).map_err(|source| io_error(&path, source))?;
         self.kek = kek;
+        self.stopped = false;
         Ok(())
     }
 }
@@ -115,7 +134,9 @@ fn replace(dir: &Path, kek: &Key, rows: impl Iterator<Item = Record>) -> Result<
     files::replace(&path, &bytes, true).map_err(|source| io_error(&path, source))
 }
 
-/// Length and CRC-32 (big-endian), subject, nonce and ciphertext of data key and principal.
+/// Length, its CRC-32, the payload's CRC-32 (big-endian); payload: subject, nonce, ciphertext of data key and principal.
+///
+/// The length has a checksum of its own: a longer one would look like an append that was cut short, and all that follows would be cut off.
 fn encode(record: &Record, kek: &Key) -> Result<Vec<u8>, VaultError> {
     let subject = Uuid::parse_str(&record.subject).map_err(|_| VaultError::NoKey(record.subject.clone()))?;
     let mut plain = record.key.to_vec();
@@ -123,8 +144,10 @@ fn encode(record: &Record, kek: &Key) -> Result<Vec<u8>, VaultError> {
     let sealed = encrypt(kek, subject.as_bytes(), &plain);
     plain.zeroize();
     let payload = [subject.as_bytes().as_slice(), &sealed?].concat();
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    Ok([&length.to_be_bytes()[..], &crc32fast::hash(&payload).to_be_bytes(), &payload].concat())
+    let length = u32::try_from(payload.len()).ok().filter(|length| *length as usize <= MAX_RECORD_BYTES);
+    let length = length.ok_or(VaultError::PrincipalTooLong(record.principal.len()))?.to_be_bytes();
+    let checksums = [crc32fast::hash(&length).to_be_bytes(), crc32fast::hash(&payload).to_be_bytes()];
+    Ok([length.as_slice(), checksums.as_flattened(), &payload].concat())
 }
 
 /// The rows, and how many bytes they take: an incomplete last row is left out.
@@ -138,21 +161,35 @@ fn decode(path: &Path, bytes: &[u8], kek: &Key) -> Result<(Vec<Record>, usize), 
         return Err(VaultError::WrongKek(path.with_file_name("vault.kek")));
     }
     let (mut records, mut at) = (Vec::new(), HEADER_BYTES);
-    while let Some((head, rest)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk::<8>) {
-        let [a, b, c, d, checksum @ ..] = *head;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    let bytes = written(bytes);
+    while let Some((head, rest)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk::<HEAD_BYTES>) {
+        let (length, checksum) = split_head(head).ok_or_else(|| damaged(at, "a record's length was changed"))?;
         if length > MAX_RECORD_BYTES {
             return Err(damaged(at, "a record's length is impossible"));
         }
         let Some(payload) = rest.get(..length) else { break };
-        if crc32fast::hash(payload) != u32::from_be_bytes(checksum) {
+        if crc32fast::hash(payload) != checksum {
             return Err(damaged(at, "a record's checksum does not fit"));
         }
         let record = decode_record(payload, kek).ok_or_else(|| damaged(at, "a record does not open under the KEK"))?;
         records.push(record);
-        at += 8 + length;
+        at += HEAD_BYTES + length;
     }
     Ok((records, at))
+}
+
+/// The payload's length and checksum, unless the length does not fit its own.
+fn split_head(head: &[u8; HEAD_BYTES]) -> Option<(usize, u32)> {
+    let (length, checksums) = head.split_first_chunk::<4>()?;
+    let (own, payload) = checksums.split_first_chunk::<4>()?;
+    let fits = crc32fast::hash(length) == u32::from_be_bytes(*own);
+    fits.then_some((u32::from_be_bytes(*length) as usize, u32::from_be_bytes(payload.try_into().ok()?)))
+}
+
+/// Without the zeros that a power cut can leave at the end of a file whose length was already durable.
+fn written(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if bytes.len() - end >= NEVER_WRITTEN { bytes.get(..end).unwrap_or_default() } else { bytes }
 }
 
 fn decode_record(payload: &[u8], kek: &Key) -> Option<Record> {

@@ -114,16 +114,68 @@ fn every_changed_byte_of_the_key_files_is_an_error() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).unwrap();
-            // A longer length in the last record looks like an append that was cut short; then the subject is gone, not wrong.
-            match Vault::open(dir.path()) {
-                Ok(vault) => assert_eq!(vault.find("emma"), None, "{name} byte {at}"),
-                Err(error) => assert!(!error.to_string().is_empty()),
-            }
+            let error = Vault::open(dir.path()).unwrap_err();
+            assert!(!error.to_string().is_empty(), "{name} byte {at}");
+            assert_eq!(fs::read(&path).unwrap(), bad, "nothing is cut off what is damaged");
             let _ = fs::remove_file(&path);
             files_write(&path, &good);
         }
         assert!(Vault::open(dir.path()).unwrap().find("emma").is_some());
     }
+}
+
+#[test]
+fn an_append_cut_short_loses_only_itself_and_later_ones_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keyring");
+    let vault = Vault::open(dir.path()).unwrap();
+    let emma = vault.subject("emma").unwrap();
+    let before = fs::read(&path).unwrap().len();
+    vault.subject("bob").unwrap();
+    let whole = fs::read(&path).unwrap();
+    for cut in before..whole.len() {
+        // The file ends there, or zeros follow because its length was durable before its contents.
+        for zeros in [0, whole.len() - cut + 16] {
+            fs::write(&path, [&whole[..cut], &vec![0; zeros]].concat()).unwrap();
+            let vault = Vault::open(dir.path()).unwrap();
+            assert_eq!(
+                (vault.find("emma"), vault.find("bob")),
+                (Some(emma.clone()), None),
+                "cut at {cut}, {zeros} zeros"
+            );
+            let carol = vault.subject("carol").unwrap();
+            drop(vault);
+            assert_eq!(Vault::open(dir.path()).unwrap().find("carol"), Some(carol));
+        }
+    }
+}
+
+#[test]
+fn a_name_too_long_is_refused_and_the_keyring_still_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    assert!(matches!(vault.subject(&"x".repeat(70_000)), Err(VaultError::PrincipalTooLong(70_000))));
+    let (long, emma) = (vault.subject(&"x".repeat(65_000)).unwrap(), vault.subject("emma").unwrap());
+    drop(vault);
+    let vault = Vault::open(dir.path()).unwrap();
+    assert_eq!((vault.find(&"x".repeat(65_000)), vault.find("emma")), (Some(long), Some(emma)));
+}
+
+#[test]
+fn after_a_failed_change_nothing_more_is_written_until_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    let (emma, bob) = (vault.subject("emma").unwrap(), vault.subject("bob").unwrap());
+    // In the way of the new KEK.
+    fs::create_dir(dir.path().join("vault.kek.next")).unwrap();
+    assert!(matches!(vault.erase(&emma), Err(VaultError::Io { .. })));
+    assert!(matches!(vault.subject("carol"), Err(VaultError::Stopped(_))));
+    assert!(matches!(vault.erase(&bob), Err(VaultError::Stopped(_))));
+    assert_eq!(vault.subject("emma").unwrap(), emma, "what is there is still found");
+    fs::remove_dir(dir.path().join("vault.kek.next")).unwrap();
+    let vault = Vault::open(dir.path()).unwrap();
+    vault.erase(&emma).unwrap();
+    assert_eq!((vault.find("emma"), vault.find("bob")), (None, Some(bob)));
 }
 
 #[test]
@@ -140,6 +192,21 @@ proptest! {
     #[test]
     fn padding_is_undone(plain in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert_eq!(unpad(&pad(&plain)), Some(plain));
+    }
+
+    #[test]
+    fn no_bytes_make_the_keyring_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), flip in any::<usize>()) {
+        let dir = tempfile::tempdir().unwrap();
+        Vault::open(dir.path()).unwrap().subject("emma").unwrap();
+        let path = dir.path().join("keyring");
+        let mut keyring = fs::read(&path).unwrap();
+        let keep = flip % (keyring.len() + 1);
+        keyring.truncate(keep);
+        keyring.extend(&bytes);
+        fs::write(&path, keyring).unwrap();
+        if let Ok(vault) = Vault::open(dir.path()) {
+            prop_assert!(vault.subjects.read().0.by_id.len() <= 1);
+        }
     }
 
     #[test]
