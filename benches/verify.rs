@@ -59,7 +59,7 @@ fn fill(dir: &Path, entries: u64, per_checkpoint: usize) {
             actions: vec!["payments.create".into()],
             ..body::Grant::default()
         };
-        granted.push(ledger.enqueue(Draft::new(&body).unwrap().of_instruction(&instruction(n))).unwrap());
+        granted.push(ledger.enqueue(Draft::new(&body).unwrap().of_instruction(instruction(n))).unwrap());
     }
     let causes: Vec<Hash> = granted.into_iter().map(|ticket| ticket.sealed_blocking().unwrap().hash).collect();
     let (mut calls, mut outcomes): (VecDeque<(u64, Ticket)>, VecDeque<Ticket>) = (VecDeque::new(), VecDeque::new());
@@ -85,7 +85,7 @@ fn finish(ledger: &countersign_ledger::Ledger, calls: &mut VecDeque<(u64, Ticket
     let call = call.sealed_blocking().unwrap().hash;
     let body = body::Outcome { call, result: "completed".into(), sent: "yes".into(), ..body::Outcome::default() };
     outcomes.push_back(
-        ledger.enqueue(Draft::new(&body).unwrap().of_instruction(&instruction(n)).caused_by([call])).unwrap(),
+        ledger.enqueue(Draft::new(&body).unwrap().of_instruction(instruction(n)).caused_by([call])).unwrap(),
     );
     if outcomes.len() > 1024 {
         outcomes.pop_front().unwrap().sealed_blocking().unwrap();

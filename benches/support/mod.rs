@@ -75,7 +75,7 @@ pub fn call(vault: &Vault, subject: &str, n: u64, policy: Hash) -> Draft {
     let budget = json!({"before": {"calls": 1, "amount": "12.00"}, "after": {"calls": 2, "amount": "24.00"}});
     let mut draft = Draft::new(&body)
         .unwrap()
-        .of_instruction(&instruction(n))
+        .of_instruction(instruction(n))
         .caused_by([policy])
         .disclose(vault, subject, "request", &request)
         .and_then(|draft| draft.disclose(vault, subject, "arguments", &arguments))
