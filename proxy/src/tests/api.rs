@@ -229,6 +229,7 @@ async fn every_error_is_a_problem_document_that_says_where() {
         let request = http::Request::builder().method(*method).uri(format!("http://{}{path}", world.api));
         let request = request.header("authorization", format!("Bearer {secret}")).body(whole(body)).unwrap();
         let answer = world.send_as(request).await;
+        assert_eq!(super::schema::check(method, path, &answer), Ok(()));
         let shown: String = body.chars().take(80).collect();
         assert_eq!(answer.headers["content-type"], "application/problem+json", "{method} {path} {shown}: {answer:?}");
         assert_eq!((answer.status, answer.code().as_str()), (*status, *code), "{method} {path} {shown}: {answer:?}");
@@ -383,5 +384,16 @@ async fn a_look_is_recorded_and_what_is_public_shows_nothing_of_anybody() {
         assert!(!text.contains("upload report") && !text.contains(&world.instruction), "{path}");
     }
     assert_eq!(looks(), 1);
+    let parties = [
+        ("/v1/parties", OPERATOR, json!({ "party": "carol", "role": "approver" })),
+        ("/v1/holds", OPERATOR, json!({ "event": "placed", "subject": "s", "reason": "r" })),
+        ("/v1/revocations", HOST, json!({ "what": "instruction", "id": world.instruction, "reason": "r" })),
+        ("/v1/revocations", OPERATOR, json!({ "what": "action", "id": "pay", "reason": "r" })),
+        ("/v1/answers", world.token.as_str(), json!({ "unsigned": { "text": "done" } })),
+    ];
+    for (path, secret, body) in parties {
+        assert_eq!(world.ask("POST", path, secret, &body).await.status, 201, "{path}");
+    }
+    assert_eq!(world.ask("GET", "/v1/entries/1", INVESTIGATOR, &Value::Null).await.status, 200);
     verifies(world).await;
 }

@@ -15,3 +15,5 @@ mod transport;
 mod after;
 
 mod api;
+
+mod schema;

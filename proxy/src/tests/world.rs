@@ -380,12 +380,14 @@ impl World {
         read(self.client.request(request).await.unwrap()).await
     }
 
-    /// Asks the API.
+    /// Asks the API; what it answers must be as its OpenAPI document says.
     pub async fn ask(&self, method: &str, path: &str, secret: &str, body: &Value) -> Answer {
         let request = Request::builder().method(method).uri(format!("http://{}{path}", self.api));
         let request = request.header("authorization", format!("Bearer {secret}"));
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.send_as(request.body(full(body)).unwrap()).await
+        let answer = self.send_as(request.body(full(body)).unwrap()).await;
+        assert_eq!(super::schema::check(method, path, &answer), Ok(()));
+        answer
     }
 
     pub async fn get(&self, path: &str) -> Answer {
