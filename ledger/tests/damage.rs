@@ -1,0 +1,188 @@
+//! Each way in which a ledger's files can be damaged: opening refuses with a message, or finds everything that was acknowledged; it never
+//! panics, hangs or silently goes on with less.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use countersign_ledger::{
+    Draft, Ledger,
+    checkpoint::CheckpointSigner,
+    clock::SystemClock,
+    directory::Directory,
+    ledger::Options,
+    open::OpenError,
+    record::body,
+    repair::repair,
+    verify::{self, verify},
+};
+use ed25519_dalek::SigningKey;
+
+const ENTRIES: u64 = 40;
+
+fn signer() -> CheckpointSigner {
+    CheckpointSigner::new("bank.example/agents", SigningKey::from_bytes(&[1; 32])).unwrap()
+}
+
+fn options(dir: &Path) -> Options {
+    let mut options = Options::new(dir);
+    options.limits.segment_bytes = 64 << 10;
+    options.limits.min_free_bytes = 0;
+    options
+}
+
+fn make(dir: &Path) {
+    let ledger = Ledger::create(options(dir), signer(), Arc::new(SystemClock), None).unwrap();
+    for n in 1..ENTRIES {
+        let note = body::Access {
+            by: "test".into(),
+            what: "show".into(),
+            of: "x".repeat(4000 + n as usize),
+            ..Default::default()
+        };
+        ledger.append_blocking(Draft::new(&note).unwrap()).unwrap();
+    }
+    ledger.close().unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+    }
+}
+
+fn open(dir: &Path) -> Result<u64, OpenError> {
+    let (ledger, opened) = Ledger::open(options(dir), signer(), Arc::new(SystemClock))?;
+    for seq in 0..opened.size {
+        ledger.entry(seq).unwrap();
+    }
+    ledger.close().unwrap();
+    Ok(opened.size)
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|kind| kind == "seg")).collect();
+    segments.sort();
+    segments
+}
+
+/// Damages a fresh copy and opens it: all entries are there, or it is refused with a message that says what to do.
+fn check(original: &Path, name: &str, damage: impl FnOnce(&Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    let copied = dir.path().join("ledger");
+    copy(original, &copied);
+    damage(&copied);
+    if let Ok(directory) = Directory::read(&copied, None) {
+        let _ = verify(&directory, &verify::Options::default()).to_string();
+    }
+    match open(&copied) {
+        Ok(size) => assert_eq!(size, ENTRIES, "{name}: opened with less"),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(message.len() > 20, "{name}: {message}");
+            // What repair makes good has everything; what it does not, it refuses.
+            match repair(&options(&copied)) {
+                Ok(repaired) => {
+                    assert_eq!(repaired.entries, ENTRIES, "{name}: repaired with less");
+                    assert_eq!(open(&copied).unwrap(), ENTRIES, "{name}");
+                }
+                Err(error) => assert!(error.to_string().len() > 20, "{name}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn no_damage_of_the_journal_loses_an_entry_silently() {
+    let dir = tempfile::tempdir().unwrap();
+    let original = dir.path().join("ledger");
+    make(&original);
+    assert_eq!(open(&original).unwrap(), ENTRIES);
+    let segments = segments(&original);
+    assert!(segments.len() > 2, "{segments:?}");
+    let name = |path: &Path| path.file_name().unwrap().to_owned();
+    for segment in [&segments[0], segments.last().unwrap()] {
+        let (file, length) = (name(segment), fs::metadata(segment).unwrap().len() as usize);
+        for at in [0, 9, 30, 34, 70, 76, 200, 5000, 20_000, length / 2, length - 1] {
+            check(&original, &format!("byte {at} of {file:?} flipped"), |dir| {
+                let path = dir.join("journal").join(&file);
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[at] ^= 0x55;
+                fs::write(path, bytes).unwrap();
+            });
+        }
+        for keep in [0, 40, 64, 5000, length / 2] {
+            check(&original, &format!("{file:?} cut to {keep}"), |dir| {
+                let path = dir.join("journal").join(&file);
+                let bytes = fs::read(&path).unwrap();
+                fs::write(path, &bytes[..keep]).unwrap();
+            });
+        }
+        check(&original, &format!("{file:?} removed"), |dir| fs::remove_file(dir.join("journal").join(&file)).unwrap());
+        check(&original, &format!("{file:?} zeroed"), |dir| {
+            fs::write(dir.join("journal").join(&file), vec![0; length]).unwrap()
+        });
+    }
+    check(&original, "two segments swapped", |dir| {
+        let (one, other) = (dir.join("journal").join(name(&segments[0])), dir.join("journal").join(name(&segments[1])));
+        let aside = dir.join("aside");
+        fs::rename(&one, &aside).unwrap();
+        fs::rename(&other, &one).unwrap();
+        fs::rename(&aside, &other).unwrap();
+    });
+    check(&original, "the journal removed", |dir| fs::remove_dir_all(dir.join("journal")).unwrap());
+}
+
+#[test]
+fn no_damage_of_anchor_store_or_files_beside_loses_an_entry_silently() {
+    let dir = tempfile::tempdir().unwrap();
+    let original = dir.path().join("ledger");
+    make(&original);
+    for file in ["anchor/0", "anchor/1", "sled/db", "sled/conf", "checkpoint", "tile/entries/000.p/40"] {
+        if !original.join(file).exists() {
+            continue;
+        }
+        let length = fs::metadata(original.join(file)).unwrap().len() as usize;
+        check(&original, &format!("{file} removed"), |dir| fs::remove_file(dir.join(file)).unwrap());
+        for (what, bytes) in [("empty", vec![]), ("zeros", vec![0; length]), ("noise", vec![0xA5; length])] {
+            check(&original, &format!("{file}: {what}"), |dir| fs::write(dir.join(file), &bytes).unwrap());
+        }
+        for at in (0..length).step_by(length / 5 + 1) {
+            check(&original, &format!("byte {at} of {file} flipped"), |dir| {
+                let mut bytes = fs::read(dir.join(file)).unwrap();
+                bytes[at] ^= 0x55;
+                fs::write(dir.join(file), bytes).unwrap();
+            });
+        }
+    }
+    check(&original, "the store removed", |dir| fs::remove_dir_all(dir.join("sled")).unwrap());
+}
+
+#[test]
+fn all_but_the_anchor_rolled_back_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (original, older) = (dir.path().join("ledger"), dir.path().join("older"));
+    make(&original);
+    copy(&original, &older);
+    let (ledger, _) = Ledger::open(options(&original), signer(), Arc::new(SystemClock)).unwrap();
+    let note = body::Access { by: "test".into(), ..Default::default() };
+    ledger.append_blocking(Draft::new(&note).unwrap()).unwrap();
+    ledger.close().unwrap();
+    drop(ledger);
+    fs::remove_dir_all(older.join("anchor")).unwrap();
+    copy(&original.join("anchor"), &older.join("anchor"));
+    let error = open(&older).unwrap_err();
+    assert!(
+        matches!(error, OpenError::RolledBack { who: "anchor", size, journal } if (size, journal) == (ENTRIES + 1, ENTRIES)),
+        "{error}"
+    );
+    assert!(repair(&options(&older)).is_err(), "nothing is signed over a gap");
+}
