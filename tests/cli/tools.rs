@@ -223,3 +223,19 @@ fn in_none_of_the_144_pairs_an_injected_change_reaches_the_bank_and_every_task_i
     );
     assert!(!text.contains("NOT DONE") && !text.contains("REACHED THE BANK"), "{text}");
 }
+
+#[test]
+fn the_example_configuration_is_good() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/countersign.example.toml");
+    let output = std::process::Command::new(crate::sidecar::BINARY)
+        .args(["check", "--config", example])
+        .env("BANK_API_KEY", "0123456789abcdef")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("good: 1 upstreams"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
