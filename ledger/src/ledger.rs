@@ -216,7 +216,7 @@ impl Ledger {
             applying: Applying::default(),
             store: begun.store,
             archive: begun.archive,
-            tail: RwLock::default(),
+            tail: RwLock::new((begun.archived..).zip(begun.pending.iter().cloned().map(Arc::new)).collect()),
             nodes: RwLock::new(begun.nodes),
             head: watch::Sender::new(begun.checkpoint),
             head_hash: Mutex::new((begun.head.size, begun.head.prev)),
@@ -338,14 +338,7 @@ impl Ledger {
             let stored = pack.entries.into_iter().nth((seq % TILE) as usize);
             return Ok(stored.map(|stored| stored.attachments).unwrap_or_default());
         }
-        // Not archived yet: the store has the small ones, the journal all.
-        let contents = journal::read(&*self.0.options.disk, &self.0.options.paths().journal())?;
-        let stored = contents.batches.into_iter().find(|batch| (batch.first..batch.end()).contains(&seq));
-        let stored = stored.and_then(|batch| batch.entries.into_iter().nth(usize::try_from(seq - batch.first).ok()?));
-        match stored {
-            Some(stored) => Ok(stored.attachments),
-            None => Ok(shared.store.attachments(seq)?),
-        }
+        Err(ReadError::Missing { seq, size: self.head().size() })
     }
 
     /// The numbers of an instruction's entries, in order.
@@ -358,7 +351,7 @@ impl Ledger {
         let tail: Vec<u64> = shared
             .tail
             .read()
-            .iter()
+            .range(shared.applied.load(Ordering::Acquire)..)
             .filter(|(_, stored)| {
                 crate::store::place_in_instruction(&stored.bytes).is_some_and(|(id, _)| id == instruction)
             })
@@ -377,8 +370,12 @@ impl Ledger {
     /// [`ReadError`].
     pub fn find(&self, hash: &Hash) -> Result<Option<u64>, ReadError> {
         let shared = &self.0.shared;
-        let in_tail =
-            shared.tail.read().iter().find(|(_, stored)| Hash::of(&stored.bytes) == *hash).map(|(seq, _)| *seq);
+        let in_tail = shared
+            .tail
+            .read()
+            .range(shared.applied.load(Ordering::Acquire)..)
+            .find(|(_, stored)| Hash::of(&stored.bytes) == *hash)
+            .map(|(seq, _)| *seq);
         match in_tail {
             Some(seq) => Ok(Some(seq)),
             None => Ok(shared.store.find(hash)?),

@@ -1,4 +1,4 @@
-//! What the running gateway reads: recent entries, indexes, small attachments, state; in sled 0.34.7.
+//! What the running gateway reads: recent entries, indexes, state; in sled 0.34.7.
 //!
 //! Measured facts that this file answers to: `flush()` is no barrier against power loss on Linux, so sled's own file is synced after it;
 //! two trees are not atomic together, so there is one; values of 8 KB and up reach files that are never synced, so none has over
@@ -23,7 +23,7 @@ pub use probe::{Probe, probe_in_this_process};
 use crate::{
     Hash,
     batch::{Batch, Stored},
-    record::{Attachment, Time},
+    record::Time,
     tree::Frontier,
 };
 
@@ -130,7 +130,7 @@ impl Store {
         Ok((store, head))
     }
 
-    /// Writes entries, their indexes, attachments and state in one atomic batch; not durable before [`Store::barrier`].
+    /// Writes entries, their indexes and state in one atomic batch; not durable before [`Store::barrier`].
     pub(crate) fn apply(&self, batches: &[Batch], head: &Head) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
         for batch in batches {
@@ -151,14 +151,12 @@ impl Store {
         self.file.sync_data().map_err(|source| self.io(source))
     }
 
-    /// Removes what the archive has: entries, checkpoints and attachments of `from..to`. Indexes stay.
+    /// Removes what the archive has: entries and checkpoints of `from..to`. Indexes stay.
     pub(crate) fn drop_archived(&self, from: u64, to: u64) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
         for seq in from..to {
-            for prefix in [b"e/", b"a/"] {
-                for found in self.db.scan_prefix(key(prefix, seq)).keys() {
-                    writes.remove(found.map_err(|source| self.sled(source))?);
-                }
+            for found in self.db.scan_prefix(key(b"e/", seq)).keys() {
+                writes.remove(found.map_err(|source| self.sled(source))?);
             }
             writes.remove(key(b"c/", seq + 1).as_slice());
         }
@@ -171,20 +169,6 @@ impl Store {
             bytes.extend_from_slice(&part?.1);
         }
         Ok((!bytes.is_empty()).then(|| Arc::from(bytes)))
-    }
-
-    pub(crate) fn attachments(&self, seq: u64) -> Result<Vec<Attachment>, StoreError> {
-        let mut attachments = Vec::new();
-        for part in self.scan(&key(b"a/", seq)) {
-            let read = serde_json::from_slice(&part?.1).ok();
-            let (subject, name, sealed): (String, String, String) =
-                read.ok_or_else(|| self.damaged("an attachment cannot be read"))?;
-            let sealed = data_encoding::BASE64
-                .decode(sealed.as_bytes())
-                .map_err(|_| self.damaged("an attachment cannot be read"))?;
-            attachments.push(Attachment { subject, name, sealed });
-        }
-        Ok(attachments)
     }
 
     /// The numbers of an instruction's entries, in order.
@@ -259,14 +243,6 @@ fn add_entry(writes: &mut sled::Batch, seq: u64, stored: &Stored) {
     writes.insert(hash_key(&Hash::of(&stored.bytes)).as_slice(), &seq.to_be_bytes());
     if let Some((instruction, n)) = place_in_instruction(&stored.bytes) {
         writes.insert([instruction_prefix(&instruction).as_slice(), &n.to_be_bytes()].concat(), &seq.to_be_bytes());
-    }
-    for (part, attachment) in (0_u16..).zip(&stored.attachments) {
-        let sealed = data_encoding::BASE64.encode(&attachment.sealed);
-        let value = serde_json::to_vec(&(&attachment.subject, &attachment.name, sealed)).unwrap_or_default();
-        // Larger ones are read from journal and archive.
-        if value.len() <= MAX_VALUE_BYTES {
-            writes.insert([key(b"a/", seq).as_slice(), &part.to_be_bytes()].concat(), value);
-        }
     }
     for put in &stored.state {
         let key = [b"s/", put.key.as_slice()].concat();

@@ -71,7 +71,7 @@ impl Default for Limits {
             batch_bytes: 1 << 20,
             queue_entries: 8192,
             queue_bytes: 32 << 20,
-            store_lag_entries: 65_536,
+            store_lag_entries: 16_384,
             keep_entries: 100_000,
             segment_bytes: crate::journal::SEGMENT_BYTES,
             min_free_bytes: 256 << 20,
@@ -227,7 +227,7 @@ pub(crate) struct Shared {
     pub(crate) applying: Applying,
     pub(crate) store: Store,
     pub(crate) archive: Archive,
-    /// Sealed entries that are not in the store yet, by number.
+    /// Sealed entries that are not in the archive yet, by number, with their attachments.
     pub(crate) tail: RwLock<BTreeMap<u64, Arc<Stored>>>,
     /// The newest nodes of the tree that are not in full tiles yet.
     pub(crate) nodes: RwLock<BTreeMap<Place, Hash>>,

@@ -82,9 +82,6 @@ impl Applier {
         self.shared.store.barrier()?;
         self.shared.applied.store(self.head.size, Ordering::Release);
         self.shared.applying.progressed();
-        let mut tail = self.shared.tail.write();
-        *tail = tail.split_off(&self.head.size);
-        drop(tail);
         for batch in batches {
             self.pending.extend(batch.entries);
             self.checkpoints.extend(batch.checkpoints);
@@ -111,6 +108,9 @@ impl Applier {
         }
         self.shared.archived.store(archived, Ordering::Release);
         self.drop_nodes(archived);
+        let mut tail = self.shared.tail.write();
+        *tail = tail.split_off(&archived);
+        drop(tail);
         self.drop_from_store(archived)?;
         // INVARIANT: what is trimmed is in synced tiles and packs, and in the synced store.
         journal::trim(&*self.disk, &self.journal_dir, archived)?;
