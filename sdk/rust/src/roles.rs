@@ -116,6 +116,8 @@ pub struct Agent {
     gateway: Client,
     api: Client,
     key: Option<SigningKey>,
+    /// The grant that the token names: a signed statement counts for it alone.
+    grant: Option<String>,
     proofs: ProofKeeper,
     traceparent: Option<String>,
 }
@@ -130,6 +132,9 @@ impl Agent {
             gateway: Client::new(gateway, token)?,
             api: Client::new(api, token)?,
             key: None,
+            grant: Statement::parse(token)
+                .ok()
+                .and_then(|token| Some(token.payload_unverified().get("jti")?.as_str()?.to_owned())),
             proofs: ProofKeeper::default(),
             traceparent: None,
         })
@@ -222,8 +227,12 @@ impl Agent {
             entry: String,
             proof: String,
         }
+        let mut said = said.clone();
+        if let (Value::Object(said), Some(grant)) = (&mut said, &self.grant) {
+            said.insert("grant".to_owned(), json!(grant));
+        }
         let body = match &self.key {
-            Some(key) => json!({ "statement": sign(typ, said, key)? }),
+            Some(key) => json!({ "statement": sign(typ, &said, key)? }),
             None => json!({ "unsigned": said }),
         };
         let recorded: Recorded = self.api.ask("POST", path, Some(&body)).await?;

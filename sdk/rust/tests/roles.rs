@@ -148,7 +148,7 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
     assert_eq!((held.status.as_u16(), held.problem().unwrap().code()), (403, "approval-required"));
     let call = held.problem().unwrap().members["call"].as_str().unwrap().to_owned();
     assert_eq!(agent.held(&call).await.unwrap(), "waiting");
-    let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let now = jiff::Timestamp::now();
     let stranger = Approver::new(&api, &ann, key(9)).unwrap();
     let approver = Approver::new(&api, &ann, key(4)).unwrap();
     let (origin, waiting) = approver.held().await.unwrap();
