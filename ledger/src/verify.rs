@@ -4,9 +4,11 @@
 //! either the report says *self-consistent only*, because whoever holds the ledger's key could have written it anew.
 //! `docs/verify.md` explains each code.
 
+mod authority;
 mod bundle;
 mod integrity;
 mod meaning;
+mod stated;
 
 use std::{collections::BTreeSet, fmt, sync::mpsc, thread};
 
@@ -95,15 +97,17 @@ pub struct Counts {
 }
 
 /// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The ledger's name.
     pub origin: String,
     /// Everything wrong, first bad entry first.
     pub findings: Vec<Finding>,
+    /// What is not wrong but bears on what the answer is worth.
+    pub notes: Vec<String>,
     /// What was looked at.
     pub counts: Counts,
-    /// Whether something from outside the operator was given.
+    /// Whether something from outside the operator was given, and could be compared.
     pub outside: bool,
 }
 
@@ -139,6 +143,9 @@ impl fmt::Display for Report {
             f,
             "{commitments} commitments and {statements} statements checked against their values, {erased} erased"
         )?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
         match (self.findings.len(), self.outside) {
             (0, true) => write!(f, "clean, against what was held outside"),
             (0, false) => write!(
@@ -150,6 +157,9 @@ impl fmt::Display for Report {
         }
     }
 }
+
+/// What a trusted key alone does not show.
+const KEY_ONLY: &str = "nothing held outside was compared: whoever holds the trusted key could have written everything anew; --against shows that";
 
 /// Checks a whole ledger on two threads: one reads, chains and hashes, the other checks signatures and meaning.
 pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
@@ -185,9 +195,13 @@ pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
     let mut report = Report {
         origin: integrity.origin,
         findings: source.damage().into_iter().map(Finding::from).collect(),
-        counts: Counts { entries: integrity.frontier.size(), checkpoints: integrity.checkpoints, ..Counts::default() },
+        notes: Vec::new(),
+        counts: Counts { entries: integrity.entries, checkpoints: integrity.checkpoints, ..Counts::default() },
         outside: !options.trust.is_empty() || !options.against.is_empty(),
     };
+    if !options.trust.is_empty() && options.against.is_empty() {
+        report.notes.push(KEY_ONLY.to_owned());
+    }
     report.findings.extend(integrity.findings);
     match meaning {
         Some(meaning) => meaning.finish(&mut report),

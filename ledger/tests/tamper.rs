@@ -21,9 +21,11 @@ use countersign_ledger::{
     clock::SystemClock,
     directory::Directory,
     disclosure::Disclosure,
+    erasure::ErasureStatement,
     evidence::{Damage, Evidence, Selection, Shown, Source},
     ledger::Options as LedgerOptions,
     record::body,
+    statement::{Jwk, Statement},
     tree::Frontier,
     vault::{Opened, Vault},
     verify::{Held, Options, Report, verify, verify_bundle},
@@ -91,11 +93,38 @@ fn honest(dir: &Path, calls: u64) -> (Ledger, Vault) {
     (ledger, vault)
 }
 
+/// An erasure that two signers agreed to; registers their keys.
+fn erasure(ledger: &Ledger, subject: &str) -> Draft {
+    let wanted = ErasureStatement { origin: ORIGIN.into(), subject: subject.into(), reason: "asked".into() };
+    let mut erasure =
+        body::Erasure { subject: subject.into(), by: vec![], reason: "asked".into(), ..Default::default() };
+    for (seed, party) in [(11, "ann"), (12, "ben")] {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let jwk = Jwk::ed25519(&key.verifying_key());
+        let registered = body::Key {
+            event: "registered".into(),
+            kid: jwk.thumbprint(),
+            party: party.into(),
+            jwk: Some(serde_json::to_value(&jwk).unwrap()),
+            by: "test".into(),
+            ..Default::default()
+        };
+        ledger.append_blocking(Draft::new(&registered).unwrap()).unwrap();
+        let text = Statement::sign("countersign-erasure+jwt", &wanted, &key).unwrap();
+        erasure.checks.push(Statement::parse(&text).unwrap().check("valid", Some(party)));
+        erasure.by.push(party.into());
+        erasure.statements.push(text);
+    }
+    Draft::new(&erasure).unwrap()
+}
+
 /// A ledger in memory, to falsify.
 #[derive(Clone)]
 struct Forged {
     pieces: Vec<Batch>,
     policies: Vec<Vec<u8>>,
+    /// What edited entries' hashes were, by what they became: whoever writes anew mends the references too.
+    edited: Vec<(String, String)>,
 }
 
 impl Source for Forged {
@@ -121,20 +150,22 @@ impl Forged {
             whole.entries.extend(piece.entries);
             whole.checkpoints.extend(piece.checkpoints);
         }
-        Forged { pieces: vec![whole], policies: vec![b"upstream = \"bank\"\n".to_vec()] }
+        Forged { pieces: vec![whole], policies: vec![b"upstream = \"bank\"\n".to_vec()], edited: vec![] }
     }
 
     fn edit(&mut self, seq: usize, change: impl FnOnce(&mut Entry)) {
         let stored = &mut self.pieces[0].entries[seq];
         let mut entry = Entry::parse(&stored.bytes).unwrap();
         change(&mut entry);
+        let was = Hash::of(&stored.bytes).to_string();
         stored.bytes = Arc::from(entry.to_bytes().unwrap());
+        self.edited.push((was, Hash::of(&stored.bytes).to_string()));
     }
 
     /// What an operator who holds the key can do: number, chain and sign everything anew.
     fn rewrite(&mut self, signer: &CheckpointSigner) {
         let (mut prev, mut frontier) = (Hash::ZERO, Frontier::default());
-        let mut renamed: Vec<(String, String)> = Vec::new();
+        let mut renamed = self.edited.clone();
         for seq in 0..self.pieces[0].entries.len() {
             let stored = &mut self.pieces[0].entries[seq];
             let (old, mut text) = (Hash::of(&stored.bytes), String::from_utf8(stored.bytes.to_vec()).unwrap());
@@ -356,13 +387,7 @@ fn an_erased_subject_is_counted_and_a_restored_key_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, vault) = honest(dir.path(), 3);
     let emma = vault.find("emma").unwrap();
-    let erasure = body::Erasure {
-        subject: emma.clone(),
-        by: vec!["a".into(), "b".into()],
-        reason: "asked".into(),
-        ..Default::default()
-    };
-    ledger.append_blocking(Draft::new(&erasure).unwrap()).unwrap();
+    ledger.append_blocking(erasure(&ledger, &emma)).unwrap();
     let source = || Directory::read(dir.path(), None).unwrap();
     let opener = |attachment: &_| match vault.open_attachment(attachment) {
         Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),

@@ -1,13 +1,19 @@
-//! Checks the part of a ledger that a bundle carries: each entry's own proof, and what the entries say of each other.
+//! Checks the part of a ledger that a bundle carries: each entry's own proof, that all proofs are of one history, that nothing of the part is
+//! left out, and what the entries say of each other.
+//!
+//! A bundle is written by whoever wants to convince; so it decides nothing about how it is checked, but for the part it claims to be.
+
+use std::collections::BTreeSet;
 
 use super::{
     Counts, Held, Options, Report, finding,
     meaning::{Extent, Meaning},
 };
 use crate::{
-    Hash,
-    checkpoint::VerifierKey,
+    Hash, Kind,
+    checkpoint::{Checkpoint, VerifierKey},
     evidence::{Evidence, Item, Selection},
+    tree::{self, Frontier},
 };
 
 /// Checks a bundle's evidence.
@@ -21,82 +27,220 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
     let mut meaning = Meaning::new(&policy, extent);
     let mut report = Report {
         origin: evidence.origin.clone(),
-        findings: Vec::new(),
         counts: Counts { entries: evidence.items.len() as u64, ..Counts::default() },
-        outside: !options.trust.is_empty() || !options.against.is_empty(),
+        ..Report::default()
     };
-    let keys: Vec<VerifierKey> = evidence.keys.iter().chain(&options.trust).cloned().collect();
+    // INVARIANT: keys that a bundle names count only where none were had from elsewhere.
+    let keys = if options.trust.is_empty() { &evidence.keys } else { &options.trust };
+    let head = evidence.proofs.values().map(|proof| &proof.checkpoint).max_by_key(|checkpoint| checkpoint.size());
     for (seq, item) in &evidence.items {
-        prove(evidence, *seq, item, &keys, &mut report);
+        prove(evidence, *seq, item, keys, head, &mut report);
         meaning.entry(*seq, item.hash, &item.entry);
-        meaning.values(*seq, &item.entry, &item.values);
+        meaning.values(*seq, item.hash, &item.entry, &item.values);
     }
+    check_order(evidence, &mut report);
     check_parents(evidence, extent, &mut report);
-    check_outside(evidence, options, &mut report);
+    check_complete(evidence, head, &mut report);
+    check_keys(evidence, options, &mut report);
+    for held in &options.against {
+        report.outside |= check_held(evidence, held, keys, head, &mut report);
+    }
+    if !options.trust.is_empty() && !report.outside {
+        report.notes.push(super::KEY_ONLY.to_owned());
+    }
+    report.outside |= !options.trust.is_empty();
     meaning.finish(&mut report);
     report.settle();
     report
 }
 
-fn prove(evidence: &Evidence, seq: u64, item: &Item, keys: &[VerifierKey], report: &mut Report) {
+fn prove(
+    evidence: &Evidence,
+    seq: u64,
+    item: &Item,
+    keys: &[VerifierKey],
+    head: Option<&Checkpoint>,
+    report: &mut Report,
+) {
     if item.entry.origin != evidence.origin || item.entry.seq != seq {
-        report.findings.push(finding(
-            "number-wrong",
-            Some(seq),
-            "the entry has another number or is of another ledger".to_owned(),
-        ));
+        let what = "the entry has another number or is of another ledger".to_owned();
+        report.findings.push(finding("number-wrong", Some(seq), what));
     }
-    let proved = match evidence.proofs.get(&seq) {
-        None => Err("the bundle has no proof of it".to_owned()),
-        Some(proof) if proof.index != seq => Err("its proof is of another entry".to_owned()),
-        Some(proof) => proof.verify(&item.bytes, keys).map_err(|error| error.to_string()),
+    let Some(proof) = evidence.proofs.get(&seq) else {
+        report.findings.push(finding("not-proven", Some(seq), "the bundle has no proof of it".to_owned()));
+        return;
+    };
+    let own = &proof.checkpoint;
+    let proved = if proof.index != seq {
+        Err("its proof is of another entry".to_owned())
+    } else if own.origin() != evidence.origin {
+        Err(format!("its proof is of the ledger `{}`", own.origin()))
+    } else {
+        proof.verify(&item.bytes, keys).map_err(|error| error.to_string())
     };
     match proved {
         Ok(()) => report.counts.checkpoints = 1,
         Err(what) => report.findings.push(finding("not-proven", Some(seq), what)),
     }
+    if let Some(head) = head.filter(|head| (head.size(), head.root()) != (own.size(), own.root())) {
+        let (size, other) = (own.size(), head.size());
+        let what = format!(
+            "its proof is under another checkpoint (size {size}) than that of others (size {other}): nothing shows that both are of one history"
+        );
+        report.findings.push(finding("checkpoints-apart", Some(seq), what));
+    }
 }
 
-/// An entry of the instruction that another one names, and that is not there, was left out.
+/// Entries that follow each other must be chained, and no time goes back.
+fn check_order(evidence: &Evidence, report: &mut Report) {
+    for ((seq, item), (next_seq, next)) in evidence.items.iter().zip(evidence.items.iter().skip(1)) {
+        if seq + 1 == *next_seq && next.entry.prev != item.hash {
+            let what = "it does not follow from the entry before: one of the two was changed".to_owned();
+            report.findings.push(finding("chain-broken", Some(*next_seq), what));
+        }
+        if next.entry.time < item.entry.time {
+            let what = "its time is before that of an earlier entry".to_owned();
+            report.findings.push(finding("time-decreases", Some(*next_seq), what));
+        }
+    }
+}
+
+/// An entry that another one of the part names, and that is not there, was left out.
 fn check_parents(evidence: &Evidence, extent: Extent, report: &mut Report) {
     if extent == Extent::Window {
         return;
     }
+    let there: BTreeSet<Hash> = evidence.items.values().map(|item| item.hash).collect();
     for (seq, item) in &evidence.items {
-        for parent in &item.entry.parents {
-            if evidence.find(parent).is_none()
-                && item.entry.instruction.is_some()
-                && item.entry.kind != crate::Kind::Instruction
-            {
-                let what = format!("it rests on the entry `{parent}`, which was left out");
-                report.findings.push(finding("parent-missing", Some(*seq), what));
-            }
+        // A follow-up's parent is the instruction that it amends: a part of its own.
+        if item.entry.instruction.is_none() || item.entry.kind == Kind::Instruction {
+            continue;
+        }
+        for parent in item.entry.parents.iter().filter(|parent| !there.contains(parent)) {
+            let what = format!("it rests on the entry `{parent}`, which was left out");
+            report.findings.push(finding("parent-missing", Some(*seq), what));
         }
     }
 }
 
-fn check_outside(evidence: &Evidence, options: &Options<'_>, report: &mut Report) {
+/// The part must be whole, as far as numbers show it; the counters of instructions are looked at with the meaning.
+fn check_complete(evidence: &Evidence, head: Option<&Checkpoint>, report: &mut Report) {
+    let mut gap = |from: u64, to: u64| {
+        let what = match to - from {
+            1 => format!("entry {from} is missing"),
+            count => format!("{count} entries are missing, from {from} to {}", to - 1),
+        };
+        report.findings.push(finding("entry-missing", Some(from), what));
+    };
+    let mut dense = |numbers: &mut dyn Iterator<Item = u64>, mut expected: Option<u64>, end: Option<u64>| {
+        for seq in numbers {
+            if let Some(expected) = expected.filter(|expected| *expected < seq) {
+                gap(expected, seq);
+            }
+            expected = Some(seq.saturating_add(1));
+        }
+        if let (Some(expected), Some(end)) = (expected, end)
+            && expected < end
+        {
+            gap(expected, end);
+        }
+    };
+    match &evidence.selection {
+        None | Some(Selection::All) => {
+            dense(&mut evidence.items.keys().copied(), Some(0), head.map(Checkpoint::size));
+        }
+        // Times never go back, so what lies in a window has numbers without gaps.
+        Some(Selection::Window(from, to)) => {
+            let mut within = evidence.items.iter().filter(|(_, item)| (*from..*to).contains(&item.entry.time));
+            dense(&mut within.by_ref().map(|(seq, _)| *seq), None, None);
+            report.notes.push(format!("this is the window from {from} to {to}; what lies outside it is not here"));
+        }
+        Some(Selection::Instruction(id)) => {
+            if !evidence.items.values().any(|item| item.entry.instruction.as_deref() == Some(id)) {
+                let what = format!("no entry of the instruction `{id}` is here");
+                report.findings.push(finding("entry-missing", None, what));
+            }
+            report.notes.push(format!(
+                "this is the instruction `{id}` with what it rests on; that a revocation, hold or key entry of no instruction was left out shows only in the whole ledger"
+            ));
+        }
+        Some(Selection::Call(call)) => {
+            let what = format!("the bundle claims to be about the call `{call}` but does not name its instruction");
+            report.findings.push(finding("entry-missing", None, what));
+        }
+    }
+}
+
+/// The bundle's keys must be those that its ledger begins with, and among those had from elsewhere.
+fn check_keys(evidence: &Evidence, options: &Options<'_>, report: &mut Report) {
+    let first = evidence.items.get(&0).and_then(|item| item.entry.text("vkey"));
+    if first.is_none() || evidence.keys.iter().any(|key| Some(key.to_string().as_str()) != first) {
+        let what = "the first entry, which names the key that signs the checkpoints, is missing or names another key";
+        report.findings.push(finding("first-entry", Some(0), what.to_owned()));
+    }
     if !options.trust.is_empty() && !evidence.keys.iter().any(|key| options.trust.contains(key)) {
         let what = "the bundle's key is none of the trusted ones".to_owned();
         report.findings.push(finding("key-not-trusted", None, what));
     }
-    for held in &options.against {
-        let checkpoint = held.checkpoint();
-        let same_size = evidence.checkpoint.as_ref().filter(|own| own.size() == checkpoint.size());
-        if checkpoint.origin() != evidence.origin {
-            report.findings.push(finding("held-origin", None, "what was held outside is of another ledger".to_owned()));
-        } else if same_size.is_some_and(|own| own.root() != checkpoint.root()) {
-            report.findings.push(finding(
-                "forked",
-                None,
-                "a checkpoint held outside has another root at the same size".to_owned(),
-            ));
-        } else if let Held::Proof(proof) = held
-            && let Some(item) = evidence.items.get(&proof.index)
-            && proof.verify(&item.bytes, &evidence.keys).is_err()
-        {
+}
+
+/// Compares with what somebody outside kept; gives whether it could be compared.
+fn check_held(
+    evidence: &Evidence,
+    held: &Held,
+    keys: &[VerifierKey],
+    head: Option<&Checkpoint>,
+    report: &mut Report,
+) -> bool {
+    let checkpoint = held.checkpoint();
+    let size = checkpoint.size();
+    if checkpoint.origin() != evidence.origin {
+        report.findings.push(finding("held-origin", None, "what was held outside is of another ledger".to_owned()));
+        return true;
+    }
+    if let Err(error) = checkpoint.verify(keys) {
+        let what = format!(
+            "what was held outside is not signed with this ledger's key ({error}): the ledger was signed anew, or that is no checkpoint of it"
+        );
+        report.findings.push(finding("held-signature", None, what));
+    }
+    let mut compared = false;
+    if let Held::Proof(proof) = held
+        && let Some(item) = evidence.items.get(&proof.index)
+    {
+        compared = true;
+        if proof.leads_from(&item.bytes).is_err() {
             let what = "the entry is not the one that a proof held outside proves".to_owned();
             report.findings.push(finding("proof-differs", Some(proof.index), what));
         }
     }
+    let root = head.filter(|head| head.size() == size).map(Checkpoint::root).or_else(|| prefix_root(evidence, size));
+    if let Some(root) = root {
+        compared = true;
+        if root != checkpoint.root() {
+            let what = format!(
+                "the first {size} entries are not those that a checkpoint held outside covers: the ledger was forked or written anew"
+            );
+            report.findings.push(finding("forked", None, what));
+        }
+    }
+    if !compared {
+        let own = head.map_or(0, Checkpoint::size);
+        report.notes.push(format!(
+            "what was held outside (size {size}) cannot be compared with this bundle (size {own}): only the whole ledger, or a bundle with that entry, shows whether both are of one history"
+        ));
+    }
+    compared
+}
+
+/// The root of the first `size` entries, if all of them are there.
+fn prefix_root(evidence: &Evidence, size: u64) -> Option<Hash> {
+    let mut frontier = Frontier::default();
+    for ((seq, item), expected) in evidence.items.iter().zip(0..size) {
+        if *seq != expected {
+            return None;
+        }
+        frontier.push(tree::leaf_hash(&item.bytes), |_, _| {});
+    }
+    (size > 0 && frontier.size() == size).then(|| frontier.root())
 }

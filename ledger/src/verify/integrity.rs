@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Finding, Held, Options, finding};
 use crate::{
-    Entry, Hash,
+    Entry, Hash, Kind,
     batch::Batch,
     checkpoint::{Checkpoint, VerifierKey},
     evidence::Damage,
@@ -17,7 +17,9 @@ pub(super) struct Integrity {
     pub(super) frontier: Frontier,
     pub(super) findings: Vec<Finding>,
     pub(super) checkpoints: u64,
-    prev: Hash,
+    pub(super) entries: u64,
+    /// The hash of the entry before; unknown after a piece that cannot be read.
+    prev: Option<Hash>,
     time: Option<Time>,
     /// The newest checkpoint's size.
     covered: u64,
@@ -25,6 +27,7 @@ pub(super) struct Integrity {
     /// Roots at the sizes of what somebody outside kept, and leaves at the indices of their proofs.
     roots: BTreeMap<u64, Option<Hash>>,
     leaves: BTreeMap<u64, Option<Hash>>,
+    /// Whether a piece could not be read: from there on the tree cannot be computed, but entries, chain and signatures can still be checked.
     lost: bool,
 }
 
@@ -39,7 +42,8 @@ impl Integrity {
             frontier: Frontier::default(),
             findings: Vec::new(),
             checkpoints: 0,
-            prev: Hash::ZERO,
+            entries: 0,
+            prev: Some(Hash::ZERO),
             time: None,
             covered: 0,
             keys: Vec::new(),
@@ -57,16 +61,14 @@ impl Integrity {
     pub(super) fn lost(&mut self, damage: Damage) {
         self.findings.push(damage.into());
         self.lost = true;
+        self.prev = None;
     }
 
     pub(super) fn piece(&mut self, piece: &Batch) {
-        if self.lost {
-            return;
-        }
         let mut checkpoints = piece.checkpoints.iter().peekable();
         for (seq, stored) in (piece.first..).zip(&piece.entries) {
             self.entry(seq, &stored.bytes);
-            while let Some(checkpoint) = checkpoints.next_if(|checkpoint| checkpoint.size() <= self.frontier.size()) {
+            while let Some(checkpoint) = checkpoints.next_if(|checkpoint| checkpoint.size() <= seq + 1) {
                 self.checkpoint(checkpoint);
             }
         }
@@ -85,7 +87,11 @@ impl Integrity {
             Err(error) => self.find("entry-malformed", seq, error.to_string()),
             Ok(entry) => self.envelope(seq, &entry),
         }
-        self.prev = Hash::of(bytes);
+        self.entries += 1;
+        self.prev = Some(Hash::of(bytes));
+        if self.lost {
+            return;
+        }
         self.frontier.push(tree::leaf_hash(bytes), |_, _| {});
         let size = self.frontier.size();
         if let Some(root) = self.roots.get_mut(&size) {
@@ -107,7 +113,7 @@ impl Integrity {
                 ),
             );
         }
-        if entry.prev != self.prev {
+        if self.prev.is_some_and(|prev| prev != entry.prev) {
             self.find(
                 "chain-broken",
                 seq,
@@ -121,7 +127,7 @@ impl Integrity {
         if seq == 0 {
             self.origin.clone_from(&entry.origin);
             match entry.text("vkey").map(str::parse::<VerifierKey>) {
-                Some(Ok(key)) => self.keys.push(key),
+                Some(Ok(key)) if entry.kind == Kind::Ledger => self.keys.push(key),
                 _ => self.find("first-entry", 0, "the first entry does not name the key that signs the checkpoints"),
             }
         } else if entry.origin != self.origin {
@@ -139,7 +145,8 @@ impl Integrity {
                 format!("the checkpoint that covers it is of the ledger `{}`", checkpoint.origin()),
             );
         }
-        if checkpoint.size() != self.frontier.size() || checkpoint.root() != self.frontier.root() {
+        let fits = checkpoint.size() == self.frontier.size() && checkpoint.root() == self.frontier.root();
+        if !self.lost && !fits {
             self.find("checkpoint-root", last, format!("the signed checkpoint of size {} has another root: an entry up to here was changed after it was signed", checkpoint.size()));
         }
         if let Err(error) = checkpoint.verify(&self.keys) {
@@ -181,6 +188,12 @@ impl Integrity {
                 "what was held outside is not signed with this ledger's key ({error}): this ledger was signed anew, or that is no checkpoint of it"
             );
             self.findings.push(finding("held-signature", None, what));
+        }
+        if self.lost && !self.roots.get(&size).is_some_and(Option::is_some) {
+            let what =
+                "entries that it covers cannot be read, so that nobody can compare them with what was held outside";
+            self.findings.push(finding("held-not-comparable", None, what.to_owned()));
+            return;
         }
         if size > have {
             let what = format!(

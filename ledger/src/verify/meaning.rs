@@ -2,15 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, Report, finding};
+use super::{
+    Finding, Report,
+    authority::{Approved, Grants, Held},
+    finding,
+    stated::{self, Keys},
+};
 use crate::{
     Entry, Hash, Kind,
     batch::Batch,
     disclosure::Disclosure,
+    erasure::{self, ErasureStatement},
     evidence::{Opener, Shown},
-    record::{Time, body},
-    statement::{Jwk, Statement},
+    record::{EntryError, Time, body},
 };
+
+/// How long a forwarded call may stay open, in seconds, by the time of the last entry: longer is a finding, shorter only a note.
+/// The gateway closes every call, also with `shutdown` or, after a crash, with `unknown`.
+const OPEN_SECONDS: i64 = 24 * 3600;
 
 /// How much of a ledger is looked at: what lies outside cannot be missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +32,6 @@ pub(super) enum Extent {
     Window,
 }
 
-struct Grant {
-    instruction: Option<String>,
-    expires: Option<Time>,
-    actions: Vec<String>,
-    revoked: bool,
-}
-
 pub(super) struct Meaning<'s> {
     policy: &'s (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync),
     extent: Extent,
@@ -39,15 +41,22 @@ pub(super) struct Meaning<'s> {
     statements: u64,
     calls: u64,
     /// Forwarded calls without an outcome yet.
-    open: BTreeMap<Hash, u64>,
+    open: BTreeMap<Hash, (u64, Time)>,
     ended: BTreeSet<Hash>,
-    held: BTreeSet<Hash>,
+    held: BTreeMap<Hash, Held>,
     /// Approvals not used yet.
-    approvals: BTreeSet<Hash>,
+    approvals: BTreeMap<Hash, Approved>,
+    /// Disclosed digests of held calls and of approvals of them.
+    digests: BTreeMap<Hash, String>,
+    /// The first eight bytes of each entry's hash, to see whether what an entry rests on was there before it.
+    seen: BTreeSet<u64>,
+    /// Holds in force, with their subjects.
+    holds: BTreeMap<String, String>,
+    last: Option<Time>,
     next_in_instruction: BTreeMap<String, u64>,
     next_at_upstream: BTreeMap<String, u64>,
-    grants: BTreeMap<String, Grant>,
-    keys: BTreeMap<String, (Jwk, String, bool)>,
+    grants: Grants,
+    keys: Keys,
     policies: BTreeSet<Hash>,
     /// Subjects erased so far.
     erased: BTreeMap<String, u64>,
@@ -55,7 +64,12 @@ pub(super) struct Meaning<'s> {
     opened: BTreeMap<String, u64>,
     /// What has no data key, by subject: must be erased by an entry.
     without_key: BTreeMap<String, u64>,
-    revoked: BTreeSet<String>,
+}
+
+/// Enough of a hash to tell entries apart at a quarter of the memory.
+fn prefix(hash: &Hash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 impl<'s> Meaning<'s> {
@@ -70,17 +84,20 @@ impl<'s> Meaning<'s> {
             calls: 0,
             open: BTreeMap::new(),
             ended: BTreeSet::new(),
-            held: BTreeSet::new(),
-            approvals: BTreeSet::new(),
+            held: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            holds: BTreeMap::new(),
+            last: None,
             next_in_instruction: BTreeMap::new(),
             next_at_upstream: BTreeMap::new(),
-            grants: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            grants: Grants::default(),
+            keys: Keys::default(),
             policies: BTreeSet::new(),
             erased: BTreeMap::new(),
             opened: BTreeMap::new(),
             without_key: BTreeMap::new(),
-            revoked: BTreeSet::new(),
         }
     }
 
@@ -91,8 +108,12 @@ impl<'s> Meaning<'s> {
     pub(super) fn piece(&mut self, piece: &Batch, open: Option<&Opener<'_>>) {
         for (seq, stored) in (piece.first..).zip(&piece.entries) {
             // What cannot be read at all is told by the other half.
-            let Ok(entry) = Entry::parse(&stored.bytes) else { continue };
-            self.entry(seq, Hash::of(&stored.bytes), &entry);
+            let hash = Hash::of(&stored.bytes);
+            let Ok(entry) = Entry::parse(&stored.bytes) else {
+                self.seen.insert(prefix(&hash));
+                continue;
+            };
+            self.entry(seq, hash, &entry);
             let Some(open) = open else { continue };
             let mut values = BTreeMap::new();
             for attachment in &stored.attachments {
@@ -115,40 +136,106 @@ impl<'s> Meaning<'s> {
                     );
                 }
             }
-            self.values(seq, &entry, &values);
+            self.values(seq, hash, &entry, &values);
         }
     }
 
     pub(super) fn entry(&mut self, seq: u64, hash: Hash, entry: &Entry) {
-        if let (Some(instruction), Some(n)) = (&entry.instruction, entry.n) {
-            let next = self.next_in_instruction.entry(instruction.clone()).or_default();
-            let expected = std::mem::replace(next, n + 1);
-            if n != expected && !(self.extent == Extent::Window && expected == 0) {
-                self.find("counter-gap", seq, format!("it is number {n} of its instruction, number {expected} was expected: an entry of the instruction is missing"));
+        self.last = self.last.max(Some(entry.time));
+        self.references(seq, hash, entry);
+        match (&entry.instruction, entry.n) {
+            (Some(instruction), Some(n)) => {
+                let next = self.next_in_instruction.entry(instruction.clone()).or_default();
+                let expected = std::mem::replace(next, n.saturating_add(1));
+                if n != expected && !(self.extent == Extent::Window && expected == 0) {
+                    self.find("counter-gap", seq, format!("it is number n={n} of the instruction `{instruction}`, n={expected} was expected: an entry of the instruction is missing"));
+                }
             }
+            (Some(_), None) | (None, Some(_)) => {
+                self.find("counter-gap", seq, "an entry of an instruction has a number in it, any other has none");
+            }
+            (None, None) => {}
         }
-        let known = match &entry.kind {
-            Kind::Call => entry.body_as().map(|call| self.call(seq, hash, entry, &call)),
-            Kind::Outcome => entry.body_as().map(|outcome| self.outcome(seq, &outcome)),
-            Kind::Approval => entry.body_as().map(|approval| self.approval(seq, hash, &approval)),
-            Kind::Grant => entry.body_as().map(|grant| self.grant(entry, grant)),
-            Kind::Revocation => entry.body_as().map(|revocation| self.revocation(entry, &revocation)),
-            Kind::Key => entry.body_as().map(|key| self.key(&key)),
-            Kind::Policy => entry.body_as().map(|policy| self.policy(seq, &policy)),
-            Kind::Heartbeat => entry.body_as().map(|heartbeat| self.heartbeat(seq, &heartbeat)),
-            Kind::Erasure => entry.body_as().map(|erasure: body::Erasure| {
-                self.erased.insert(erasure.subject, seq);
-            }),
-            _ => Ok(()),
-        };
-        if let Err(error) = known {
+        if let Err(error) = self.body(seq, hash, entry) {
             self.find("body-malformed", seq, error.to_string());
         }
     }
 
+    /// What an entry rests on must be there before it.
+    fn references(&mut self, seq: u64, hash: Hash, entry: &Entry) {
+        if self.extent != Extent::Ledger {
+            return;
+        }
+        for parent in entry.parents.iter().filter(|parent| !self.seen.contains(&prefix(parent))) {
+            let what = format!("it rests on the entry `{parent}`, which is not there before it");
+            self.findings.push(finding("parent-missing", Some(seq), what));
+        }
+        self.seen.insert(prefix(&hash));
+    }
+
+    /// Every body of a known kind must be one; kinds of later versions pass.
+    fn body(&mut self, seq: u64, hash: Hash, entry: &Entry) -> Result<(), EntryError> {
+        match &entry.kind {
+            Kind::Call => self.call(seq, hash, entry, &entry.body_as()?),
+            Kind::Outcome => self.outcome(seq, &entry.body_as()?),
+            Kind::Approval => self.approval(seq, hash, entry, &entry.body_as()?),
+            Kind::Grant => self.grants.insert(entry, entry.body_as()?),
+            Kind::Delegation => {
+                let wrong = self.grants.delegate(entry, entry.body_as()?);
+                self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
+            }
+            Kind::Revocation => self.grants.revoke(entry, &entry.body_as()?),
+            Kind::Key => {
+                let wrong = self.keys.change(&entry.body_as()?);
+                self.findings.extend(wrong.map(|what| finding("key-mismatch", Some(seq), what)));
+            }
+            Kind::Policy => self.policy(seq, &entry.body_as()?),
+            Kind::Heartbeat => self.heartbeat(seq, &entry.body_as()?),
+            Kind::Hold => self.hold(entry.body_as()?),
+            Kind::Erasure => self.erasure(seq, entry, entry.body_as()?),
+            Kind::Ledger => drop(entry.body_as::<body::Ledger>()?),
+            Kind::Party => drop(entry.body_as::<body::Party>()?),
+            Kind::Instruction => drop(entry.body_as::<body::Instruction>()?),
+            Kind::Decision => drop(entry.body_as::<body::Decision>()?),
+            Kind::Receipt => drop(entry.body_as::<body::Receipt>()?),
+            Kind::Answer => drop(entry.body_as::<body::Answer>()?),
+            Kind::Incident => drop(entry.body_as::<body::Incident>()?),
+            Kind::Access => drop(entry.body_as::<body::Access>()?),
+            Kind::Other(_) => {}
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, hold: body::Hold) {
+        if hold.event == "placed" {
+            self.holds.insert(hold.hold, hold.subject);
+        } else {
+            self.holds.remove(&hold.hold);
+        }
+    }
+
+    /// An erasure needs two signers and no hold: checked again, as the gateway checked it.
+    fn erasure(&mut self, seq: u64, entry: &Entry, erasure: body::Erasure) {
+        let wanted = ErasureStatement {
+            origin: entry.origin.clone(),
+            subject: erasure.subject.clone(),
+            reason: erasure.reason.clone(),
+        };
+        let held = self.holds.values().any(|subject| *subject == erasure.subject);
+        let checked = erasure::authorise(&wanted, &erasure.statements, held, |kid| self.keys.good(kid));
+        match checked {
+            Err(error) => self.find("erasure-unauthorised", seq, error.to_string()),
+            Ok((parties, _)) if parties != erasure.by => {
+                self.find("erasure-unauthorised", seq, "its signers are not those that the entry names");
+            }
+            Ok(_) => {}
+        }
+        self.erased.insert(erasure.subject, seq);
+    }
+
     fn call(&mut self, seq: u64, hash: Hash, entry: &Entry, call: &body::Call) {
         if call.verdict == "hold" {
-            self.held.insert(hash);
+            self.held.insert(hash, Held::of(entry, call));
         }
         for policy in &call.policies {
             if !self.policies.contains(policy) {
@@ -161,9 +248,9 @@ impl<'s> Meaning<'s> {
         }
         if let Some(n) = call.upstream_n {
             self.calls += 1;
-            self.open.insert(hash, seq);
+            self.open.insert(hash, (seq, entry.time));
             let next = self.next_at_upstream.entry(call.upstream.clone()).or_default();
-            let expected = std::mem::replace(next, n + 1);
+            let expected = std::mem::replace(next, n.saturating_add(1));
             if n != expected && self.extent == Extent::Ledger {
                 self.find(
                     "upstream-counter-gap",
@@ -182,56 +269,23 @@ impl<'s> Meaning<'s> {
                 );
             }
         }
-        if call.verdict == "allow" {
-            self.allowed(seq, entry, call);
-        }
-        if let Some(approval) = call.approval
-            && !self.approvals.remove(&approval)
+        if call.verdict == "allow"
+            && let Some((code, what)) = self.grants.allows(entry, call, self.extent == Extent::Window)
         {
-            self.find(
-                "approval-unknown",
-                seq,
-                "it rests on an approval that is not there, was a denial, or served before",
-            );
-        }
-    }
-
-    fn allowed(&mut self, seq: u64, entry: &Entry, call: &body::Call) {
-        let grant = call.grant.as_ref().and_then(|grant| self.grants.get(grant));
-        let what = match grant {
-            None if self.extent == Extent::Window => None,
-            None => Some(("grant-unknown", "it was allowed under a grant that is not there".to_owned())),
-            Some(grant) if grant.instruction != entry.instruction => {
-                Some(("grant-of-other", "it was allowed under the grant of another instruction".to_owned()))
-            }
-            Some(grant) if grant.revoked => {
-                Some(("grant-revoked", "it was allowed although its grant was withdrawn".to_owned()))
-            }
-            Some(grant) if grant.expires.is_some_and(|expires| entry.time >= expires) => {
-                Some(("grant-expired", "it was allowed although its grant had ended".to_owned()))
-            }
-            Some(grant) => match &call.action {
-                Some(action) if grant.actions.contains(action) => None,
-                action => Some((
-                    "action-not-granted",
-                    format!(
-                        "it was allowed although its grant does not include `{}`",
-                        action.as_deref().unwrap_or("?")
-                    ),
-                )),
-            },
-        };
-        if let Some((code, what)) = what {
             self.find(code, seq, what);
         }
-        let names = [
-            Some("everything/".to_owned()),
-            call.agent.as_ref().map(|agent| format!("agent/{agent}")),
-            call.subject.as_ref().map(|subject| format!("subject/{subject}")),
-            call.action.as_ref().map(|action| format!("action/{action}")),
-        ];
-        if let Some(name) = names.into_iter().flatten().find(|name| self.revoked.contains(name)) {
-            self.find("revoked", seq, format!("it was allowed although `{name}` was withdrawn"));
+        if let Some(approval) = call.approval {
+            match self.approvals.remove(&approval) {
+                Some(approved) => {
+                    let wrong = approved.covers(entry, call);
+                    self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
+                }
+                None if self.extent == Extent::Window => {}
+                None => {
+                    let what = "it rests on an approval that is not there, was a denial, or served before";
+                    self.find("approval-unknown", seq, what);
+                }
+            }
         }
     }
 
@@ -249,45 +303,20 @@ impl<'s> Meaning<'s> {
         }
     }
 
-    fn approval(&mut self, seq: u64, hash: Hash, approval: &body::Approval) {
-        if !self.held.remove(&approval.call) && self.extent != Extent::Window {
-            self.find("approval-without-call", seq, "there is no held call that it answers, or it was answered before");
-        } else if approval.decision == "approved" {
-            self.approvals.insert(hash);
-        }
-    }
-
-    fn grant(&mut self, entry: &Entry, grant: body::Grant) {
-        let row = Grant {
-            instruction: entry.instruction.clone(),
-            expires: grant.expires,
-            actions: grant.actions,
-            revoked: false,
-        };
-        self.grants.insert(grant.grant, row);
-    }
-
-    fn revocation(&mut self, entry: &Entry, revocation: &body::Revocation) {
-        if entry.instruction.is_none() {
-            self.revoked.insert(format!("{}/{}", revocation.what, revocation.id));
-        }
-        for grant in self
-            .grants
-            .values_mut()
-            .filter(|grant| grant.instruction.is_some() && grant.instruction == entry.instruction)
-        {
-            grant.revoked = true;
-        }
-    }
-
-    fn key(&mut self, key: &body::Key) {
-        let jwk = key.jwk.clone().and_then(|jwk| serde_json::from_value(jwk).ok());
-        match (jwk, self.keys.get_mut(&key.kid)) {
-            (_, Some(row)) => row.2 = key.event == "registered",
-            (Some(jwk), None) => {
-                drop(self.keys.insert(key.kid.clone(), (jwk, key.party.clone(), key.event == "registered")))
+    fn approval(&mut self, seq: u64, hash: Hash, entry: &Entry, approval: &body::Approval) {
+        match self.held.remove(&approval.call) {
+            Some(held) if held.instruction != entry.instruction => {
+                self.find("approval-of-other", seq, "it answers a held call of another instruction");
             }
-            (None, None) => {}
+            Some(held) if approval.decision == "approved" => {
+                self.approvals.insert(hash, Approved { held, expires: approval.expires });
+            }
+            Some(_) => {}
+            None if self.extent == Extent::Window => {}
+            None => {
+                let what = "there is no held call that it answers, or it was answered before";
+                self.find("approval-without-call", seq, what);
+            }
         }
     }
 
@@ -313,7 +342,13 @@ impl<'s> Meaning<'s> {
     fn heartbeat(&mut self, seq: u64, heartbeat: &body::Heartbeat) {
         for total in &heartbeat.closed {
             let have = self.next_in_instruction.get(&total.instruction).copied().unwrap_or(0);
-            if have < total.entries {
+            // A part says nothing of instructions that it is not about.
+            let whole = match self.extent {
+                Extent::Ledger => true,
+                Extent::Instruction => have > 0,
+                Extent::Window => false,
+            };
+            if whole && have < total.entries {
                 self.find(
                     "total-differs",
                     seq,
@@ -324,7 +359,7 @@ impl<'s> Meaning<'s> {
     }
 
     /// What is shown of an entry's values, against what the entry commits to.
-    pub(super) fn values(&mut self, seq: u64, entry: &Entry, values: &BTreeMap<String, Shown>) {
+    pub(super) fn values(&mut self, seq: u64, hash: Hash, entry: &Entry, values: &BTreeMap<String, Shown>) {
         let commitments = entry.commitments();
         let subject = entry.text("subject").unwrap_or_default().to_owned();
         let mut opened = Vec::new();
@@ -351,37 +386,28 @@ impl<'s> Meaning<'s> {
                 }
             }
         }
-        self.statement(seq, entry, &opened);
+        self.digest(seq, hash, entry, &opened);
+        if let Some(found) = stated::check(entry, &opened, &self.keys) {
+            self.statements += 1;
+            self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
+        }
     }
 
-    /// Checks a party's own statement again, with the key as it was registered at that time.
-    fn statement(&mut self, seq: u64, entry: &Entry, opened: &[&Disclosure]) {
-        let text = opened
-            .iter()
-            .find(|disclosure| disclosure.name() == "statement")
-            .and_then(|disclosure| disclosure.value().as_str());
-        let check = entry.body.get("check").and_then(|check| serde_json::from_value::<body::Check>(check.clone()).ok());
-        let (Some(text), Some(check)) = (text, check) else { return };
-        self.statements += 1;
-        let result = match (Statement::parse(text), self.keys.get(&check.kid)) {
-            (Err(_), _) => "invalid",
-            (Ok(statement), _) if statement.kid() != check.kid => "invalid",
-            (Ok(_), None) => "unknown_key",
-            (Ok(_), Some((_, _, false))) => "unknown_key",
-            (Ok(statement), Some((jwk, _, true))) if statement.has_valid_signature(jwk) => "valid",
-            (Ok(_), Some(_)) => "invalid",
+    /// A held call, the answer to it and the call made after it must be about the same digest, where it is disclosed.
+    fn digest(&mut self, seq: u64, hash: Hash, entry: &Entry, opened: &[&Disclosure]) {
+        let Some(digest) = stated::text(opened, "digest") else { return };
+        let other = match &entry.kind {
+            Kind::Approval => entry.text("call"),
+            Kind::Call => entry.text("approval"),
+            _ => return,
         };
-        if result != check.result {
-            self.find(
-                "statement-differs",
-                seq,
-                format!("the gateway recorded the signature as `{}`, it is `{result}`", check.result),
-            );
+        let other = other.and_then(|other| other.parse::<Hash>().ok()).and_then(|other| self.digests.remove(&other));
+        if other.is_some_and(|other| other != digest) {
+            let what = "what was approved is not what was held, or not what was then called: their digests differ";
+            self.find("approval-digest", seq, what);
         }
-        if check.result == "valid"
-            && self.keys.get(&check.kid).is_some_and(|(_, party, _)| check.party.as_ref() != Some(party))
-        {
-            self.find("statement-party", seq, "the key was registered for another party than the one recorded");
+        if entry.kind == Kind::Approval || entry.text("verdict") == Some("hold") {
+            self.digests.insert(hash, digest.to_owned());
         }
     }
 
@@ -404,6 +430,24 @@ impl<'s> Meaning<'s> {
         report.counts.statements = self.statements;
         report.counts.calls = self.calls;
         report.counts.open_calls = self.open.len() as u64;
+        self.still_open(report);
         report.findings.append(&mut self.findings);
+    }
+    /// Calls that have not ended: this check has no clock, so that the last entry's time counts as now.
+    fn still_open(&mut self, report: &mut Report) {
+        let long = |time: &Time| {
+            let now = self.last.unwrap_or(*time);
+            now.instant().as_second() - time.instant().as_second() > OPEN_SECONDS
+        };
+        let (old, young): (Vec<_>, Vec<_>) = self.open.values().copied().partition(|(_, time)| long(time));
+        if self.extent != Extent::Window {
+            for (seq, _) in old {
+                let what = "the call was forwarded and no outcome ends it, though more than 24 hours passed: its outcome is missing";
+                self.findings.push(finding("call-open", Some(seq), what.to_owned()));
+            }
+        }
+        if !young.is_empty() {
+            report.notes.push(format!("{} forwarded calls had not ended at the last entry", young.len()));
+        }
     }
 }

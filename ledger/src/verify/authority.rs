@@ -1,0 +1,176 @@
+//! Who was allowed what: grants, delegations, revocations, and approvals of held calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Entry,
+    record::{Time, body},
+};
+
+/// A stable code, and what is wrong.
+pub(super) type Wrong = (&'static str, String);
+
+/// How long a call may wait between judgement and number, in seconds: a grant that ends in between was good when it was judged.
+const QUEUED_SECONDS: i64 = 60;
+
+fn is_over(end: Option<Time>, now: Time) -> bool {
+    end.is_some_and(|end| now.instant().as_second() - end.instant().as_second() > QUEUED_SECONDS)
+}
+
+#[derive(Clone)]
+pub(super) struct Grant {
+    instruction: Option<String>,
+    agent: String,
+    subject: String,
+    expires: Option<Time>,
+    actions: Vec<String>,
+    revoked: bool,
+}
+
+/// Grants so far, and what was withdrawn.
+#[derive(Default)]
+pub(super) struct Grants {
+    grants: BTreeMap<String, Grant>,
+    /// `agent/<id>`, `subject/<id>`, `action/<name>`, `everything/`.
+    revoked: BTreeSet<String>,
+}
+
+impl Grants {
+    pub(super) fn insert(&mut self, entry: &Entry, grant: body::Grant) {
+        let row = Grant {
+            instruction: entry.instruction.clone(),
+            agent: grant.agent,
+            subject: grant.subject,
+            expires: grant.expires,
+            actions: grant.actions,
+            revoked: false,
+        };
+        self.grants.insert(grant.grant, row);
+    }
+
+    /// A delegation must be narrower than what it is cut from.
+    pub(super) fn delegate(&mut self, entry: &Entry, delegation: body::Delegation) -> Option<Wrong> {
+        let from = self.grants.get(&delegation.from);
+        let wrong = match from {
+            None => Some(("grant-unknown", "it is cut from a grant that is not there".to_owned())),
+            Some(from) if from.revoked => Some(("grant-revoked", "it is cut from a withdrawn grant".to_owned())),
+            Some(from) if delegation.actions.iter().any(|action| !from.actions.contains(action)) => {
+                Some(("delegation-wider", "it grants an action that the grant it is cut from does not".to_owned()))
+            }
+            Some(from) if from.expires.is_some_and(|end| delegation.expires.is_none_or(|own| own > end)) => {
+                Some(("delegation-wider", "it holds longer than the grant it is cut from".to_owned()))
+            }
+            Some(_) => None,
+        };
+        let row = Grant {
+            instruction: entry.instruction.clone(),
+            agent: delegation.agent,
+            subject: delegation.subject,
+            expires: delegation.expires,
+            actions: delegation.actions,
+            revoked: false,
+        };
+        self.grants.insert(delegation.grant, row);
+        wrong
+    }
+
+    /// A revocation within an instruction withdraws its grants; any other withdraws what it names.
+    pub(super) fn revoke(&mut self, entry: &Entry, revocation: &body::Revocation) {
+        if let Some(instruction) = &entry.instruction {
+            for grant in self.grants.values_mut().filter(|grant| grant.instruction.as_ref() == Some(instruction)) {
+                grant.revoked = true;
+            }
+        } else if revocation.what == "grant" {
+            if let Some(grant) = self.grants.get_mut(&revocation.id) {
+                grant.revoked = true;
+            }
+        } else {
+            self.revoked.insert(format!("{}/{}", revocation.what, revocation.id));
+        }
+    }
+
+    /// Why an allowed call should not have been; `in_part` where the grant may lie outside of what is looked at.
+    pub(super) fn allows(&self, entry: &Entry, call: &body::Call, in_part: bool) -> Option<Wrong> {
+        let grant = call.grant.as_ref().and_then(|grant| self.grants.get(grant));
+        let wrong = match grant {
+            None if in_part => None,
+            None => Some(("grant-unknown", "it was allowed under a grant that is not there".to_owned())),
+            Some(grant) if grant.instruction != entry.instruction => {
+                Some(("grant-of-other", "it was allowed under the grant of another instruction".to_owned()))
+            }
+            Some(grant) if call.agent.as_ref().is_some_and(|agent| *agent != grant.agent) => {
+                Some(("grant-of-other", "it was allowed under the grant of another agent".to_owned()))
+            }
+            Some(grant) if call.subject.as_ref().is_some_and(|subject| *subject != grant.subject) => {
+                Some(("grant-of-other", "it was allowed under a grant about another data subject".to_owned()))
+            }
+            Some(grant) if grant.revoked => {
+                Some(("grant-revoked", "it was allowed although its grant was withdrawn".to_owned()))
+            }
+            Some(grant) if is_over(grant.expires, entry.time) => {
+                Some(("grant-expired", "it was allowed although its grant had ended".to_owned()))
+            }
+            Some(grant) => match &call.action {
+                Some(action) if grant.actions.contains(action) => None,
+                action => {
+                    let action = action.as_deref().unwrap_or("?");
+                    let what = format!("it was allowed although its grant does not include `{action}`");
+                    Some(("action-not-granted", what))
+                }
+            },
+        };
+        wrong.or_else(|| self.withdrawn(call))
+    }
+
+    fn withdrawn(&self, call: &body::Call) -> Option<Wrong> {
+        let names = [
+            Some("everything/".to_owned()),
+            call.agent.as_ref().map(|agent| format!("agent/{agent}")),
+            call.subject.as_ref().map(|subject| format!("subject/{subject}")),
+            call.action.as_ref().map(|action| format!("action/{action}")),
+        ];
+        let name = names.into_iter().flatten().find(|name| self.revoked.contains(name))?;
+        Some(("revoked", format!("it was allowed although `{name}` was withdrawn")))
+    }
+}
+
+/// A held call, as far as its entry shows it.
+pub(super) struct Held {
+    pub(super) instruction: Option<String>,
+    agent: Option<String>,
+    upstream: String,
+    action: Option<String>,
+}
+
+impl Held {
+    pub(super) fn of(entry: &Entry, call: &body::Call) -> Held {
+        Held {
+            instruction: entry.instruction.clone(),
+            agent: call.agent.clone(),
+            upstream: call.upstream.clone(),
+            action: call.action.clone(),
+        }
+    }
+}
+
+/// An approval of a held call, not used yet.
+pub(super) struct Approved {
+    pub(super) held: Held,
+    pub(super) expires: Option<Time>,
+}
+
+impl Approved {
+    /// Why it does not cover this call.
+    pub(super) fn covers(&self, entry: &Entry, call: &body::Call) -> Option<Wrong> {
+        let Held { instruction, agent, upstream, action } = &self.held;
+        if *instruction != entry.instruction
+            || *agent != call.agent
+            || *upstream != call.upstream
+            || *action != call.action
+        {
+            return Some(("approval-of-other", "it rests on the approval of another call".to_owned()));
+        }
+        is_over(self.expires, entry.time)
+            .then(|| ("approval-expired", "it rests on an approval that held no longer".to_owned()))
+    }
+}
