@@ -233,9 +233,33 @@ pub(crate) struct Contents {
     pub(crate) tail: Option<Tail>,
 }
 
+impl Contents {
+    /// Whether there are entries, or may have been.
+    pub(crate) fn has_entries(&self) -> bool {
+        !self.batches.is_empty() || self.damage.is_some() || self.first.is_some_and(|first| first > 0)
+    }
+}
+
+/// How often a journal is read again that changes meanwhile.
+const READS: usize = 5;
+
 /// Reads all frames. A last frame cut short is left out: it was never acknowledged, unless store, archive or anchor know
 /// of its entries, which the caller checks.
+///
+/// Beside a running gateway a segment may be trimmed, and written anew, while it is read: what looks like damage is looked at again.
 pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Contents> {
+    let mut contents = read_once(disk, dir);
+    for _ in 1..READS {
+        match &contents {
+            Ok(contents) if contents.damage.is_none() => break,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => break,
+            _ => contents = read_once(disk, dir),
+        }
+    }
+    contents
+}
+
+fn read_once(disk: &dyn Disk, dir: &Path) -> io::Result<Contents> {
     let mut contents = Contents::default();
     let names: Vec<_> = disk.list(dir)?.into_iter().filter(|name| name.ends_with(".seg")).collect();
     for name in &names {

@@ -27,6 +27,7 @@ use crate::{
     open::{OpenError, Paths, Recovered, recover},
     proof::Proof,
     record::{Attachment, Draft, body},
+    repair::set_aside,
     store::{Head, Probe, StateRow, Store, StoreError},
     tree::{self, Frontier},
     writer::{AppendError, Applier, Applying, Limits, Queue, Sealed, Shared, Status, Ticket, WriterThread},
@@ -130,18 +131,26 @@ impl Ledger {
         let io = |source| OpenError::Io { path: paths.dir.clone(), source };
         files::create_dir(&options.dir).map_err(io)?;
         let lock = lock(&options.dir)?;
-        for dir in [paths.journal(), paths.store(), options.dir.join("tile")] {
-            let made = journal::read(&*options.disk, &dir).map_err(io)?.first.is_some()
-                || (dir != paths.journal() && dir.exists());
-            if made {
-                return Err(OpenError::Exists(paths.dir.clone()));
-            }
+        // A ledger that was cut short before its first entry is none yet.
+        let journal = journal::read(&*options.disk, &paths.journal()).map_err(io)?;
+        let archive = Archive::new(options.disk.clone(), &options.dir);
+        if journal.has_entries() || archive.tiles().map_err(io)? > 0 {
+            return Err(OpenError::Exists(paths.dir.clone()));
         }
         let (anchor, anchored, _) = Anchor::open(options.disk.clone(), &paths.anchor).map_err(io)?;
         if let Some(anchored) = anchored.filter(|_| adopts.is_none()) {
             return Err(OpenError::RolledBack { who: "anchor", size: anchored.checkpoint.size(), journal: 0 });
         }
-        let (store, head) = Store::open(&paths.store(), &options.probe)?;
+        let (store, head) = match Store::open(&paths.store(), &options.probe) {
+            Err(StoreError::Damaged { .. }) => {
+                set_aside(&options)?;
+                Store::open(&paths.store(), &options.probe)?
+            }
+            other => other?,
+        };
+        if head.size > 0 {
+            return Err(OpenError::Exists(paths.dir.clone()));
+        }
         let begun =
             Journal::begin(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, 0).map_err(io)?;
         let first = body::Ledger {
@@ -156,7 +165,7 @@ impl Ledger {
             checkpoint: signer.sign(0, Frontier::default().root()),
             journal: begun,
             store,
-            archive: Archive::new(options.disk.clone(), &options.dir),
+            archive,
             anchor,
             head,
             frontier: Frontier::default(),

@@ -178,6 +178,10 @@ pub(crate) fn recover(
     if let Some((who, size)) = known.into_iter().find(|(_, size)| *size > end) {
         return Err(OpenError::RolledBack { who, size, journal: end });
     }
+    if end == 0 {
+        // Cut short before its first entry.
+        return Err(OpenError::Missing(paths.dir.clone()));
+    }
     for (who, size) in [("store", stored.size), ("archive", archived)] {
         if size < first {
             return Err(OpenError::Behind { who, size, journal: first });

@@ -80,14 +80,23 @@ pub fn repair(options: &Options) -> Result<Repaired, RepairError> {
         _ => {}
     }
     let entries = rebuild(&directory, &rebuilding)?;
-    let aside =
-        (0..).map(|n| options.dir.join(format!("sled.damaged-{n}"))).find(|path| !path.exists()).unwrap_or_default();
-    if paths.store().exists() {
-        std::fs::rename(paths.store(), &aside).map_err(io)?;
-    }
+    let aside = set_aside(options)?;
     std::fs::rename(&rebuilding, paths.store()).map_err(io)?;
     files::sync_dir(&options.dir).map_err(io)?;
     Ok(Repaired { entries, aside })
+}
+
+/// Gives the store another name, so that nothing of it is lost, and makes room for a new one.
+pub(crate) fn set_aside(options: &Options) -> Result<PathBuf, OpenError> {
+    let store = options.paths().store();
+    let aside =
+        (0..).map(|n| options.dir.join(format!("sled.damaged-{n}"))).find(|path| !path.exists()).unwrap_or_default();
+    let io = |source| OpenError::Io { path: store.clone(), source };
+    if store.exists() {
+        std::fs::rename(&store, &aside).map_err(io)?;
+        files::sync_dir(&options.dir).map_err(io)?;
+    }
+    Ok(aside)
 }
 
 fn rebuild(directory: &Directory, path: &std::path::Path) -> Result<u64, RepairError> {

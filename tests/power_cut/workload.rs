@@ -18,6 +18,7 @@ use countersign_ledger::{
     clock::SystemClock,
     directory::Directory,
     ledger::Options,
+    open::OpenError,
     record::{Attachment, StatePut},
     repair::repair,
     verify,
@@ -201,10 +202,8 @@ fn open(dir: &Path, nothing_yet: bool) -> Result<Ledger, String> {
     let reopen = || Ledger::open(options(dir), signer(), clock.clone()).map(|(ledger, _)| ledger);
     match reopen() {
         Ok(ledger) => Ok(ledger),
-        Err(_) if nothing_yet => {
+        Err(OpenError::Missing(_)) if nothing_yet => {
             say(&Said::Begun);
-            // What a power cut left of a ledger that never acknowledged anything is nobody's.
-            let _ = fs::remove_dir_all(dir);
             Ledger::create(options(dir), signer(), clock.clone(), None).map_err(|error| error.to_string())
         }
         Err(error) if error.to_string().contains("countersign repair") => {
