@@ -423,6 +423,13 @@ impl World {
         let outcomes = self.entries(&Kind::Outcome);
         assert_eq!(outcomes.len(), wanted, "{outcomes:?}");
         assert_eq!(self.gateway.open_calls().load(Ordering::SeqCst), 0);
+        // The state is read from the store, which follows behind the acknowledgement.
+        for _ in 0..1000 {
+            if self.gateway.ledger.state(b"open/").unwrap().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         assert!(self.gateway.ledger.state(b"open/").unwrap().is_empty());
         let opened = |seq| self.gateway.disclosures(seq).unwrap();
         let values = |seq| opened(seq).into_iter().map(|one| (one.name().to_owned(), one.value().clone())).collect();
