@@ -51,6 +51,17 @@ impl Anchor {
         Ok((Anchor { disk, dir: dir.to_owned(), next }, newest, damaged))
     }
 
+    /// Forgets what it holds.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        for name in ["0", "1"] {
+            match self.disk.remove(&self.dir.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.disk.sync_dir(&self.dir)
+    }
+
     pub(crate) fn write(&mut self, anchored: &Anchored) -> io::Result<()> {
         let path = self.dir.join(self.next.to_string());
         let file = self.disk.open(&path)?;

@@ -141,6 +141,10 @@ impl Ledger {
         if let Some(anchored) = anchored.filter(|_| adopts.is_none()) {
             return Err(OpenError::RolledBack { who: "anchor", size: anchored.checkpoint.size(), journal: 0 });
         }
+        if adopts.is_some() {
+            // The lost ledger's head is cited in the first entry; in the anchor it would refuse the new ledger.
+            anchor.clear().map_err(io)?;
+        }
         let (store, head) = match Store::open(&paths.store(), &options.probe) {
             Err(StoreError::Damaged { .. }) => {
                 set_aside(&options)?;
@@ -262,9 +266,9 @@ impl Ledger {
         let anchoring = (shared.clone(), closing.clone());
         let anchor = begun.anchor;
         let threads = vec![
-            thread::spawn(move || writer.run()),
-            thread::spawn(move || applier.run()),
-            thread::spawn(move || keep_anchor(&anchoring.0, anchor, &anchoring.1)),
+            guarded(&shared, move || writer.run()),
+            guarded(&shared, move || applier.run()),
+            guarded(&shared, move || keep_anchor(&anchoring.0, anchor, &anchoring.1)),
         ];
         Ledger(Arc::new(Inner { shared, options, threads: Mutex::new(threads), closing, _lock: lock }))
     }
@@ -495,6 +499,16 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// A thread of the ledger. If it panics (sled does, on some damage), the ledger stops instead of leaving everybody waiting.
+fn guarded(shared: &Arc<Shared>, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let shared = shared.clone();
+    thread::spawn(move || {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            shared.poison("a thread of the ledger panicked");
+        }
+    })
 }
 
 /// Writes the anchor behind the head, and a last time when the ledger closes.

@@ -14,7 +14,7 @@ use countersign_ledger::{
     checkpoint::CheckpointSigner,
     clock::SystemClock,
     directory::Directory,
-    ledger::Options,
+    ledger::{Adopts, Options},
     open::OpenError,
     record::body,
     repair::repair,
@@ -189,4 +189,22 @@ fn all_but_the_anchor_rolled_back_is_refused() {
         "{error}"
     );
     assert!(repair(&options(&older)).is_err(), "nothing is signed over a gap");
+}
+
+#[test]
+fn an_adopted_ledger_opens_again_beside_the_lost_ones_anchor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lost, anchor) = (dir.path().join("lost"), dir.path().join("anchor"));
+    let at = |dir: &Path| Options { anchor_dir: anchor.clone(), ..options(dir) };
+    let ledger = Ledger::create(at(&lost), signer(), Arc::new(SystemClock), None).unwrap();
+    for _ in 0..5 {
+        ledger.append_blocking(Draft::new(&body::Access { by: "test".into(), ..Default::default() }).unwrap()).unwrap();
+    }
+    let adopts = Adopts { checkpoint: ledger.head(), reason: "the disk was lost".into() };
+    ledger.close().unwrap();
+    drop(ledger);
+    let new = dir.path().join("new");
+    drop(Ledger::create(at(&new), signer(), Arc::new(SystemClock), Some(adopts)).unwrap());
+    let (_, opened) = Ledger::open(at(&new), signer(), Arc::new(SystemClock)).unwrap();
+    assert_eq!(opened.size, 1);
 }
