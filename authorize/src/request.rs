@@ -39,9 +39,23 @@ pub enum RequestBody<'b> {
     Opaque,
 }
 
+/// What a request asks for: an HTTP method and path, or one of the methods of MCP that do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// An HTTP request.
+    Http,
+    /// MCP `tools/call`.
+    Tool,
+    /// MCP `resources/read`.
+    Resource,
+    /// MCP `prompts/get`.
+    Prompt,
+}
+
 /// A request that has one reading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
+    operation: Operation,
     upstream: String,
     method: Method,
     segments: Vec<String>,
@@ -90,6 +104,7 @@ impl Request {
         let segments = target::segments(path)?;
         let query = target::pairs(query)?;
         Ok(Request {
+            operation: Operation::Http,
             upstream: upstream.to_owned(),
             method: method.clone(),
             target: target::canonical(&segments, &query),
@@ -100,12 +115,66 @@ impl Request {
         })
     }
 
+    /// A call of MCP that was read from a JSON-RPC message: the tool's or prompt's name or the resource's URI, its `params.arguments` as read by
+    /// [`Json::parse`], and the bytes of the message. Everything in the message that is not judged (`id`, `_meta`) must be what the caller vouches for.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the name is longer than `limits` or has control characters, or a resource comes with arguments.
+    pub fn mcp(
+        limits: &Limits,
+        upstream: &str,
+        operation: Operation,
+        name: &str,
+        arguments: Option<Json>,
+        message: &[u8],
+    ) -> Result<Request, Refusal> {
+        if name.len() > limits.target_bytes {
+            return Err(Refusal::new(
+                "target-too-long",
+                format!("the name has more than {} bytes", limits.target_bytes),
+            ));
+        }
+        if name.chars().any(|c| c.is_control() || c == '\u{FFFD}') {
+            return Err(Refusal::new("control-character", "the name has a control character"));
+        }
+        // No arguments and none in them are the same: nothing is said.
+        let arguments = arguments.filter(|arguments| !matches!(arguments, Json::Object(members) if members.is_empty()));
+        if operation == Operation::Resource && arguments.is_some() {
+            return Err(Refusal::new("argument-unknown", "a resource is read by its URI alone; leave `arguments` out"));
+        }
+        Ok(Request {
+            operation,
+            upstream: upstream.to_owned(),
+            method: Method::POST,
+            segments: Vec::new(),
+            query: Vec::new(),
+            headers: BTreeMap::new(),
+            body: arguments.map_or(Body::Empty, |arguments| Body::Json(arguments, message.to_vec())),
+            target: name.to_owned(),
+        })
+    }
+
+    /// What it asks for.
+    pub const fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The method, as records name it: `POST`, `tools/call`. No HTTP method has a `/`.
+    pub fn verb(&self) -> &str {
+        match self.operation {
+            Operation::Http => self.method.as_str(),
+            Operation::Tool => "tools/call",
+            Operation::Resource => "resources/read",
+            Operation::Prompt => "prompts/get",
+        }
+    }
+
     /// The upstream's name.
     pub fn upstream(&self) -> &str {
         &self.upstream
     }
 
-    /// The method.
+    /// The HTTP method.
     pub const fn method(&self) -> &Method {
         &self.method
     }
@@ -140,7 +209,7 @@ impl Request {
         &self.body
     }
 
-    /// The JSON body, if there is one.
+    /// The JSON body, or the arguments of MCP, if there are any.
     pub const fn json(&self) -> Option<&Json> {
         match &self.body {
             Body::Json(json, _) => Some(json),
@@ -148,7 +217,7 @@ impl Request {
         }
     }
 
-    /// The bytes of a JSON body to forward: exactly those that were judged.
+    /// The bytes of a JSON body to forward: exactly those that were judged. Of MCP: the message, when it has arguments.
     pub fn body_to_forward(&self) -> Option<&[u8]> {
         match &self.body {
             Body::Json(_, bytes) => Some(bytes),
@@ -156,7 +225,7 @@ impl Request {
         }
     }
 
-    /// The path and query to forward: the canonical spelling of what was judged.
+    /// The path and query to forward: the canonical spelling of what was judged. Of MCP: the tool's or prompt's name, or the resource's URI.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -167,7 +236,7 @@ impl Serialize for Request {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut request = serializer.serialize_struct("Request", 4)?;
         request.serialize_field("upstream", &self.upstream)?;
-        request.serialize_field("method", self.method.as_str())?;
+        request.serialize_field("method", self.verb())?;
         request.serialize_field("target", &self.target)?;
         request.serialize_field("body", &self.json())?;
         request.end()
@@ -179,6 +248,14 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
         return Err(Refusal::new("method-refused", format!("the method `{method}` is never forwarded")));
     }
     Ok(())
+}
+
+/// One segment of a path or of a resource's URI, decoded.
+///
+/// # Errors
+/// [`Refusal`] when servers read it differently.
+pub(crate) fn decode_segment(raw: &str) -> Result<String, Refusal> {
+    target::segment(raw)
 }
 
 /// Whether a media type is JSON.

@@ -314,7 +314,7 @@ pub fn digest(grant: &Grant, request: &Request, arguments: &BTreeMap<String, Jso
     let call = json!({
         "grant": grant.id,
         "upstream": request.upstream(),
-        "method": request.method().as_str(),
+        "method": request.verb(),
         "target": request.target(),
         "arguments": arguments.iter().map(|(name, value)| (name, value.canonical())).collect::<BTreeMap<_, _>>(),
         "body": request.json().map(Json::canonical),

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, Argument, BodyKind, Catalogue, Effect, Extra, Place, Type,
+    Action, Argument, BodyKind, Catalogue, Effect, Extra, Place, Route, Type,
     routes::{Segment, template},
+    uri::Template,
 };
 
 /// What one action must not say.
@@ -14,10 +15,7 @@ pub(super) fn action(action: &Action) -> Result<(), String> {
     if name.is_empty() || !name.chars().all(allowed) {
         return Err(format!("the name `{name}` is not made of letters, digits, `.`, `_` and `-`"));
     }
-    if action.method.is_empty() || !action.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Err(format!("`{name}`: the method `{}` is not in capital letters", action.method));
-    }
-    path(action)?;
+    route(action)?;
     for (argument, declared) in &action.arguments {
         place(action, argument, declared).map_err(|what| format!("`{name}`, argument `{argument}`: {what}"))?;
     }
@@ -33,8 +31,33 @@ fn is_pointer(text: &str) -> bool {
     text.is_empty() || text.starts_with('/')
 }
 
-fn path(action: &Action) -> Result<(), String> {
-    let (name, path) = (&action.name, &action.path);
+fn route(action: &Action) -> Result<(), String> {
+    let name = &action.name;
+    match &action.route {
+        Route::Http { method, path: template } => {
+            if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                return Err(format!("`{name}`: the method `{method}` is not in capital letters"));
+            }
+            path(action, template)
+        }
+        Route::Tool(called) | Route::Prompt(called) if called.is_empty() || called.chars().any(char::is_control) => {
+            Err(format!("`{name}`: the name of the {} is empty or has a control character", action.route.what()))
+        }
+        Route::Resource(uri) => {
+            let template = Template::parse(uri).map_err(|what| format!("`{name}`: {what}"))?;
+            match template.arguments().find(|argument| !action.arguments.contains_key(*argument)) {
+                Some(argument) => Err(format!("`{name}`: `{{{argument}}}` of the URI is not declared as an argument")),
+                None => Ok(()),
+            }
+        }
+        Route::Tool(_) | Route::Prompt(_) => Ok(()),
+    }?;
+    let opaque = action.body == BodyKind::Opaque && action.route.method().is_none();
+    if opaque { Err(format!("`{name}`: an MCP action has no opaque body")) } else { Ok(()) }
+}
+
+fn path(action: &Action, path: &str) -> Result<(), String> {
+    let name = &action.name;
     if !path.starts_with('/') || path.contains("//") {
         return Err(format!("`{name}`: the path `{path}` does not begin with `/`, or has an empty segment"));
     }
@@ -71,8 +94,42 @@ fn path(action: &Action) -> Result<(), String> {
 }
 
 fn place(action: &Action, name: &str, argument: &Argument) -> Result<(), String> {
-    match argument.place {
-        Place::Path if !template(&action.path).any(|segment| segment == Segment::Argument(name)) => {
+    match (&action.route, argument.place) {
+        (Route::Http { path, .. }, place) => http_place(action, path, name, argument, place)?,
+        (Route::Resource(_), Place::Argument) if argument.at.is_some() || argument.list => {
+            return Err("an argument of a resource has no `at` and is no list; it stands in the URI".to_owned());
+        }
+        (Route::Resource(uri), Place::Argument)
+            if !Template::parse(uri).is_ok_and(|template| template.arguments().any(|argument| argument == name)) =>
+        {
+            return Err(format!("the resource's URI has no `{{{name}}}`"));
+        }
+        (_, Place::Argument) => json_place(name, argument)?,
+        _ => return Err("an MCP action's argument has no `in`; leave it out".to_owned()),
+    }
+    currency(action, argument)
+}
+
+/// An argument that a pointer finds in JSON.
+fn json_place(name: &str, argument: &Argument) -> Result<(), String> {
+    if argument.at.as_ref().is_some_and(|at| !is_pointer(at)) {
+        return Err(format!("its `at` is no pointer; write `/{name}`"));
+    }
+    if argument.pointer(name).split('/').any(|part| part == "*") && !argument.list {
+        return Err("its `at` has `*`, so there can be several values; add `list = true`".to_owned());
+    }
+    Ok(())
+}
+
+fn http_place(action: &Action, path: &str, name: &str, argument: &Argument, place: Place) -> Result<(), String> {
+    match place {
+        Place::Argument => {
+            return Err(
+                "it does not say where it stands; add `in = \"path\"`, `\"query\"`, `\"header\"` or `\"body\"`"
+                    .to_owned(),
+            );
+        }
+        Place::Path if !template(path).any(|segment| segment == Segment::Argument(name)) => {
             return Err(format!("it is declared in the path, which has no `{{{name}}}`"));
         }
         Place::Path if argument.at.is_some() => {
@@ -90,15 +147,14 @@ fn place(action: &Action, name: &str, argument: &Argument) -> Result<(), String>
         Place::Body if action.body == BodyKind::Opaque => {
             return Err("the body is opaque: no argument can be read from it".to_owned());
         }
-        Place::Body if argument.at.as_ref().is_some_and(|at| !is_pointer(at)) => {
-            return Err(format!("its `at` is no pointer; write `/{name}`"));
-        }
-        Place::Body if argument.pointer(name).split('/').any(|part| part == "*") && !argument.list => {
-            return Err("its `at` has `*`, so there can be several values; add `list = true`".to_owned());
-        }
-        _ if argument.list && argument.place != Place::Body => return Err("only a body holds lists".to_owned()),
+        Place::Body => json_place(name, argument)?,
+        _ if argument.list => return Err("only a body holds lists".to_owned()),
         _ => {}
     }
+    Ok(())
+}
+
+fn currency(action: &Action, argument: &Argument) -> Result<(), String> {
     if argument.currency.is_some() && argument.ty != Type::Money {
         return Err("it has a currency but is no money".to_owned());
     }
@@ -153,14 +209,12 @@ pub(super) fn warnings(catalogue: &Catalogue) -> Vec<String> {
         if action.effect != Effect::Read && !binds {
             warnings.push(format!("`{name}` changes something, but none of its arguments binds"));
         }
-        if action.effect != Effect::Read && ["GET", "HEAD", "OPTIONS"].contains(&action.method.as_str()) {
-            warnings.push(format!(
-                "`{name}` changes something by `{}`, which agents and proxies may repeat",
-                action.method
-            ));
+        let method = action.route.method().unwrap_or_default();
+        if action.effect != Effect::Read && ["GET", "HEAD", "OPTIONS"].contains(&method) {
+            warnings.push(format!("`{name}` changes something by `{method}`, which agents and proxies may repeat"));
         }
-        if action.effect == Effect::Read && ["PUT", "PATCH", "DELETE"].contains(&action.method.as_str()) {
-            warnings.push(format!("`{name}` is said to read, by `{}`", action.method));
+        if action.effect == Effect::Read && ["PUT", "PATCH", "DELETE"].contains(&method) {
+            warnings.push(format!("`{name}` is said to read, by `{method}`"));
         }
         if action.effect != Effect::Read && action.extra == Extra::Allow {
             warnings.push(format!("`{name}` changes something and lets undeclared arguments pass unjudged"));

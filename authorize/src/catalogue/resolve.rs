@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Action, Argument, BodyKind, Catalogue, Extra, Place, Type,
+    Action, Argument, BodyKind, Catalogue, Extra, Place, Route, Type,
     routes::{Segment, template},
+    uri::Template,
 };
 use crate::{
     Json, Refusal, occurs,
-    request::{Body, Request},
+    request::{Body, Operation, Request},
 };
 
 /// A request resolved to an action, with its arguments' values.
@@ -24,18 +25,17 @@ impl Catalogue {
     /// The action that a request is, with its arguments. Closed world: what is not declared is refused.
     ///
     /// # Errors
-    /// [`Refusal`] when no action has this method and path, or an argument is unknown, missing or of another type.
+    /// [`Refusal`] when no action has this method and path (or tool, resource, prompt), or an argument is unknown, missing or of another type.
     pub fn resolve(&self, request: &Request) -> Result<Resolved<'_>, Refusal> {
         let path = || request.target().split('?').next().unwrap_or_default();
         let unknown = || {
-            let what = format!("{} {}", request.method(), path());
+            let what = format!("{} {}", request.verb(), path());
             Refusal::new("action-unknown", format!("`{what}` is not in the catalogue of `{}`", self.upstream))
         };
         if request.upstream() != self.upstream {
             return Err(unknown());
         }
-        let found = self.routes.find(request.segments(), request.method().as_str());
-        let action = found.and_then(|index| self.actions.get(index)).ok_or_else(unknown)?;
+        let action = self.routes.find(request)?.and_then(|index| self.actions.get(index)).ok_or_else(unknown)?;
         refuse_undeclared_query(action, request)?;
         refuse_undeclared_body(action, request.body())?;
         Ok(Resolved { action, arguments: arguments(action, request)? })
@@ -44,17 +44,29 @@ impl Catalogue {
 
 fn arguments(action: &Action, request: &Request) -> Result<BTreeMap<String, Json>, Refusal> {
     let mut arguments = BTreeMap::new();
-    for (segment, value) in template(&action.path).zip(request.segments()) {
-        if let Segment::Argument(name) = segment {
-            arguments.insert(name.to_owned(), Json::String(value.clone()));
+    match &action.route {
+        Route::Http { path, .. } => {
+            for (segment, value) in template(path).zip(request.segments()) {
+                if let Segment::Argument(name) = segment {
+                    arguments.insert(name.to_owned(), Json::String(value.clone()));
+                }
+            }
         }
+        Route::Resource(uri) => {
+            let template = Template::parse(uri).ok();
+            let values = template.as_ref().map(|template| template.values(request.target())).transpose()?.flatten();
+            let values = values.into_iter().flatten();
+            arguments.extend(values.map(|(name, value)| (name.to_owned(), Json::String(value))));
+        }
+        Route::Tool(_) | Route::Prompt(_) => {}
     }
     for (name, argument) in &action.arguments {
         let value = match argument.place {
             Place::Path => continue,
+            Place::Argument if request.operation() == Operation::Resource => continue,
             Place::Query => query_value(request, argument.key(name)),
             Place::Header => request.header(argument.key(name))?.map(|value| Json::String(value.to_owned())),
-            Place::Body => body_value(request, argument, name),
+            Place::Body | Place::Argument => body_value(request, argument, name),
         };
         arguments.extend(value.map(|value| (name.clone(), value)));
     }
@@ -117,7 +129,9 @@ fn refuse_undeclared_query(action: &Action, request: &Request) -> Result<(), Ref
 }
 
 fn refuse_undeclared_body(action: &Action, body: &Body) -> Result<(), Refusal> {
-    let declared = action.arguments.iter().filter(|(_, argument)| argument.place == Place::Body);
+    // INVARIANT: a resource has no body, so its arguments, which have no pointer, are never asked for one.
+    let declared =
+        action.arguments.iter().filter(|(_, argument)| matches!(argument.place, Place::Body | Place::Argument));
     let pointers: Vec<String> = declared.map(|(name, argument)| argument.pointer(name)).collect();
     match body {
         Body::Empty => Ok(()),
@@ -136,7 +150,8 @@ fn refuse_undeclared_body(action: &Action, body: &Body) -> Result<(), Refusal> {
                     stray = Some(at.to_owned());
                 }
             });
-            stray.map_or(Ok(()), |at| Err(undeclared(action, &format!("body member `{at}`"))))
+            let what = if action.route.method().is_some() { "body member" } else { "argument" };
+            stray.map_or(Ok(()), |at| Err(undeclared(action, &format!("{what} `{at}`"))))
         }
     }
 }

@@ -1,14 +1,75 @@
-//! Routes by path segment: a literal wins over an argument.
+//! From a request's operation to the action: HTTP by path segment, where a literal wins over an argument; MCP by name or URI.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A tree of path segments.
+use super::{Route, uri::Template};
+use crate::{Refusal, request::Operation, request::Request};
+
+/// All routes of a catalogue; each names an action by its index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
-    literals: BTreeMap<String, Routes>,
+    paths: Paths,
+    tools: BTreeMap<String, usize>,
+    prompts: BTreeMap<String, usize>,
+    uris: BTreeMap<String, usize>,
+    templates: Vec<(Template, usize)>,
+}
+
+impl Routes {
+    /// Adds a route; gives the one that is the same already.
+    pub(super) fn insert(&mut self, route: &Route, index: usize) -> Result<Option<usize>, String> {
+        Ok(match route {
+            Route::Http { method, path } => self.paths.insert(path, method, index),
+            Route::Tool(name) => self.tools.insert(name.clone(), index),
+            Route::Prompt(name) => self.prompts.insert(name.clone(), index),
+            Route::Resource(uri) => {
+                let template = Template::parse(uri)?;
+                if template.arguments().next().is_none() {
+                    return Ok(self.uris.insert(uri.clone(), index));
+                }
+                let same = self.templates.iter().find(|(other, _)| other.is_like(&template)).map(|(_, other)| *other);
+                self.templates.push((template, index));
+                same
+            }
+        })
+    }
+
+    /// The action that a request is.
+    ///
+    /// # Errors
+    /// [`Refusal`] when a resource's URI is written in two ways, or could be of two templates.
+    pub(super) fn find(&self, request: &Request) -> Result<Option<usize>, Refusal> {
+        Ok(match request.operation() {
+            Operation::Http => self.paths.find(request.segments(), request.method().as_str()),
+            Operation::Tool => self.tools.get(request.target()).copied(),
+            Operation::Prompt => self.prompts.get(request.target()).copied(),
+            Operation::Resource => match self.uris.get(request.target()) {
+                Some(index) => Some(*index),
+                None => self.of_template(request.target())?,
+            },
+        })
+    }
+
+    fn of_template(&self, uri: &str) -> Result<Option<usize>, Refusal> {
+        let mut found = None;
+        for (template, index) in &self.templates {
+            if template.values(uri)?.is_some() && found.replace(*index).is_some() {
+                let message =
+                    format!("the resource `{uri}` fits two templates of the catalogue, and servers choose differently");
+                return Err(Refusal::new("resource-ambiguous", message));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A tree of path segments.
+#[derive(Debug, Clone, Default)]
+struct Paths {
+    literals: BTreeMap<String, Paths>,
     /// The literals in lower case: some routers do not mind case.
     lowered: BTreeSet<String>,
-    argument: Option<Box<Routes>>,
+    argument: Option<Box<Paths>>,
     by_method: BTreeMap<String, usize>,
 }
 
@@ -32,9 +93,9 @@ pub(super) fn template(path: &str) -> impl Iterator<Item = Segment<'_>> {
     })
 }
 
-impl Routes {
+impl Paths {
     /// Adds a route; gives the one that has the same method and path already.
-    pub(super) fn insert(&mut self, path: &str, method: &str, index: usize) -> Option<usize> {
+    fn insert(&mut self, path: &str, method: &str, index: usize) -> Option<usize> {
         let mut route = self;
         for segment in template(path) {
             route = match segment {
@@ -49,14 +110,14 @@ impl Routes {
     }
 
     /// The route of a request.
-    pub(super) fn find(&self, segments: &[String], method: &str) -> Option<usize> {
+    fn find(&self, segments: &[String], method: &str) -> Option<usize> {
         let Some((segment, rest)) = segments.split_first() else { return self.by_method.get(method).copied() };
         let literal = self.literals.get(segment).and_then(|route| route.find(rest, method));
         literal.or_else(|| self.argument_for(segment)?.find(rest, method))
     }
 
     /// The argument that a segment can be. A literal in other letters is none: a router that does not mind case would take the literal.
-    fn argument_for(&self, segment: &str) -> Option<&Routes> {
+    fn argument_for(&self, segment: &str) -> Option<&Paths> {
         let argument = self.argument.as_deref()?;
         let another = !self.literals.contains_key(segment) && self.lowered.contains(&segment.to_lowercase());
         (!segment.is_empty() && !another).then_some(argument)

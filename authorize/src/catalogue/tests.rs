@@ -1,3 +1,5 @@
+mod mcp;
+
 use http::{HeaderMap, Method};
 
 use super::*;
@@ -114,6 +116,7 @@ fn the_reference_names_every_code() {
         include_str!("../request/target.rs"),
         include_str!("../verdict.rs"),
         include_str!("resolve.rs"),
+        include_str!("routes.rs"),
     ];
     let codes = regex::Regex::new(r#"(?:Refusal::new|deny)\(\s*"([a-z0-9-]+)"|"(value-[a-z-]+)""#).unwrap();
     let mut known = 0;

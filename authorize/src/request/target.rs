@@ -25,7 +25,7 @@ pub(super) fn segments(path: &str) -> Result<Vec<String>, Refusal> {
     Ok(segments)
 }
 
-fn segment(raw: &str) -> Result<String, Refusal> {
+pub(super) fn segment(raw: &str) -> Result<String, Refusal> {
     if raw.contains([';', '\\']) {
         return Err(Refusal::new(
             "path-parameter",

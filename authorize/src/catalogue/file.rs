@@ -1,0 +1,81 @@
+//! The file as typed.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Action, Argument, BodyKind, Effect, Extra, Protocol, Response, Risk, Route};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) upstream: String,
+    #[serde(default)]
+    pub(super) protocol: Protocol,
+    #[serde(default)]
+    pub(super) action: Vec<toml::Spanned<Typed>>,
+}
+
+/// An action as typed; which of its keys belong together is checked when it becomes an [`Action`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Typed {
+    name: String,
+    #[serde(default)]
+    description: String,
+    method: Option<String>,
+    path: Option<String>,
+    tool: Option<String>,
+    resource: Option<String>,
+    prompt: Option<String>,
+    effect: Effect,
+    risk: Option<Risk>,
+    #[serde(default)]
+    body: BodyKind,
+    #[serde(default)]
+    extra: Extra,
+    #[serde(default)]
+    arguments: BTreeMap<String, Argument>,
+    #[serde(default)]
+    response: Response,
+}
+
+impl Typed {
+    pub(super) fn action(self, protocol: Protocol) -> Result<Action, String> {
+        let name = &self.name;
+        let route = match (self.method, self.path, self.tool, self.resource, self.prompt) {
+            (Some(method), Some(path), None, None, None) => Route::Http { method, path },
+            (None, None, Some(tool), None, None) => Route::Tool(tool),
+            (None, None, None, Some(uri), None) => Route::Resource(uri),
+            (None, None, None, None, Some(prompt)) => Route::Prompt(prompt),
+            (Some(_), None, ..) => return Err(format!("`{name}`: it has a `method` but no `path`")),
+            (None, Some(_), ..) => return Err(format!("`{name}`: it has a `path` but no `method`")),
+            _ => {
+                return Err(format!(
+                    "`{name}`: how is it called? Give it either `method` and `path`, or one of `tool`, `resource` and `prompt`"
+                ));
+            }
+        };
+        let of_http = matches!(route, Route::Http { .. });
+        match protocol {
+            Protocol::Http if !of_http => {
+                return Err(format!("`{name}` is of MCP; a catalogue of MCP begins with `protocol = \"mcp\"`"));
+            }
+            Protocol::Mcp if of_http => {
+                return Err(format!("`{name}` has a method and a path, but the catalogue says `protocol = \"mcp\"`"));
+            }
+            _ => {}
+        }
+        Ok(Action {
+            name: self.name,
+            description: self.description,
+            route,
+            effect: self.effect,
+            risk: self.risk,
+            body: self.body,
+            extra: self.extra,
+            arguments: self.arguments,
+            response: self.response,
+        })
+    }
+}
