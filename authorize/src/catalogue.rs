@@ -3,6 +3,7 @@
 mod action;
 mod check;
 mod file;
+mod intent;
 mod resolve;
 mod routes;
 mod uri;
@@ -15,8 +16,10 @@ use sha2::{Digest as _, Sha256};
 use self::routes::Routes;
 pub use self::{
     action::{Action, Argument, BodyKind, Effect, Extra, Place, Response, Risk, Route, Type},
+    intent::{AskedIntent, Given, Intent, Parameter, Part},
     resolve::Resolved,
 };
+use crate::grant;
 
 /// What an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,6 +60,7 @@ pub struct Catalogue {
     protocol: Protocol,
     sha256: [u8; 32],
     actions: Vec<Action>,
+    intents: Vec<Intent>,
     by_name: BTreeMap<String, usize>,
     routes: Routes,
     warnings: Vec<String>,
@@ -76,6 +80,7 @@ impl Catalogue {
             protocol: file.protocol,
             sha256: Sha256::digest(text.as_bytes()).into(),
             actions: Vec::new(),
+            intents: Vec::new(),
             by_name: BTreeMap::new(),
             routes: Routes::default(),
             warnings: Vec::new(),
@@ -90,6 +95,10 @@ impl Catalogue {
         // Only now is every action known that a source can name.
         for (action, offset) in catalogue.actions.iter().zip(offsets) {
             check::sources(&catalogue, action).map_err(|message| CatalogueError::at(text, offset, message))?;
+        }
+        for intent in file.intent {
+            let offset = intent.span().start;
+            catalogue.add_intent(intent.into_inner()).map_err(|message| CatalogueError::at(text, offset, message))?;
         }
         catalogue.warnings.extend(check::warnings(&catalogue));
         Ok(catalogue)
@@ -107,6 +116,21 @@ impl Catalogue {
         }
         self.by_name.insert(name, index);
         self.actions.push(action);
+        Ok(())
+    }
+
+    fn add_intent(&mut self, intent: Intent) -> Result<(), String> {
+        let name = &intent.name;
+        let blame = |what: String| format!("the intent `{name}`: {what}");
+        for sample in intent.check().map_err(blame)? {
+            let action = sample.action.clone();
+            grant::close_action(sample, std::iter::once(&*self))
+                .map_err(|what| blame(format!("`{action}`: {what}")))?;
+        }
+        if self.intent(name).is_some() {
+            return Err(format!("the intent `{name}` is there twice; give each a name of its own"));
+        }
+        self.intents.push(intent);
         Ok(())
     }
 
@@ -128,6 +152,16 @@ impl Catalogue {
     /// All actions, in the order of the file.
     pub fn actions(&self) -> &[Action] {
         &self.actions
+    }
+
+    /// All intents, in the order of the file.
+    pub fn intents(&self) -> &[Intent] {
+        &self.intents
+    }
+
+    /// The intent of that name.
+    pub fn intent(&self, name: &str) -> Option<&Intent> {
+        self.intents.iter().find(|intent| intent.name == name)
     }
 
     /// What deserves a look, in words.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub use self::usage::{Exhausted, Usage};
 use crate::{
-    catalogue::{Action, Catalogue, Type},
+    catalogue::{Action, AskedIntent, Catalogue, Type},
     occurs,
 };
 
@@ -43,6 +43,11 @@ impl Pattern {
             .and(self.regex())
             .is_none()
             .then(|| format!("the pattern `{}` is not a regular expression, or too large", self.text))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     fn regex(&self) -> Option<&Regex> {
@@ -107,7 +112,7 @@ pub struct Constraint {
 
 impl Constraint {
     /// What is wrong with it, if anything.
-    fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let number = |bound: &Option<String>| bound.as_ref().filter(|bound| occurs::decimal(bound).is_none()).cloned();
         if let Some(bound) = number(&self.minimum).or_else(|| number(&self.maximum)) {
             return Some(format!("the bound `{bound}` is not a decimal number"));
@@ -174,7 +179,7 @@ pub struct ActionGrant {
     pub budget: Option<Budget>,
 }
 
-/// An action asked for: just its name, or with limits.
+/// What is asked for: an action by its name or with limits, or an intent of a catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ScopeAction {
@@ -182,13 +187,15 @@ pub enum ScopeAction {
     Name(String),
     /// With limits.
     Limited(ActionGrant),
+    /// An intent, with its parameters.
+    Intent(AskedIntent),
 }
 
 /// What the host asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
-    /// The actions.
+    /// The actions and intents.
     pub actions: Vec<ScopeAction>,
     /// The most calls over all actions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,7 +208,7 @@ pub struct Scope {
 /// Asked for, and not granted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withheld {
-    /// The action.
+    /// The action, or `intent:<name>`.
     pub action: String,
     /// Why.
     pub reason: String,
@@ -246,22 +253,43 @@ impl Grant {
         catalogues: impl Iterator<Item = &'c Catalogue> + Clone,
     ) -> (Grant, Vec<Withheld>) {
         let (mut actions, mut withheld) = (BTreeMap::new(), Vec::new());
+        let mut longest = MAX_SECONDS;
         for asked in &scope.actions {
-            let limited = match asked {
-                ScopeAction::Name(action) => ActionGrant { action: action.clone(), ..ActionGrant::default() },
-                ScopeAction::Limited(limited) => limited.clone(),
+            let of_intent = matches!(asked, ScopeAction::Intent(_));
+            let asked = match asked {
+                ScopeAction::Name(action) => vec![ActionGrant { action: action.clone(), ..ActionGrant::default() }],
+                ScopeAction::Limited(limited) => vec![limited.clone()],
+                ScopeAction::Intent(asked) => match expand(asked, catalogues.clone()) {
+                    Err(reason) => {
+                        withheld.push(Withheld { action: format!("intent:{}", asked.intent), reason });
+                        continue;
+                    }
+                    Ok((actions, seconds)) => {
+                        longest = longest.min(seconds.unwrap_or(MAX_SECONDS));
+                        actions
+                    }
+                },
             };
-            let action = limited.action.clone();
-            match close_action(limited, catalogues.clone(), &actions) {
-                Err(reason) => withheld.push(Withheld { action, reason }),
-                Ok(granted) => drop(actions.insert(action, granted)),
+            for limited in asked {
+                let action = limited.action.clone();
+                let closed = close_action(limited, catalogues.clone()).and_then(|granted| match actions.get(&action) {
+                    None if actions.len() >= MAX_ACTIONS => Err(format!("a grant has at most {MAX_ACTIONS} actions")),
+                    // Two intents may need the same action.
+                    Some(first) if of_intent && *first == granted => Ok(granted),
+                    Some(_) => Err("asked for twice; the first one holds".to_owned()),
+                    None => Ok(granted),
+                });
+                match closed {
+                    Err(reason) => withheld.push(Withheld { action, reason }),
+                    Ok(granted) => drop(actions.insert(action, granted)),
+                }
             }
         }
         if scope.expires_in.is_some_and(|seconds| seconds > MAX_SECONDS) {
             let reason = format!("a grant holds for at most {MAX_SECONDS} seconds; it ends then");
             withheld.push(Withheld { action: "expires_in".to_owned(), reason });
         }
-        let seconds = scope.expires_in.unwrap_or(DEFAULT_SECONDS).clamp(0, MAX_SECONDS);
+        let seconds = scope.expires_in.unwrap_or(DEFAULT_SECONDS).clamp(0, longest.max(0));
         let expires = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
         let grant = Grant {
             id: whose.id.to_owned(),
@@ -281,11 +309,28 @@ impl Grant {
     }
 }
 
+/// The actions of an intent, and how long a grant with it holds at most, in seconds.
+fn expand<'c>(
+    asked: &AskedIntent,
+    catalogues: impl Iterator<Item = &'c Catalogue>,
+) -> Result<(Vec<ActionGrant>, Option<i64>), String> {
+    let here =
+        |catalogue: &&Catalogue| asked.upstream.as_deref().is_none_or(|upstream| upstream == catalogue.upstream());
+    let mut known = catalogues.filter(here).filter_map(|catalogue| Some((catalogue, catalogue.intent(&asked.intent)?)));
+    let (catalogue, intent) = known.next().ok_or("no catalogue has this intent")?;
+    if let Some((other, _)) = known.next() {
+        let (one, other) = (catalogue.upstream(), other.upstream());
+        return Err(format!("both `{one}` and `{other}` have an intent of this name; say which `upstream`"));
+    }
+    let mut actions = intent.expand(&asked.with)?;
+    actions.iter_mut().for_each(|action| action.upstream = Some(catalogue.upstream().to_owned()));
+    Ok((actions, intent.expires_in))
+}
+
 /// One action of a scope as it is granted, or why it is withheld.
-fn close_action<'c>(
+pub(crate) fn close_action<'c>(
     mut asked: ActionGrant,
     catalogues: impl Iterator<Item = &'c Catalogue>,
-    granted: &BTreeMap<String, ActionGrant>,
 ) -> Result<ActionGrant, String> {
     let of_upstream =
         |catalogue: &&Catalogue| asked.upstream.as_deref().is_none_or(|upstream| upstream == catalogue.upstream());
@@ -297,12 +342,6 @@ fn close_action<'c>(
         return Err(format!("both `{upstream}` and `{other}` have an action of this name; say which `upstream`"));
     }
     drop(known);
-    if granted.contains_key(&asked.action) {
-        return Err("asked for twice; the first one holds".to_owned());
-    }
-    if granted.len() >= MAX_ACTIONS {
-        return Err(format!("a grant has at most {MAX_ACTIONS} actions"));
-    }
     for (name, constraint) in &asked.arguments {
         if !action.arguments.contains_key(name) {
             return Err(format!("the action has no argument `{name}`"));

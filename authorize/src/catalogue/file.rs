@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Action, Argument, BodyKind, Effect, Extra, Protocol, Response, Risk, Route};
+use super::{Action, Argument, BodyKind, Effect, Extra, Intent, Protocol, Response, Risk, Route};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,6 +14,8 @@ pub(super) struct File {
     pub(super) protocol: Protocol,
     #[serde(default)]
     pub(super) action: Vec<toml::Spanned<Typed>>,
+    #[serde(default)]
+    pub(super) intent: Vec<toml::Spanned<Intent>>,
 }
 
 /// An action as typed; which of its keys belong together is checked when it becomes an [`Action`].

@@ -193,7 +193,7 @@ fn is_of_type(argument: &Argument, value: &Json) -> bool {
     }
 }
 
-fn is_scalar_of_type(ty: Type, value: &Json) -> bool {
+pub(super) fn is_scalar_of_type(ty: Type, value: &Json) -> bool {
     match (ty, value) {
         (Type::Boolean, Json::Bool(_)) => true,
         (Type::Boolean, Json::String(text)) => ["true", "false"].contains(&text.as_str()),

@@ -103,8 +103,13 @@ fn the_reference_has_an_example_that_can_be_read() {
     let list = "[[action]]\nname = \"transactions.list\"\nmethod = \"GET\"\npath = \"/t\"\neffect = \"read\"\n[action.response.first_party]\n\"/transactions/*/sender\" = \"account\"\n";
     let catalogue = Catalogue::parse(&format!("{example}{list}")).unwrap();
     assert_eq!(catalogue.warnings(), [""; 0]);
+    let mcp = REFERENCE.split("```toml").nth(2).unwrap().split("```").next().unwrap();
+    assert_eq!(Catalogue::parse(mcp).unwrap().protocol(), Protocol::Mcp);
+    let intent = REFERENCE.split("```toml").nth(3).unwrap().split("```").next().unwrap();
+    let (without, _) = BANK.split_once("[[intent]]").unwrap();
+    assert_eq!(Catalogue::parse(&format!("{without}{intent}")).unwrap().intents().len(), 1);
     let scope = REFERENCE.split("```json").nth(1).unwrap().split("```").next().unwrap();
-    serde_json::from_str::<crate::grant::Scope>(scope).unwrap();
+    serde_json::from_str::<grant::Scope>(scope).unwrap();
 }
 
 #[test]

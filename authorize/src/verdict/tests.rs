@@ -57,6 +57,40 @@ fn verdict(grant: &Grant, words: &str, request: &Request, approved: &[String]) -
 }
 
 #[test]
+fn an_intent_is_granted_with_its_limits_and_no_more() {
+    let close = |scope: &str| {
+        let scope: Scope = serde_json::from_str(scope).unwrap();
+        Grant::close(&scope, &For { id: "g", instruction: "i", agent: "a" }, at(0), [bank()].iter())
+    };
+    let (grant, withheld) = close(
+        r#"{"actions":["files.read",{"intent":"pay-a-bill","with":{"limit":"98.70"}},{"intent":"balance-query"}],"expires_in":3000}"#,
+    );
+    assert_eq!(withheld, [], "an action of an intent may be granted already");
+    assert_eq!(grant.expires, at(900), "the intent ends earlier");
+    assert_eq!(grant.actions.len(), 5);
+    let send = &grant.actions["transactions.send"];
+    assert_eq!(send.budget.as_ref().unwrap().limit, "98.70");
+    let words = "pay Ann 98.70 or 98.71";
+    assert_eq!(verdict(&grant, words, &pay("Ann", "98.7"), &[]).0, Verdict::Allow);
+    assert_eq!(verdict(&grant, words, &pay("Ann", "98.71"), &[]).1, ["argument-outside-grant"]);
+    for (scope, action, part) in [
+        (r#"{"actions":[{"intent":"pay"}]}"#, "intent:pay", "no catalogue has this intent"),
+        (r#"{"actions":[{"intent":"pay-a-bill"}]}"#, "intent:pay-a-bill", "needs the parameter `limit`"),
+        (r#"{"actions":[{"intent":"balance-query","upstream":"shop"}]}"#, "intent:balance-query", "no catalogue"),
+        (
+            r#"{"actions":["transactions.send",{"intent":"pay-a-bill","with":{"limit":"1"}}]}"#,
+            "transactions.send",
+            "asked for twice",
+        ),
+    ] {
+        let (_, withheld) = close(scope);
+        let [withheld] = withheld.as_slice() else { panic!("{scope}: {withheld:?}") };
+        assert_eq!(withheld.action, action);
+        assert!(withheld.reason.contains(part), "{}", withheld.reason);
+    }
+}
+
+#[test]
 fn a_balance_query_does_not_become_a_transfer() {
     let grant = grant(named(&["account.balance.read"]));
     let words = "What is my balance? Do not pay US133000000121212121212 anything";
