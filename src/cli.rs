@@ -29,8 +29,11 @@ pub enum Command {
         after_help = "SIGTERM or SIGINT drains: calls in flight end and are recorded, then the ledger is closed."
     )]
     Serve(ConfigArgs),
-    /// Check a configuration file and the catalogues it names, without starting anything
-    Check(ConfigArgs),
+    /// Check a configuration file and the catalogues it names, or a catalogue alone, without starting anything
+    Check(CheckArgs),
+    /// Write a first catalogue from what an API says of itself, for a human to mark
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Make keys and secrets, or list those of a deployment
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -96,6 +99,61 @@ pub struct ConfigArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", env = "COUNTERSIGN_CONFIG", value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", env = "COUNTERSIGN_CONFIG", required_unless_present = "catalogue", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// A catalogue alone, instead; may be given several times.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub catalogue: Vec<PathBuf>,
+}
+
+/// `import`.
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// From an OpenAPI 3.0 or 3.1 document, JSON or YAML
+    #[command(after_help = IMPORT_HELP)]
+    Openapi(ImportArgs),
+    /// From what an MCP server lists, asked over Streamable HTTP, or from a file with its `tools/list`
+    #[command(after_help = IMPORT_HELP)]
+    Mcp {
+        /// Source and target.
+        #[command(flatten)]
+        args: ImportArgs,
+        /// A file with the bearer token that the server wants.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        token_file: Option<PathBuf>,
+    },
+}
+
+const IMPORT_HELP: &str = "\
+What is written can be used as it stands (`countersign check --catalogue FILE`), but is a proposal: remove the actions that agents do not need, and
+look at every `LOOK:`. Nothing that the document says widens anything: its hints stand in comments.
+
+With --against nothing is written; exit code 1 when something changed since that catalogue was imported.";
+
+/// What to import.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A file, or a URL with `http://` or `https://`.
+    #[arg(value_name = "FILE|URL", value_hint = ValueHint::AnyPath)]
+    pub source: String,
+    /// The upstream's name, as the configuration has it.
+    #[arg(long, value_name = "NAME")]
+    pub upstream: String,
+    /// The file to write, which must not be there yet; standard output when left out.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Actions of which you know that they only read, by name; `*` stands for anything (`--reads 'get_*,list_*'`).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub reads: Vec<String>,
+    /// A marked catalogue: say what changed since.
+    #[arg(long, value_name = "CATALOGUE", conflicts_with = "output", value_hint = ValueHint::FilePath)]
+    pub against: Option<PathBuf>,
 }
 
 /// `keys`.

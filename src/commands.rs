@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod erase;
+pub mod import;
 pub mod keys;
+pub mod listing;
 pub mod look;
 pub mod repair;
 pub mod serve;

@@ -9,6 +9,7 @@ pub mod request;
 
 pub mod catalogue;
 pub mod grant;
+pub mod import;
 pub mod provenance;
 pub mod verdict;
 

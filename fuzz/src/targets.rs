@@ -6,6 +6,7 @@ use bytes::Bytes;
 use countersign_authorize::{
     Json,
     catalogue::Catalogue,
+    import,
     request::{Limits, Request, RequestBody},
 };
 use countersign_ledger::{
@@ -46,6 +47,8 @@ pub const TARGETS: &[Target] = &[
         corpus: || vec![include_bytes!("../../deploy/catalogues/bank.toml").to_vec()],
         run: catalogue,
     },
+    Target { name: "openapi", corpus: documents, run: openapi },
+    Target { name: "tool-list", corpus: tool_lists, run: tool_list },
     Target { name: "echo", corpus: echoes, run: echo },
 ];
 
@@ -279,6 +282,39 @@ fn catalogue(input: &[u8]) {
     if let Ok(catalogue) = Catalogue::parse(text(input)) {
         let named = catalogue.actions().iter().all(|action| catalogue.action(&action.name).is_some());
         assert!(named, "every action is found by its name");
+    }
+}
+
+fn documents() -> Vec<Vec<u8>> {
+    let yaml = "openapi: 3.1.0\npaths:\n  /a/{id}:\n    post:\n      operationId: pay\n      parameters:\n        - {name: q, in: query, schema: {type: integer}}\n      \
+        requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/A'}}}}\n      responses: {200: {content: {application/json: {schema: \
+        {type: array, items: {$ref: '#/components/schemas/A'}}}}}}\ncomponents:\n  schemas:\n    A: {type: object, required: [b], properties: {b: {oneOf: \
+        [{type: string, pattern: '^[0-9]+$'}, {$ref: '#/components/schemas/A'}]}, c: &x {additionalProperties: {type: number}}, d: *x}}\n";
+    let json = json!({ "openapi": "3.0.0", "paths": { "/a": { "get": { "parameters": [{ "name": "a", "in": "header" }], "responses": {} } } } });
+    vec![yaml.as_bytes().to_vec(), json.to_string().into_bytes()]
+}
+
+/// What is written of a document can be read as a catalogue.
+fn openapi(input: &[u8]) {
+    let draft = import::document(text(input)).and_then(|document| import::openapi(&document, "api"));
+    if let Ok(draft) = draft {
+        assert!(Catalogue::parse(&draft.to_toml()).is_ok(), "{}", draft.to_toml());
+    }
+}
+
+fn tool_lists() -> Vec<Vec<u8>> {
+    let schema = json!({ "type": "object", "required": ["to"], "properties": { "to": { "type": "array", "items": { "type": "string" } }, "sum": { "type": "number" } } });
+    let tool = json!({ "name": "send_money", "description": "Sends \"money\"\n# [x]", "inputSchema": schema, "annotations": { "readOnlyHint": true } });
+    let list = json!({ "tools": [tool], "resourceTemplates": [{ "uriTemplate": "file:///{+path}", "name": "f" }], "prompts": [{ "name": "p", "arguments": [{ "name": "a" }] }] });
+    vec![list.to_string().into_bytes()]
+}
+
+fn tool_list(input: &[u8]) {
+    let listing = import::document(text(input)).and_then(|document| import::Listing::of_document(&document));
+    if let Ok(draft) = listing.and_then(|listing| import::mcp(&listing, "api")) {
+        let catalogue = Catalogue::parse(&draft.to_toml());
+        assert!(catalogue.is_ok(), "{}", draft.to_toml());
+        assert!(catalogue.is_ok_and(|catalogue| import::changes(&catalogue, &draft).is_empty()), "nothing changed");
     }
 }
 

@@ -254,4 +254,6 @@ pub struct Action {
     pub arguments: BTreeMap<String, Argument>,
     /// What of its response can be trusted.
     pub response: Response,
+    /// SHA-256 of what an MCP server said of it when it was imported, in hexadecimal digits.
+    pub definition: Option<String>,
 }

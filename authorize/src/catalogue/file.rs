@@ -40,6 +40,7 @@ pub(super) struct Typed {
     arguments: BTreeMap<String, Argument>,
     #[serde(default)]
     response: Response,
+    definition: Option<String>,
 }
 
 impl Typed {
@@ -78,6 +79,7 @@ impl Typed {
             extra: self.extra,
             arguments: self.arguments,
             response: self.response,
+            definition: self.definition,
         })
     }
 }

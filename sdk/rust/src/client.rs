@@ -102,12 +102,16 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     base: String,
-    bearer: String,
+    bearer: Option<String>,
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl Client {
     pub(crate) fn new(base: &str, bearer: &str) -> Result<Client, Error> {
+        Client::open(base, Some(bearer.to_owned()))
+    }
+
+    fn open(base: &str, bearer: Option<String>) -> Result<Client, Error> {
         let url: Uri = base.parse().map_err(|_| Error::Url(base.to_owned()))?;
         if !matches!(url.scheme_str(), Some("http" | "https")) || url.authority().is_none() {
             return Err(Error::Url(base.to_owned()));
@@ -119,7 +123,7 @@ impl Client {
             .enable_http1()
             .build();
         let pool = Pool::builder(TokioExecutor::new()).build(connector);
-        Ok(Client { base: base.trim_end_matches('/').to_owned(), bearer: bearer.to_owned(), pool })
+        Ok(Client { base: base.trim_end_matches('/').to_owned(), bearer, pool })
     }
 
     pub(crate) async fn send(
@@ -132,10 +136,10 @@ impl Client {
         let url = format!("{}{path}", self.base);
         let fail = |what: String| Error::Transport(url.clone(), what);
         let method = Method::from_bytes(method.as_bytes()).map_err(|error| fail(error.to_string()))?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(&url)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.bearer));
+        let mut request = Request::builder().method(method).uri(&url);
+        if let Some(bearer) = &self.bearer {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -172,17 +176,39 @@ impl Client {
     }
 }
 
-/// A client for an API that is not the gateway's, with a bearer credential.
+/// A client for an API that is not the gateway's.
 #[derive(Debug, Clone)]
 pub struct Plain(Client);
 
 impl Plain {
-    /// A client of the API at `base`.
+    /// A client of the API at `base` with a bearer credential.
     ///
     /// # Errors
     /// [`Error::Url`].
     pub fn new(base: &str, bearer: &str) -> Result<Plain, Error> {
         Ok(Plain(Client::new(base, bearer)?))
+    }
+
+    /// A client that sends no credential.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn anonymous(base: &str) -> Result<Plain, Error> {
+        Ok(Plain(Client::open(base, None)?))
+    }
+
+    /// Like [`Plain::send`], with headers.
+    ///
+    /// # Errors
+    /// [`Error::Transport`].
+    pub async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        self.0.send(method, path, headers, body).await
     }
 
     /// Sends a request with a JSON body, if there is one, and reads the whole answer.

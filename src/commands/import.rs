@@ -1,0 +1,98 @@
+//! `countersign import`: a first catalogue from what an API says of itself.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+use countersign_authorize::{
+    catalogue::Catalogue,
+    import::{self, Draft, Listing},
+};
+use countersign_sdk::Plain;
+
+use super::{listing, say};
+use crate::cli::{ImportArgs, ImportCommand};
+
+pub async fn run(command: ImportCommand) -> anyhow::Result<u8> {
+    match command {
+        ImportCommand::Openapi(args) => {
+            let text = if is_url(&args.source) { fetch(&args.source).await? } else { read(&args.source)? };
+            finish(&args, import::openapi(&import::document(&text)?, &args.upstream)?)
+        }
+        ImportCommand::Mcp { args, token_file } => {
+            let token = token_file.map(|path| read(&path.to_string_lossy())).transpose()?;
+            let listing = if is_url(&args.source) {
+                listing::ask(&args.source, token.as_deref().map(str::trim)).await?
+            } else {
+                Listing::of_document(&import::document(&read(&args.source)?)?)?
+            };
+            finish(&args, import::mcp(&listing, &args.upstream)?)
+        }
+    }
+}
+
+fn is_url(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
+}
+
+fn read(path: &str) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("`{path}` cannot be read"))
+}
+
+async fn fetch(url: &str) -> anyhow::Result<String> {
+    let (base, target) = listing::split(url)?;
+    let answer = Plain::anonymous(&base)?.exchange("GET", &target, &[], None).await?;
+    if !answer.status.is_success() {
+        bail!("`{url}` answered {}", answer.status);
+    }
+    String::from_utf8(answer.body.to_vec()).with_context(|| format!("`{url}` is no text in UTF-8"))
+}
+
+/// Writes the catalogue, or says what changed since the marked one. Exit code 1 when something did.
+fn finish(args: &ImportArgs, mut draft: Draft) -> anyhow::Result<u8> {
+    if let Some(old) = &args.against {
+        return against(old, &draft);
+    }
+    if let Some(unused) = draft.mark_reads(&args.reads).first() {
+        bail!("--reads: no action is called `{unused}`");
+    }
+    let text = draft.to_toml();
+    // What is written must be readable as it stands: this is what `check` will read.
+    Catalogue::parse(&text).context("the proposed catalogue cannot be read back; please report the document")?;
+    match &args.output {
+        None => say(&text)?,
+        Some(path) => {
+            let mut file = OpenOptions::new().write(true).create_new(true).open(path).with_context(|| {
+                format!(
+                    "`{}` cannot be made; a file that is there is not written over, for it may be marked",
+                    path.display()
+                )
+            })?;
+            file.write_all(text.as_bytes())?;
+        }
+    }
+    let look = text.lines().filter(|line| line.contains("LOOK: ")).count();
+    eprintln!(
+        "{} actions, {} binding arguments, {look} places to LOOK at, {} not imported",
+        draft.actions(),
+        draft.binding(),
+        draft.left_out().len()
+    );
+    Ok(0)
+}
+
+fn against(old: &Path, draft: &Draft) -> anyhow::Result<u8> {
+    let text = fs::read_to_string(old).with_context(|| format!("`{}` cannot be read", old.display()))?;
+    let old = Catalogue::parse(&text).map_err(|error| anyhow::anyhow!("{}: {error}", old.display()))?;
+    let changes = import::changes(&old, draft);
+    for change in &changes {
+        say(import::harmless(&change.to_string(), 1000))?;
+    }
+    if changes.is_empty() {
+        say("nothing changed")?;
+    }
+    Ok(u8::from(!changes.is_empty()))
+}

@@ -1,0 +1,191 @@
+//! A first catalogue from a document, and from an MCP server of either protocol era.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::sidecar::{countersign, path};
+
+fn output(args: &[&str]) -> (i32, String, String) {
+    let output = countersign(args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+const SHOP: &str = "openapi: 3.0.0\npaths:\n  /orders/{id}:\n    delete: { operationId: cancelOrder, responses: {} }\n  /find:\n    post: { operationId: findOrders, responses: {} }\n";
+
+#[test]
+fn a_document_becomes_a_catalogue_that_check_accepts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (document, catalogue) = (dir.path().join("shop.yaml"), dir.path().join("shop.toml"));
+    fs::write(&document, SHOP).unwrap();
+    let import =
+        |more: &[&str]| output(&[&["import", "openapi", path(&document), "--upstream", "shop"], more].concat());
+    let (code, _, said) = import(&["-o", path(&catalogue), "--reads", "find*"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said, _) = output(&["check", "--catalogue", path(&catalogue)]);
+    assert_eq!((code, said.contains("good: 2 actions")), (0, true), "{said}");
+    let (code, _, said) = import(&["-o", path(&catalogue)]);
+    assert!(code == 2 && said.contains("may be marked"), "never written over: {said}");
+    assert!(import(&["--reads", "nothing"]).2.contains("no action is called `nothing`"));
+    assert_eq!(import(&["--against", path(&catalogue)]).1, "nothing changed\n");
+    fs::write(&document, SHOP.replace("delete", "get")).unwrap();
+    let (code, changes, _) = import(&["--against", path(&catalogue)]);
+    assert_eq!(code, 1);
+    assert!(
+        changes.contains("+ GET /orders/{id}: new") && changes.contains("- DELETE /orders/{id}: gone"),
+        "{changes}"
+    );
+}
+
+/// Reads one request; gives its head and JSON body.
+fn request(stream: &TcpStream) -> (String, Value) {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+            break;
+        }
+        let lower = line.to_lowercase();
+        length = lower.strip_prefix("content-length:").map_or(length, |value| value.trim().parse().unwrap());
+        head += &lower;
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// An MCP server with two pages of tools, of the era with sessions (answers as event stream) or of the one without.
+fn server(stateless: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (head, message) = request(&stream);
+            let method = message["method"].as_str().unwrap_or_default();
+            assert!(head.contains("authorization: bearer t0ken"), "{head}");
+            let good = match (stateless, method) {
+                (true, _) => {
+                    head.contains(&format!("mcp-method: {method}")) && head.contains("mcp-protocol-version: 2026-07-28")
+                }
+                (false, "initialize") => message["params"]["protocolVersion"] == "2025-11-25",
+                (false, _) => head.contains("mcp-session-id: s1") && head.contains("mcp-protocol-version: 2025-11-25"),
+            };
+            let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object", "properties": { "x": { "type": "string" } } } });
+            let result = match (method, message["params"]["cursor"].as_str()) {
+                ("server/discover", _) if stateless => {
+                    json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {}, "resources": {} } })
+                }
+                ("initialize", _) if !stateless => {
+                    json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": { "name": "two" } })
+                }
+                ("tools/list", None) => json!({ "tools": [tool("one")], "nextCursor": "p2" }),
+                ("tools/list", Some("p2")) => json!({ "tools": [tool("two")] }),
+                _ => Value::Null,
+            };
+            let reply = match good && !result.is_null() {
+                true => json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }),
+                false => json!({ "jsonrpc": "2.0", "id": message["id"], "error": { "code": -32601, "message": "no" } }),
+            };
+            let (media, body) = match stateless {
+                true => ("application/json", reply.to_string()),
+                false => {
+                    ("text/event-stream", format!("id: 1\r\ndata:\r\n\r\nevent: message\r\ndata: {reply}\r\n\r\n"))
+                }
+            };
+            let session = if method == "initialize" { "mcp-session-id: s1\r\n" } else { "" };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {media}\r\n{session}content-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}/mcp")
+}
+
+#[test]
+fn an_mcp_server_of_either_era_is_listed_to_the_last_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    fs::write(&token, "t0ken\n").unwrap();
+    for stateless in [true, false] {
+        let url = server(stateless);
+        let (code, toml, said) = output(&["import", "mcp", &url, "--upstream", "two", "--token-file", path(&token)]);
+        assert_eq!(code, 0, "{said}");
+        assert!(toml.contains("tool = \"one\"") && toml.contains("tool = \"two\""), "{toml}");
+    }
+    let (code, _, said) = output(&["import", "mcp", "http://127.0.0.1:9/mcp", "--upstream", "two"]);
+    assert!(code == 2 && said.contains("is no MCP server that can be asked"), "{said}");
+}
+
+struct Peer(Child);
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn peers() -> PathBuf {
+    let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers"));
+    std::env::var_os("COUNTERSIGN_PEERS").map_or(target, PathBuf::from)
+}
+
+/// Whether the peer is there; without it the test passes, unless peers are required.
+fn is_there(what: &str, file: &std::path::Path) -> bool {
+    if !file.exists() {
+        assert!(std::env::var_os("COUNTERSIGN_PEERS_REQUIRED").is_none(), "{} is missing", file.display());
+        eprintln!("SKIPPED: {what} (run tests/peers/setup)");
+    }
+    file.exists()
+}
+
+#[test]
+fn the_reference_server_is_imported_and_accepted_as_it_stands() {
+    let server = peers().join("node/everything/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    if !is_there("import from server-everything", &server) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // It has no option for the address; this makes it listen on loopback only.
+    let loopback = dir.path().join("loopback.cjs");
+    fs::write(
+        &loopback,
+        "const net = require('net'); const listen = net.Server.prototype.listen;\n\
+         net.Server.prototype.listen = function (port, ...rest) { return listen.call(this, { port: +port, host: '127.0.0.1' }, rest.find((r) => typeof r === 'function')); };\n",
+    )
+    .unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut node = Command::new("node");
+    node.arg("--require").arg(&loopback).arg(&server).arg("streamableHttp").env("PORT", port.to_string());
+    let _peer = Peer(node.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not listen");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let (url, catalogue) = (format!("http://127.0.0.1:{port}/mcp"), dir.path().join("everything.toml"));
+    let (code, _, said) = output(&["import", "mcp", &url, "--upstream", "everything", "-o", path(&catalogue)]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said, _) = output(&["check", "--catalogue", path(&catalogue)]);
+    assert_eq!(code, 0, "{said}");
+    let text = fs::read_to_string(&catalogue).unwrap();
+    for part in ["tool = \"echo\"", "prompt = \"", "resource = \"demo://", "readOnlyHint = true"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let (code, changes, _) =
+        output(&["import", "mcp", &url, "--upstream", "everything", "--against", path(&catalogue)]);
+    assert_eq!(code, 0, "{changes}");
+}
