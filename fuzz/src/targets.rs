@@ -180,10 +180,12 @@ fn disclosure(input: &[u8]) {
 }
 
 fn frames() -> Vec<Vec<u8>> {
-    let stored = |n: u8| Stored {
-        bytes: Arc::from(vec![n; 40]),
-        attachments: vec![Attachment { subject: "s".into(), name: "request".into(), sealed: vec![n; 30] }],
-        state: vec![StatePut { key: b"open/1".to_vec(), value: n.is_multiple_of(2).then(|| vec![n]) }],
+    let stored = |n: u8| {
+        Arc::new(Stored::new(
+            Arc::from(vec![n; 40]),
+            vec![Attachment { subject: "s".into(), name: "request".into(), sealed: vec![n; 30] }],
+            vec![StatePut { key: b"open/1".to_vec(), value: n.is_multiple_of(2).then(|| vec![n]) }],
+        ))
     };
     let batch = Batch { first: 3, entries: (0..3).map(stored).collect(), checkpoints: checkpoints() };
     let mut bytes = Vec::new();

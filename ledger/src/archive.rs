@@ -4,7 +4,7 @@
 //! given back only when its entries are here, synced, read back and compared.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,6 +22,8 @@ use crate::{
 pub const TILE: u64 = 256;
 /// Levels of the tree in one tile.
 const TILE_LEVELS: u32 = 8;
+/// Groups of three digits in the longest number of a tile: 10^12 tiles.
+const MAX_GROUPS: u32 = 4;
 const PACK_MAGIC: &[u8; 8] = b"CSPACK\x00\x01";
 
 /// The directory of a ledger's archive.
@@ -63,61 +65,100 @@ impl Archive {
         self.dir.join("vault").join(tile_path(tile))
     }
 
-    /// Writes full tile `tile` and its pack, and every tile of a higher level that it fills; reads them back.
-    pub(crate) fn write_tile(&self, tile: u64, batch: &Batch, upper: &mut Upper) -> io::Result<()> {
-        let leaves: Vec<Hash> = batch.entries.iter().map(|entry| tree::leaf_hash(&entry.bytes)).collect();
-        self.put_checked(&self.pack_path(tile), &pack(batch))?;
-        self.put_checked(&self.hashes_path(0, tile, TILE), &concat(&leaves))?;
-        for (level, number, hashes) in upper.push(&leaves) {
-            self.put_checked(&self.hashes_path(level, number, TILE), &concat(&hashes))?;
+    /// Writes full tiles with their packs, and every tile of a higher level that they fill; reads them back. Each batch is one tile's.
+    pub(crate) fn write_tiles(&self, tiles: &[Batch], upper: &mut Upper) -> io::Result<()> {
+        let (mut dirs, mut entry_dirs) = (BTreeSet::new(), BTreeSet::new());
+        for batch in tiles {
+            let tile = batch.first / TILE;
+            let leaves: Vec<Hash> = batch.entries.iter().map(|entry| tree::leaf_hash(&entry.bytes)).collect();
+            self.put_checked(&self.pack_path(tile), &pack(batch), &mut dirs)?;
+            self.put_checked(&self.hashes_path(0, tile, TILE), &concat(&leaves), &mut dirs)?;
+            for (level, number, hashes) in upper.push(&leaves) {
+                self.put_checked(&self.hashes_path(level, number, TILE), &concat(&hashes), &mut dirs)?;
+                self.drop_partial(&self.hashes_path(level, number, TILE))?;
+            }
         }
+        self.sync_dirs(&dirs)?;
         // INVARIANT: the entries come last. Tiles are counted by them, so a tile that a crash left half written does not count.
-        self.put_checked(&self.entries_path(tile, TILE), &bundle(&batch.entries))
+        for batch in tiles {
+            let path = self.entries_path(batch.first / TILE, TILE);
+            self.put_checked(&path, &bundle(&batch.entries), &mut entry_dirs)?;
+        }
+        self.sync_dirs(&entry_dirs)?;
+        for batch in tiles {
+            self.drop_partial(&self.entries_path(batch.first / TILE, TILE))?;
+            self.drop_partial(&self.hashes_path(0, batch.first / TILE, TILE))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the partial tiles that the full tile at `full` replaces.
+    fn drop_partial(&self, full: &Path) -> io::Result<()> {
+        let dir = full.with_extension("p");
+        let names = self.disk.list(&dir)?;
+        for name in &names {
+            self.disk.remove(&dir.join(name))?;
+        }
+        if names.is_empty() { Ok(()) } else { self.disk.remove_dir(&dir) }
     }
 
     /// Publishes `checkpoint` with the partial tiles it needs beyond the full ones.
-    pub(crate) fn publish(&self, checkpoint: &Checkpoint, rest: &[Stored], upper: &Upper) -> io::Result<()> {
-        let tile = checkpoint.size() / TILE;
+    pub(crate) fn publish(&self, checkpoint: &Checkpoint, rest: &[Arc<Stored>], upper: &Upper) -> io::Result<()> {
+        let (tile, mut dirs) = (checkpoint.size() / TILE, BTreeSet::new());
         if !rest.is_empty() {
             let width = rest.len() as u64;
             let leaves: Vec<Hash> = rest.iter().map(|entry| tree::leaf_hash(&entry.bytes)).collect();
-            self.put_checked(&self.entries_path(tile, width), &bundle(rest))?;
-            self.put_checked(&self.hashes_path(0, tile, width), &concat(&leaves))?;
+            self.put_checked(&self.entries_path(tile, width), &bundle(rest), &mut dirs)?;
+            self.put_checked(&self.hashes_path(0, tile, width), &concat(&leaves), &mut dirs)?;
         }
         for (level, number, hashes) in upper.partial() {
-            self.put_checked(&self.hashes_path(level, number, hashes.len() as u64), &concat(hashes))?;
+            self.put_checked(&self.hashes_path(level, number, hashes.len() as u64), &concat(hashes), &mut dirs)?;
         }
-        self.put_checked(&self.dir.join("checkpoint"), checkpoint.as_str().as_bytes())
+        self.sync_dirs(&dirs)?;
+        self.put_checked(&self.dir.join("checkpoint"), checkpoint.as_str().as_bytes(), &mut dirs)?;
+        self.disk.sync_dir(&self.dir)
     }
 
-    fn put_checked(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> io::Result<()> {
+        dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))
+    }
+
+    /// Writes a file and reads it back; it is durable when its directory, which is added to `dirs`, was synced.
+    fn put_checked(&self, path: &Path, bytes: &[u8], dirs: &mut BTreeSet<PathBuf>) -> io::Result<()> {
         let dir = path.parent().unwrap_or(&self.dir);
         self.disk.create_dir(dir)?;
         self.disk.put(path, bytes)?;
-        self.disk.sync_dir(dir)?;
+        dirs.insert(dir.to_owned());
         if self.disk.read(path)? == bytes { Ok(()) } else { Err(damaged(path, "reads back other than written")) }
     }
 
-    /// How many full tiles there are, counted in the highest directories first.
+    /// How many full tiles there are, counted by their entries.
     pub(crate) fn tiles(&self) -> io::Result<u64> {
-        // INVARIANT: tiles are written in order, so the last name in each directory leads to the newest.
-        let (mut dir, mut number) = (self.dir.join("tile/entries"), 0_u64);
-        loop {
-            let names = self.disk.list(&dir)?;
-            let digits = |name: &str| name.parse::<u64>().ok().filter(|_| name.len() == 3);
-            let folder =
-                names.iter().rev().find(|name| name.strip_prefix('x').is_some_and(|name| digits(name).is_some()));
-            let file = names.iter().rev().find_map(|name| digits(name));
-            // A directory `x001` beside files `000`…`999`: what is in it comes later.
-            match (folder, file) {
-                (Some(folder), _) => {
-                    number = number * 1000 + digits(folder.trim_start_matches('x')).unwrap_or(0);
-                    dir.push(folder);
-                }
-                (None, Some(file)) => return Ok(number * 1000 + file + 1),
-                (None, None) => return Ok(number * 1000),
+        let dir = self.dir.join("tile/entries");
+        // The longest numbers first: `x001/x000/000` comes after `x999/999`.
+        for groups in (1..=MAX_GROUPS).rev() {
+            if let Some(last) = self.last_tile(&dir, groups)? {
+                return Ok(last + 1);
             }
         }
+        Ok(0)
+    }
+
+    /// The highest number of a full tile below `dir` that has so many groups of digits more.
+    fn last_tile(&self, dir: &Path, groups: u32) -> io::Result<Option<u64>> {
+        let digits = |name: &str| name.parse::<u64>().ok().filter(|_| name.len() == 3);
+        for name in self.disk.list(dir)?.iter().rev() {
+            if groups == 1 {
+                if let Some(number) = digits(name) {
+                    return Ok(Some(number));
+                }
+            } else if let Some(number) = name.strip_prefix('x').and_then(digits)
+                && let Some(below) = self.last_tile(&dir.join(name), groups - 1)?
+            {
+                return Ok(Some(number * 1000_u64.pow(groups - 1) + below));
+            }
+        }
+        Ok(None)
     }
 
     /// The entries of a full tile.
@@ -244,7 +285,7 @@ fn split_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
 }
 
 /// An entry bundle: each entry with its length in 16 bits before it.
-fn bundle(entries: &[Stored]) -> Vec<u8> {
+fn bundle(entries: &[Arc<Stored>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in entries {
         // INVARIANT: no entry is longer than 65,535 bytes; `Entry::to_bytes` and the writer refuse it.
@@ -279,15 +320,16 @@ fn unpack(bytes: &[u8]) -> Option<Batch> {
     good.then(|| Batch::decode(payload)).flatten()
 }
 
-/// Nodes of the tree from the archive, and beyond it from the leaves that are not archived yet.
-pub(crate) struct ArchiveNodes<'a> {
+/// Nodes of the tree: those of leaves that are not archived yet, else those of the archive.
+pub(crate) struct ArchiveNodes<'a, N> {
     pub(crate) archive: &'a Archive,
-    pub(crate) recent: &'a BTreeMap<Place, Hash>,
+    // INVARIANT: asked first; what it drops meanwhile is in the archive by then.
+    pub(crate) recent: N,
 }
 
-impl tree::Nodes for ArchiveNodes<'_> {
+impl<N: tree::Nodes> tree::Nodes for ArchiveNodes<'_, N> {
     fn node(&self, place: Place) -> Option<Hash> {
-        self.recent.get(&place).copied().or_else(|| self.archive.node(place).ok().flatten()).or_else(|| {
+        self.recent.node(place).or_else(|| self.archive.node(place).ok().flatten()).or_else(|| {
             // A node above several full tiles, some of whose tiles are not full themselves yet.
             let (level, index) = place;
             let below = level.checked_sub(1)?;
@@ -309,12 +351,23 @@ mod tests {
     }
 
     #[test]
+    fn tiles_are_counted_however_many_digits_their_numbers_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::new(crate::disk::SystemDisk::shared(), dir.path());
+        assert_eq!(archive.tiles().unwrap(), 0);
+        for tile in [0, 999, 1000, 999_999, 1_000_000, 1_002_001] {
+            let path = archive.entries_path(tile, TILE);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"").unwrap();
+            std::fs::create_dir_all(archive.entries_path(tile + 1, 3).parent().unwrap()).unwrap();
+            assert_eq!(archive.tiles().unwrap(), tile + 1);
+        }
+    }
+
+    #[test]
     fn no_cut_of_a_bundle_passes_as_one_with_other_entries() {
-        let entries = [b"ab".as_slice(), b"", b"c"].map(|bytes| Stored {
-            bytes: Arc::from(bytes),
-            attachments: Vec::new(),
-            state: Vec::new(),
-        });
+        let entries =
+            [b"ab".as_slice(), b"", b"c"].map(|bytes| Arc::new(Stored::new(Arc::from(bytes), Vec::new(), Vec::new())));
         let bytes = bundle(&entries);
         assert_eq!(unbundle(&bytes).unwrap().len(), 3);
         for cut in [1, 3, 8] {

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
+    Hash,
     checkpoint::Checkpoint,
     record::{Attachment, StatePut},
 };
@@ -12,12 +15,66 @@ use crate::{
 /// An entry with what is stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// The canonical bytes.
-    pub bytes: Arc<[u8]>,
+    // INVARIANT: never changed without `hash` and `place`.
+    pub(crate) bytes: Arc<[u8]>,
     /// Encrypted disclosures.
     pub attachments: Vec<Attachment>,
     /// State that becomes durable with it.
     pub state: Vec<StatePut>,
+    hash: Hash,
+    place: Option<(String, u64)>,
+}
+
+impl Stored {
+    /// An entry with what is stored beside it.
+    pub fn new(bytes: Arc<[u8]>, attachments: Vec<Attachment>, state: Vec<StatePut>) -> Stored {
+        let (hash, place) = (Hash::of(&bytes), place_in_instruction(&bytes));
+        Stored { bytes, attachments, state, hash, place }
+    }
+
+    /// As [`Stored::new`], for the writer, who knows them already.
+    pub(crate) const fn known(
+        bytes: Arc<[u8]>,
+        hash: Hash,
+        place: Option<(String, u64)>,
+        attachments: Vec<Attachment>,
+        state: Vec<StatePut>,
+    ) -> Stored {
+        Stored { bytes, attachments, state, hash, place }
+    }
+
+    /// The canonical bytes.
+    pub const fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// SHA-256 of the bytes.
+    pub const fn hash(&self) -> &Hash {
+        &self.hash
+    }
+
+    /// The instruction it belongs to and its counter there.
+    pub const fn place(&self) -> Option<&(String, u64)> {
+        self.place.as_ref()
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let attachments = self.attachments.iter().map(|attachment| attachment.sealed.len());
+        let state = self.state.iter().map(|put| put.key.len() + put.value.as_ref().map_or(0, Vec::len));
+        self.bytes.len() + attachments.sum::<usize>() + state.sum::<usize>()
+    }
+}
+
+/// The instruction and counter in an entry's envelope.
+fn place_in_instruction(bytes: &[u8]) -> Option<(String, u64)> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        instruction: Option<String>,
+        n: Option<u64>,
+    }
+    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
+    envelope.instruction.zip(envelope.n)
 }
 
 /// Entries that became durable together.
@@ -26,7 +83,7 @@ pub struct Batch {
     /// The first entry's `seq`.
     pub first: u64,
     /// The entries, dense.
-    pub entries: Vec<Stored>,
+    pub entries: Vec<Arc<Stored>>,
     /// The checkpoints that cover them: in a journal frame one, over all; in a pack every one that was made.
     pub checkpoints: Vec<Checkpoint>,
 }
@@ -35,6 +92,11 @@ impl Batch {
     /// The `seq` after the last entry.
     pub fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.entries.iter().map(|entry| entry.size()).sum()
     }
 
     /// The bytes; with the entries themselves, or (in a pack, beside a tile that has them) without.
@@ -72,21 +134,20 @@ impl Batch {
         let mut reader = Reader(bytes);
         let first = u64::from_be_bytes(*reader.chunk()?);
         let entries = reader.list(|reader| {
-            Some(Stored {
-                bytes: Arc::from(reader.bytes()?),
-                attachments: reader.list(|reader| {
-                    Some(Attachment { subject: reader.text()?, name: reader.text()?, sealed: reader.bytes()?.to_vec() })
-                })?,
-                state: reader.list(|reader| {
-                    let key = reader.bytes()?.to_vec();
-                    let value = match reader.chunk()? {
-                        [0] => None,
-                        [1] => Some(reader.bytes()?.to_vec()),
-                        _ => return None,
-                    };
-                    Some(StatePut { key, value })
-                })?,
-            })
+            let bytes = Arc::from(reader.bytes()?);
+            let attachments = reader.list(|reader| {
+                Some(Attachment { subject: reader.text()?, name: reader.text()?, sealed: reader.bytes()?.to_vec() })
+            })?;
+            let state = reader.list(|reader| {
+                let key = reader.bytes()?.to_vec();
+                let value = match reader.chunk()? {
+                    [0] => None,
+                    [1] => Some(reader.bytes()?.to_vec()),
+                    _ => return None,
+                };
+                Some(StatePut { key, value })
+            })?;
+            Some(Arc::new(Stored::new(bytes, attachments, state)))
         })?;
         let checkpoints = reader.list(|reader| Checkpoint::parse(std::str::from_utf8(reader.bytes()?).ok()?).ok())?;
         reader.0.is_empty().then_some(Batch { first, entries, checkpoints })
@@ -138,21 +199,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Hash, checkpoint::CheckpointSigner};
+    use crate::checkpoint::CheckpointSigner;
 
     #[test]
     fn a_batch_survives_its_bytes_and_no_cut_of_them_passes() {
         let signer = CheckpointSigner::new("a.example", SigningKey::from_bytes(&[1; 32])).unwrap();
         let batch = Batch {
             first: 3,
-            entries: vec![Stored {
-                bytes: Arc::from(&b"{}"[..]),
-                attachments: vec![Attachment { subject: "s".into(), name: "words".into(), sealed: vec![1, 2] }],
-                state: vec![
+            entries: vec![Arc::new(Stored::new(
+                Arc::from(&b"{}"[..]),
+                vec![Attachment { subject: "s".into(), name: "words".into(), sealed: vec![1, 2] }],
+                vec![
                     StatePut { key: b"k".to_vec(), value: Some(vec![3]) },
                     StatePut { key: b"l".to_vec(), value: None },
                 ],
-            }],
+            ))],
             checkpoints: vec![signer.sign(4, Hash::ZERO)],
         };
         let mut bytes = Vec::new();

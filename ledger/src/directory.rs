@@ -1,6 +1,7 @@
 //! A ledger's directory read from outside: no lock, no store; works on a copy and beside a running gateway.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,8 +10,8 @@ use std::{
 use crate::{
     Hash,
     anchor::Anchor,
-    archive::{Archive, TILE},
-    batch::Batch,
+    archive::{Archive, ArchiveNodes, TILE},
+    batch::{Batch, Stored},
     checkpoint::Checkpoint,
     disk::{Disk, SystemDisk},
     evidence::{Damage, Source},
@@ -120,7 +121,7 @@ impl Directory {
         };
         let checkpoint = self.checkpoint().ok_or_else(missing)?;
         let nodes = self.nodes()?;
-        let nodes = crate::archive::ArchiveNodes { archive: &self.archive, recent: &nodes };
+        let nodes = ArchiveNodes { archive: &self.archive, recent: nodes };
         entries
             .map(|seq| {
                 let path = tree::inclusion_proof(&nodes, seq, checkpoint.size()).ok_or_else(missing)?;
@@ -129,9 +130,8 @@ impl Directory {
             .collect()
     }
 
-    fn nodes(&self) -> io::Result<std::collections::BTreeMap<Place, Hash>> {
-        let none = std::collections::BTreeMap::new();
-        let archive = crate::archive::ArchiveNodes { archive: &self.archive, recent: &none };
+    fn nodes(&self) -> io::Result<BTreeMap<Place, Hash>> {
+        let archive = ArchiveNodes { archive: &self.archive, recent: BTreeMap::new() };
         let missing = || {
             io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -143,7 +143,7 @@ impl Directory {
             .map(|place| tree::Nodes::node(&archive, place))
             .collect::<Option<Vec<_>>>();
         let mut frontier = Frontier::new(self.tiles * TILE, edge.ok_or_else(missing)?).ok_or_else(missing)?;
-        let mut nodes: std::collections::BTreeMap<_, _> = frontier.nodes().collect();
+        let mut nodes: BTreeMap<_, _> = frontier.nodes().collect();
         for stored in &self.rest.entries {
             frontier.push(tree::leaf_hash(&stored.bytes), |place, hash| {
                 nodes.insert(place, hash);
@@ -184,9 +184,9 @@ impl Source for Directory {
         };
         let entries = self.archive.entries(index).map_err(unreadable)?;
         let mut piece = self.archive.pack(index).map_err(unreadable)?;
-        for (stored, bytes) in piece.entries.iter_mut().zip(entries) {
-            stored.bytes = bytes;
-        }
+        let beside = std::mem::take(&mut piece.entries).into_iter().map(Arc::unwrap_or_clone);
+        let whole = |(beside, bytes): (Stored, _)| Arc::new(Stored::new(bytes, beside.attachments, beside.state));
+        piece.entries = beside.zip(entries).map(whole).collect();
         Ok(piece)
     }
 

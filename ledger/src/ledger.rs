@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -19,6 +20,7 @@ use crate::{
     Hash,
     anchor::{Anchor, Anchored},
     archive::{Archive, ArchiveNodes, TILE, Upper},
+    batch::Stored,
     checkpoint::{Checkpoint, CheckpointSigner},
     clock::Clock,
     disk::{Disk, SystemDisk},
@@ -30,7 +32,10 @@ use crate::{
     repair::set_aside,
     store::{Head, Probe, StateRow, Store, StoreError},
     tree::{self, Frontier},
-    writer::{AppendError, Applier, Applying, Limits, Queue, Sealed, Shared, Status, Ticket, WriterThread},
+    writer::{
+        AppendError, Applier, Archiver, Behind, Limits, Queue, ROUND, Sealed, Shared, Status, Tail, Ticket,
+        WriterThread,
+    },
 };
 
 /// Where a ledger is and how it is kept.
@@ -226,10 +231,11 @@ impl Ledger {
             origin: signer.verifier().name().to_owned(),
             limits: options.limits.clone(),
             queue: Queue::default(),
-            applying: Applying::default(),
+            applying: Behind::new(APPLIED_TOGETHER),
+            archiving: Behind::new(ROUND),
             store: begun.store,
             archive: begun.archive,
-            tail: RwLock::new((begun.archived..).zip(begun.pending.iter().cloned().map(Arc::new)).collect()),
+            tail: RwLock::new(Tail::new(begun.archived, begun.pending.iter().cloned())),
             nodes: RwLock::new(begun.nodes),
             head: watch::Sender::new(begun.checkpoint),
             head_hash: Mutex::new((begun.head.size, begun.head.prev)),
@@ -240,15 +246,18 @@ impl Ledger {
             last_sync_us: AtomicU64::new(0),
             poisoned: Mutex::new(None),
         });
-        let applier = Applier {
+        let applier = Applier { shared: shared.clone() };
+        let archiver = Archiver {
             shared: shared.clone(),
             disk: options.disk.clone(),
             journal_dir: options.paths().journal(),
-            head: begun.head.clone(),
             pending: begun.pending.into(),
             checkpoints: begun.checkpoints.into(),
+            newest: shared.head.borrow().clone(),
             upper: begun.upper,
             published: 0,
+            published_at: Instant::now(),
+            archived_at: Instant::now(),
             segments: 0,
         };
         let writer = WriterThread {
@@ -265,11 +274,13 @@ impl Ledger {
         let closing = Arc::new(AtomicBool::new(false));
         let anchoring = (shared.clone(), closing.clone());
         let anchor = begun.anchor;
-        let threads = vec![
-            guarded(&shared, move || writer.run()),
-            guarded(&shared, move || applier.run()),
-            guarded(&shared, move || keep_anchor(&anchoring.0, anchor, &anchoring.1)),
+        let threads = [
+            guarded("ledger-writer", &shared, move || writer.run()),
+            guarded("ledger-store", &shared, move || applier.run()),
+            guarded("ledger-archive", &shared, move || archiver.run()),
+            guarded("ledger-anchor", &shared, move || keep_anchor(&anchoring.0, anchor, &anchoring.1)),
         ];
+        let threads = threads.into_iter().flatten().collect();
         Ledger(Arc::new(Inner { shared, options, threads: Mutex::new(threads), closing, _lock: lock }))
     }
 
@@ -323,7 +334,7 @@ impl Ledger {
     /// [`ReadError::Missing`] when there is none.
     pub fn entry(&self, seq: u64) -> Result<Arc<[u8]>, ReadError> {
         let shared = &self.0.shared;
-        if let Some(stored) = shared.tail.read().get(&seq) {
+        if let Some(stored) = shared.tail.read().get(seq) {
             return Ok(stored.bytes.clone());
         }
         if let Some(bytes) = shared.store.entry(seq)? {
@@ -343,13 +354,13 @@ impl Ledger {
     /// [`ReadError`].
     pub fn attachments(&self, seq: u64) -> Result<Vec<Attachment>, ReadError> {
         let shared = &self.0.shared;
-        if let Some(stored) = shared.tail.read().get(&seq) {
+        if let Some(stored) = shared.tail.read().get(seq) {
             return Ok(stored.attachments.clone());
         }
         if seq < shared.archived.load(Ordering::Acquire) {
             let pack = shared.archive.pack(seq / TILE)?;
             let stored = pack.entries.into_iter().nth((seq % TILE) as usize);
-            return Ok(stored.map(|stored| stored.attachments).unwrap_or_default());
+            return Ok(stored.map(|stored| stored.attachments.clone()).unwrap_or_default());
         }
         Err(ReadError::Missing { seq, size: self.head().size() })
     }
@@ -361,15 +372,7 @@ impl Ledger {
     pub fn of_instruction(&self, instruction: &str) -> Result<Vec<u64>, ReadError> {
         let shared = &self.0.shared;
         // The tail is looked at first: what leaves it in between is in the store by then.
-        let tail: Vec<u64> = shared
-            .tail
-            .read()
-            .range(shared.applied.load(Ordering::Acquire)..)
-            .filter(|(_, stored)| {
-                crate::store::place_in_instruction(&stored.bytes).is_some_and(|(id, _)| id == instruction)
-            })
-            .map(|(seq, _)| *seq)
-            .collect();
+        let tail = shared.tail.read().of_instruction(instruction);
         let mut numbers = shared.store.of_instruction(instruction)?;
         numbers.extend(tail);
         numbers.sort_unstable();
@@ -383,15 +386,13 @@ impl Ledger {
     /// [`ReadError`].
     pub fn find(&self, hash: &Hash) -> Result<Option<u64>, ReadError> {
         let shared = &self.0.shared;
-        let in_tail = shared
-            .tail
-            .read()
-            .range(shared.applied.load(Ordering::Acquire)..)
-            .find(|(_, stored)| Hash::of(&stored.bytes) == *hash)
-            .map(|(seq, _)| *seq);
-        match in_tail {
-            Some(seq) => Ok(Some(seq)),
-            None => Ok(shared.store.find(hash)?),
+        let in_tail = shared.tail.read().find(hash);
+        if in_tail.is_some() {
+            return Ok(in_tail);
+        }
+        match shared.store.find(hash)? {
+            Some(seq) if Hash::of(&self.entry(seq)?) == *hash => Ok(Some(seq)),
+            _ => Ok(None),
         }
     }
 
@@ -410,8 +411,7 @@ impl Ledger {
     pub fn proof(&self, seq: u64) -> Result<Proof, ReadError> {
         let checkpoint = self.head();
         let size = checkpoint.size();
-        let nodes = self.0.shared.nodes.read();
-        let nodes = ArchiveNodes { archive: &self.0.shared.archive, recent: &nodes };
+        let nodes = self.nodes();
         let path = tree::inclusion_proof(&nodes, seq, size).ok_or(ReadError::Missing { seq, size })?;
         Ok(Proof { index: seq, path, checkpoint })
     }
@@ -426,9 +426,15 @@ impl Ledger {
         if size > have {
             return Err(missing);
         }
-        let nodes = self.0.shared.nodes.read();
-        let nodes = ArchiveNodes { archive: &self.0.shared.archive, recent: &nodes };
+        let nodes = self.nodes();
         tree::consistency_proof(&nodes, old, size).ok_or(missing)
+    }
+
+    /// The tree's nodes. The lock is held for each look only: the archive is read from disk.
+    fn nodes(&self) -> impl tree::Nodes + '_ {
+        let shared = &self.0.shared;
+        let recent = |place| shared.nodes.read().get(&place).copied();
+        ArchiveNodes { archive: &shared.archive, recent }
     }
 
     /// Keeps the exact bytes of a catalogue, policy or configuration, durable on return; an entry names them by the digest returned.
@@ -463,6 +469,9 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
+/// So many entries go into the store at once, unless they have waited for [`Limits::store_interval`].
+const APPLIED_TOGETHER: usize = 2048;
+
 /// What the threads begin with.
 struct Begun {
     journal: Journal,
@@ -473,7 +482,7 @@ struct Begun {
     frontier: Frontier,
     checkpoint: Checkpoint,
     nodes: BTreeMap<tree::Place, Hash>,
-    pending: Vec<crate::batch::Stored>,
+    pending: Vec<Arc<Stored>>,
     checkpoints: Vec<Checkpoint>,
     upper: Upper,
     archived: u64,
@@ -501,14 +510,15 @@ impl Drop for Inner {
     }
 }
 
-/// A thread of the ledger. If it panics (sled does, on some damage), the ledger stops instead of leaving everybody waiting.
-fn guarded(shared: &Arc<Shared>, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let shared = shared.clone();
-    thread::spawn(move || {
+/// A thread of the ledger. If it cannot be had, or panics (sled does, on some damage), the ledger stops instead of leaving everybody waiting.
+fn guarded(name: &str, shared: &Arc<Shared>, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    let guard = shared.clone();
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-            shared.poison("a thread of the ledger panicked");
+            guard.poison("a thread of the ledger panicked");
         }
-    })
+    });
+    thread.inspect_err(|error| shared.poison(&format!("no thread for the ledger: {error}"))).ok()
 }
 
 /// Writes the anchor behind the head, and a last time when the ledger closes.

@@ -112,7 +112,7 @@ pub(crate) struct Recovered {
     pub(crate) frontier: Frontier,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) nodes: BTreeMap<Place, Hash>,
-    pub(crate) pending: Vec<Stored>,
+    pub(crate) pending: Vec<Arc<Stored>>,
     pub(crate) checkpoints: Vec<Checkpoint>,
     pub(crate) upper: Upper,
     pub(crate) archived: u64,
@@ -253,8 +253,7 @@ impl Walk {
     /// The outer error is one of reading, the inner one a finding.
     fn over(batches: &[Batch], first: u64, archived: u64, archive: &Archive) -> io::Result<Result<Walk, OpenError>> {
         let mut edge = Vec::new();
-        let none = BTreeMap::new();
-        let nodes_of_archive = ArchiveNodes { archive, recent: &none };
+        let nodes_of_archive = ArchiveNodes { archive, recent: BTreeMap::new() };
         for place in tree::edge_places(archived) {
             let missing = || {
                 io::Error::new(
@@ -290,7 +289,7 @@ impl Walk {
     }
 
     fn entry(&mut self, seq: u64, stored: &Stored, before: &mut Option<Hash>) -> Result<(), OpenError> {
-        let hash = Hash::of(&stored.bytes);
+        let hash = *stored.hash();
         let links =
             links(&stored.bytes).filter(|links| links.seq == seq && before.is_none_or(|before| before == links.prev));
         let Some(links) = links else { return Err(OpenError::Forked { who: "checkpoint", seq }) };
@@ -352,7 +351,7 @@ fn compare_store(walk: &Walk, stored: &Head, end: u64) -> Result<(), OpenError> 
 fn compare_anchor(walk: &Walk, anchored: Option<&Anchored>, archive: &Archive) -> Result<(), OpenError> {
     let Some(anchored) = anchored else { return Ok(()) };
     let size = anchored.checkpoint.size();
-    let nodes = ArchiveNodes { archive, recent: &walk.nodes };
+    let nodes = ArchiveNodes { archive, recent: |place| walk.nodes.get(&place).copied() };
     let root = walk.roots.get(&size).copied().or_else(|| tree::root_at(&nodes, size));
     if root == Some(anchored.checkpoint.root()) {
         Ok(())
@@ -373,7 +372,7 @@ fn replay(store: &Store, stored: &Head, batches: &[Batch], walk: &Walk) -> Resul
     Ok(head)
 }
 
-fn pending(batches: &[Batch], archived: u64) -> Vec<Stored> {
+fn pending(batches: &[Batch], archived: u64) -> Vec<Arc<Stored>> {
     let numbered = batches.iter().flat_map(|batch| (batch.first..).zip(&batch.entries));
     numbered.filter(|(seq, _)| *seq >= archived).map(|(_, stored)| stored.clone()).collect()
 }

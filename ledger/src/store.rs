@@ -134,8 +134,9 @@ impl Store {
     pub(crate) fn apply(&self, batches: &[Batch], head: &Head) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
         for batch in batches {
+            add_entries(&mut writes, batch);
             for (seq, stored) in (batch.first..).zip(&batch.entries) {
-                add_entry(&mut writes, seq, stored);
+                add_indexes(&mut writes, seq, stored);
             }
             for checkpoint in &batch.checkpoints {
                 writes.insert(key(b"c/", checkpoint.size()).as_slice(), checkpoint.as_str().as_bytes());
@@ -154,21 +155,36 @@ impl Store {
     /// Removes what the archive has: entries and checkpoints of `from..to`. Indexes stay.
     pub(crate) fn drop_archived(&self, from: u64, to: u64) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
-        for seq in from..to {
-            for found in self.db.scan_prefix(key(b"e/", seq)).keys() {
-                writes.remove(found.map_err(|source| self.sled(source))?);
-            }
-            writes.remove(key(b"c/", seq + 1).as_slice());
+        let entries = self.db.range(key(b"e/", from)..key(b"e/", to)).keys();
+        let checkpoints = self.db.range(key(b"c/", from + 1)..=key(b"c/", to)).keys();
+        for found in entries.chain(checkpoints) {
+            writes.remove(found.map_err(|source| self.sled(source))?);
         }
         self.db.apply_batch(writes).map_err(|source| self.sled(source))
     }
 
     pub(crate) fn entry(&self, seq: u64) -> Result<Option<Arc<[u8]>>, StoreError> {
-        let mut bytes = Vec::new();
-        for part in self.scan(&key(b"e/", seq)) {
-            bytes.extend_from_slice(&part?.1);
+        // The run that begins at it or before it.
+        let end = [key(b"e/", seq).as_slice(), &[u8::MAX; 2]].concat();
+        let Some(last) = self.db.range(key(b"e/", 0)..=end).next_back() else { return Ok(None) };
+        let (last, _) = last.map_err(|source| self.sled(source))?;
+        let Some(first) = last.get(2..).map(number) else { return Ok(None) };
+        let mut run = Vec::new();
+        for part in self.scan(&key(b"e/", first)) {
+            run.extend_from_slice(&part?.1);
         }
-        Ok((!bytes.is_empty()).then(|| Arc::from(bytes)))
+        let mut run = run.as_slice();
+        for at in first..=seq {
+            let Some((length, rest)) = run.split_first_chunk::<4>() else { return Ok(None) };
+            let Some((bytes, rest)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else {
+                return Err(self.damaged(&format!("entry {at} is cut short")));
+            };
+            if at == seq {
+                return Ok(Some(Arc::from(bytes)));
+            }
+            run = rest;
+        }
+        Ok(None)
     }
 
     /// The numbers of an instruction's entries, in order.
@@ -183,7 +199,7 @@ impl Store {
         Ok(last.and_then(|key| key.last_chunk::<8>().copied()).map_or(0, |n| u64::from_be_bytes(n) + 1))
     }
 
-    /// The number of the entry with this hash.
+    /// The number of the entry that may have this hash; no other can.
     pub(crate) fn find(&self, hash: &Hash) -> Result<Option<u64>, StoreError> {
         Ok(self.get(&hash_key(hash))?.map(|value| number(&value)))
     }
@@ -236,13 +252,31 @@ fn open_sled(path: &Path) -> Result<(sled::Db, File), StoreError> {
     Ok((db, file))
 }
 
-fn add_entry(writes: &mut sled::Batch, seq: u64, stored: &Stored) {
-    for (part, chunk) in (0_u16..).zip(stored.bytes.chunks(MAX_VALUE_BYTES)) {
-        writes.insert([key(b"e/", seq).as_slice(), &part.to_be_bytes()].concat(), chunk);
+/// Entries go in runs of as many as fit into one value, each behind its length: keys cost sled more than bytes. A longer entry is a run of its
+/// own, in several parts.
+fn add_entries(writes: &mut sled::Batch, batch: &Batch) {
+    let (mut first, mut run) = (batch.first, Vec::new());
+    for (seq, stored) in (batch.first..).zip(&batch.entries) {
+        if !run.is_empty() && run.len() + 4 + stored.bytes.len() > MAX_VALUE_BYTES {
+            add_run(writes, first, &run);
+            (first, run) = (seq, Vec::new());
+        }
+        run.extend((stored.bytes.len() as u32).to_be_bytes());
+        run.extend_from_slice(&stored.bytes);
     }
-    writes.insert(hash_key(&Hash::of(&stored.bytes)).as_slice(), &seq.to_be_bytes());
-    if let Some((instruction, n)) = place_in_instruction(&stored.bytes) {
-        writes.insert([instruction_prefix(&instruction).as_slice(), &n.to_be_bytes()].concat(), &seq.to_be_bytes());
+    add_run(writes, first, &run);
+}
+
+fn add_run(writes: &mut sled::Batch, first: u64, run: &[u8]) {
+    for (part, chunk) in (0_u16..).zip(run.chunks(MAX_VALUE_BYTES)) {
+        writes.insert([key(b"e/", first).as_slice(), &part.to_be_bytes()].concat(), chunk);
+    }
+}
+
+fn add_indexes(writes: &mut sled::Batch, seq: u64, stored: &Stored) {
+    writes.insert(hash_key(stored.hash()).as_slice(), &seq.to_be_bytes());
+    if let Some((instruction, n)) = stored.place() {
+        writes.insert([instruction_prefix(instruction).as_slice(), &n.to_be_bytes()].concat(), &seq.to_be_bytes());
     }
     for put in &stored.state {
         let key = [b"s/", put.key.as_slice()].concat();
@@ -253,23 +287,13 @@ fn add_entry(writes: &mut sled::Batch, seq: u64, stored: &Stored) {
     }
 }
 
-/// The instruction and counter in an entry's envelope.
-pub(crate) fn place_in_instruction(bytes: &[u8]) -> Option<(String, u64)> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        instruction: Option<String>,
-        n: Option<u64>,
-    }
-    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
-    envelope.instruction.zip(envelope.n)
-}
-
 fn key(prefix: &[u8; 2], seq: u64) -> Vec<u8> {
     [prefix.as_slice(), &seq.to_be_bytes()].concat()
 }
 
+/// The first 12 bytes tell entries apart (whoever asks compares the entry), and keys that lie scattered should be short.
 fn hash_key(hash: &Hash) -> Vec<u8> {
-    [b"h/".as_slice(), hash.as_bytes()].concat()
+    [b"h/".as_slice(), hash.as_bytes().get(..12).unwrap_or_default()].concat()
 }
 
 /// The instruction's id behind its length, so that no id is another's prefix.

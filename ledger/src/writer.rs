@@ -7,6 +7,8 @@ mod apply;
 mod draft;
 mod queue;
 mod run;
+mod shelve;
+mod tail;
 
 use std::{
     collections::BTreeMap,
@@ -27,13 +29,14 @@ use tokio::sync::{oneshot, watch};
 pub(crate) use self::{
     apply::Applier,
     draft::Prepared,
-    queue::{Applying, Queue},
+    queue::{Behind, Queue},
     run::WriterThread,
+    shelve::{Archiver, ROUND},
+    tail::Tail,
 };
 use crate::{
     Hash,
     archive::Archive,
-    batch::Stored,
     checkpoint::Checkpoint,
     proof::Proof,
     record::{Draft, EntryError, Time},
@@ -54,6 +57,10 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// How many entries the store may be behind the journal before the writer waits for it.
     pub store_lag_entries: u64,
+    /// How many bytes the store may be behind the journal, and the archive behind the store, before the one waits for the other.
+    pub store_lag_bytes: usize,
+    /// How long sealed entries wait for others before they go into the store.
+    pub store_interval: Duration,
     /// How many archived entries stay in the store too.
     pub keep_entries: u64,
     /// Size of a journal segment, in bytes.
@@ -72,6 +79,8 @@ impl Default for Limits {
             queue_entries: 8192,
             queue_bytes: 32 << 20,
             store_lag_entries: 16_384,
+            store_lag_bytes: 64 << 20,
+            store_interval: Duration::from_millis(50),
             keep_entries: 100_000,
             segment_bytes: crate::journal::SEGMENT_BYTES,
             min_free_bytes: 256 << 20,
@@ -153,6 +162,9 @@ pub(crate) struct Acknowledged {
     cover: Arc<Cover>,
 }
 
+/// Whoever waits for an entry to be sealed.
+pub(crate) type Waiter = oneshot::Sender<Result<Acknowledged, AppendError>>;
+
 /// An accepted entry on its way to being sealed.
 #[derive(Debug)]
 pub struct Ticket(oneshot::Receiver<Result<Acknowledged, AppendError>>);
@@ -224,11 +236,14 @@ pub(crate) struct Shared {
     pub(crate) origin: String,
     pub(crate) limits: Limits,
     pub(crate) queue: Queue,
-    pub(crate) applying: Applying,
+    /// From the writer to the store.
+    pub(crate) applying: Behind,
+    /// From the store to the archive.
+    pub(crate) archiving: Behind,
     pub(crate) store: Store,
     pub(crate) archive: Archive,
     /// Sealed entries that are not in the archive yet, by number, with their attachments.
-    pub(crate) tail: RwLock<BTreeMap<u64, Arc<Stored>>>,
+    pub(crate) tail: RwLock<Tail>,
     /// The newest nodes of the tree that are not in full tiles yet.
     pub(crate) nodes: RwLock<BTreeMap<Place, Hash>>,
     pub(crate) head: watch::Sender<Checkpoint>,
@@ -248,6 +263,7 @@ impl Shared {
         self.poisoned.lock().get_or_insert_with(|| reason.clone());
         self.queue.fail(&AppendError::Poisoned(reason));
         self.applying.close();
+        self.archiving.close();
     }
 
     pub(crate) fn check_poison(&self) -> Result<(), AppendError> {

@@ -103,6 +103,10 @@ impl Disk for Faulty {
         if path.exists() { self.step(|| SystemDisk.remove(path)) } else { SystemDisk.remove(path) }
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.step(|| SystemDisk.remove_dir(dir))
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.step(|| SystemDisk.sync_dir(dir))
     }

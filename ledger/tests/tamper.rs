@@ -15,7 +15,7 @@ use std::{path::Path, sync::Arc};
 use countersign_ledger::{
     Draft, Entry, Hash, Ledger,
     archive::tile_path,
-    batch::Batch,
+    batch::{Batch, Stored},
     bundle,
     checkpoint::{CheckpointSigner, VerifierKey},
     clock::SystemClock,
@@ -154,12 +154,18 @@ impl Forged {
     }
 
     fn edit(&mut self, seq: usize, change: impl FnOnce(&mut Entry)) {
-        let stored = &mut self.pieces[0].entries[seq];
-        let mut entry = Entry::parse(&stored.bytes).unwrap();
+        let mut entry = Entry::parse(self.pieces[0].entries[seq].bytes()).unwrap();
         change(&mut entry);
-        let was = Hash::of(&stored.bytes).to_string();
-        stored.bytes = Arc::from(entry.to_bytes().unwrap());
-        self.edited.push((was, Hash::of(&stored.bytes).to_string()));
+        let was = self.replace(seq, entry.to_bytes().unwrap());
+        self.edited.push((was.to_string(), self.pieces[0].entries[seq].hash().to_string()));
+    }
+
+    /// Gives an entry other bytes; what is stored beside it stays. Gives the hash that it had.
+    fn replace(&mut self, seq: usize, bytes: Vec<u8>) -> Hash {
+        let stored = &mut self.pieces[0].entries[seq];
+        let was = *stored.hash();
+        *stored = Arc::new(Stored::new(Arc::from(bytes), stored.attachments.clone(), stored.state.clone()));
+        was
     }
 
     /// What an operator who holds the key can do: number, chain and sign everything anew.
@@ -167,12 +173,11 @@ impl Forged {
         let (mut prev, mut frontier) = (Hash::ZERO, Frontier::default());
         let mut renamed = self.edited.clone();
         for seq in 0..self.pieces[0].entries.len() {
-            let stored = &mut self.pieces[0].entries[seq];
-            let (old, mut text) = (Hash::of(&stored.bytes), String::from_utf8(stored.bytes.to_vec()).unwrap());
+            let mut text = String::from_utf8(self.pieces[0].entries[seq].bytes().to_vec()).unwrap();
             for (old, new) in &renamed {
                 text = text.replace(old, new);
             }
-            stored.bytes = Arc::from(text.into_bytes());
+            let old = self.replace(seq, text.into_bytes());
             self.edit(seq, |entry| {
                 entry.seq = seq as u64;
                 entry.prev = prev;
@@ -180,7 +185,7 @@ impl Forged {
                     entry.body.insert("vkey".into(), signer.verifier().to_string().into());
                 }
             });
-            let bytes = &self.pieces[0].entries[seq].bytes;
+            let bytes = self.pieces[0].entries[seq].bytes();
             prev = Hash::of(bytes);
             renamed.push((old.to_string(), prev.to_string()));
             frontier.push(countersign_ledger::tree::leaf_hash(bytes), |_, _| {});
@@ -251,7 +256,7 @@ fn every_falsification_is_named() {
         ),
         (
             "edit without canonical form",
-            Box::new(|l| l.pieces[0].entries[6].bytes = Arc::from(&b"{ }"[..])),
+            Box::new(|l| _ = l.replace(6, b"{ }".to_vec())),
             &["entry-malformed", "chain-broken"],
         ),
         (

@@ -1,8 +1,6 @@
 //! A draft made ready by the caller's thread, so that the writer only fills in what it alone knows.
 
-use tokio::sync::oneshot;
-
-use super::{Acknowledged, AppendError};
+use super::{AppendError, Waiter};
 use crate::{
     Hash,
     canonical::{self, CanonicalError},
@@ -23,15 +21,11 @@ pub(crate) struct Prepared {
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) state: Vec<StatePut>,
     /// Whoever waits; none for the writer's own entries.
-    pub(crate) waiter: Option<oneshot::Sender<Result<Acknowledged, AppendError>>>,
+    pub(crate) waiter: Option<Waiter>,
 }
 
 impl Prepared {
-    pub(crate) fn new(
-        draft: Draft,
-        origin: &str,
-        waiter: oneshot::Sender<Result<Acknowledged, AppendError>>,
-    ) -> Result<Prepared, AppendError> {
+    pub(crate) fn new(draft: Draft, origin: &str, waiter: Waiter) -> Result<Prepared, AppendError> {
         Ok(Prepared { waiter: Some(waiter), ..Prepared::without_waiter(draft, origin)? })
     }
 

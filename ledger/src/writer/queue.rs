@@ -1,6 +1,9 @@
-//! The two bounded queues: from callers to the writer, and from the writer to the store.
+//! The queues: from callers to the writer, from the writer to the store, from the store to the archive.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -82,46 +85,86 @@ impl Queue {
     }
 }
 
-/// What is sealed and waits for the store.
-#[derive(Default)]
-pub(crate) struct Applying {
-    inner: Mutex<(VecDeque<(Batch, Head)>, bool)>,
+/// What is sealed and waits for the store, or is in the store and waits for the archive. Many are taken at once, because each time costs
+/// syncs beside the journal's.
+pub(crate) struct Behind {
+    together: usize,
+    inner: Mutex<Sealed>,
     changed: Condvar,
 }
 
-impl Applying {
-    pub(crate) fn push(&self, batch: Batch, head: Head) {
-        self.inner.lock().0.push_back((batch, head));
-        self.changed.notify_all();
+#[derive(Default)]
+struct Sealed {
+    batches: VecDeque<(Batch, Head)>,
+    entries: usize,
+    /// Of `batches`, and of those that were taken and are not done.
+    bytes: usize,
+    /// Since when the first of `batches` waits.
+    since: Option<Instant>,
+    closed: bool,
+}
+
+impl Behind {
+    /// So many entries are enough to be taken before their time.
+    pub(crate) fn new(together: usize) -> Behind {
+        Behind { together, inner: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Everything that waits; waits up to `idle` for something. `None` when closed and empty.
-    pub(crate) fn take(&self, idle: Duration) -> Option<Vec<(Batch, Head)>> {
+    pub(crate) fn push(&self, batch: Batch, head: Head) {
         let mut inner = self.inner.lock();
-        if inner.0.is_empty() && !inner.1 {
-            self.changed.wait_for(&mut inner, idle);
+        let before = inner.entries;
+        inner.entries += batch.entries.len();
+        inner.bytes += batch.size();
+        inner.since.get_or_insert_with(Instant::now);
+        inner.batches.push_back((batch, head));
+        if before == 0 || before < self.together && inner.entries >= self.together {
+            self.changed.notify_all();
         }
-        if inner.0.is_empty() && inner.1 {
+    }
+
+    /// Everything that waits, once it is enough or has waited for `interval`; nothing when nothing came for `idle`.
+    /// `None` when closed and empty.
+    pub(crate) fn take(&self, interval: Duration, idle: Duration) -> Option<Vec<(Batch, Head)>> {
+        let mut inner = self.inner.lock();
+        let idle_at = Instant::now() + idle;
+        loop {
+            if inner.closed {
+                break;
+            }
+            let until = match inner.since {
+                Some(_) if inner.entries >= self.together => break,
+                Some(since) => since + interval,
+                None => idle_at,
+            };
+            if Instant::now() >= until {
+                break;
+            }
+            self.changed.wait_until(&mut inner, until);
+        }
+        if inner.batches.is_empty() && inner.closed {
             return None;
         }
-        Some(inner.0.drain(..).collect())
+        (inner.entries, inner.since) = (0, None);
+        Some(inner.batches.drain(..).collect())
     }
 
     pub(crate) fn close(&self) {
-        self.inner.lock().1 = true;
+        self.inner.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Waits until `done`, or the queue is closed.
-    pub(crate) fn wait_until(&self, done: impl Fn() -> bool) {
+    /// Waits until `done`, given how many bytes are behind, or the queue is closed. It is asked again when something was done.
+    pub(crate) fn wait_until(&self, done: impl Fn(usize) -> bool) {
         let mut inner = self.inner.lock();
-        while !done() && !inner.1 {
-            self.changed.wait_for(&mut inner, Duration::from_millis(10));
+        while !done(inner.bytes) && !inner.closed {
+            self.changed.wait(&mut inner);
         }
     }
 
-    /// Wakes whoever waits for the store.
-    pub(crate) fn progressed(&self) {
+    /// So many bytes of what was taken are done.
+    pub(crate) fn progressed(&self, bytes: usize) {
+        let mut inner = self.inner.lock();
+        inner.bytes = inner.bytes.saturating_sub(bytes);
         self.changed.notify_all();
     }
 }

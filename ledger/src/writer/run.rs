@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Acknowledged, AppendError, Cover, Prepared, Shared};
+use super::{Acknowledged, AppendError, Cover, Prepared, Shared, Waiter};
 use crate::{
     Hash,
     batch::{Batch, Stored},
@@ -47,11 +47,20 @@ impl WriterThread {
             if drafts.is_empty() {
                 continue;
             }
-            if let Err(what) = self.commit(drafts) {
-                return self.shared.poison(&what);
+            let mut waiting = Vec::new();
+            if let Err(what) = self.commit(drafts, &mut waiting) {
+                self.shared.poison(&what);
+                let error = AppendError::Poisoned(what.into());
+                for waiter in waiting.into_iter().flatten() {
+                    let _ = waiter.send(Err(error.clone()));
+                }
+                return;
             }
-            let (shared, limit) = (&self.shared, self.shared.limits.store_lag_entries);
-            shared.applying.wait_until(|| self.head.size - shared.applied.load(Ordering::Acquire) <= limit);
+            let (shared, limits) = (&self.shared, &self.shared.limits);
+            shared.applying.wait_until(|bytes| {
+                bytes <= limits.store_lag_bytes
+                    && self.head.size - shared.applied.load(Ordering::Acquire) <= limits.store_lag_entries
+            });
         }
         self.shared.applying.close();
     }
@@ -74,10 +83,12 @@ impl WriterThread {
         Ok(accepted)
     }
 
-    fn commit(&mut self, mut drafts: Vec<Prepared>) -> Result<(), String> {
+    /// Makes drafts durable and says so to those who wait. After an error `waiting` has those who were not told.
+    fn commit(&mut self, mut drafts: Vec<Prepared>, waiting: &mut Vec<Option<Waiter>>) -> Result<(), String> {
         let time = self.time(&mut drafts)?;
         let mut nodes: BTreeMap<_, _> = self.frontier.nodes().collect();
-        let (first, mut entries, mut acknowledged) = (self.head.size, Vec::new(), Vec::new());
+        let (first, mut entries) = (self.head.size, Vec::with_capacity(drafts.len()));
+        waiting.extend(drafts.iter_mut().map(|draft| draft.waiter.take()));
         for draft in drafts {
             let (seq, n) = (self.frontier.size(), self.counter(draft.instruction.as_deref())?);
             let bytes: Arc<[u8]> = Arc::from(draft.bytes(seq, n, &self.head.prev, time));
@@ -85,10 +96,12 @@ impl WriterThread {
             self.frontier.push(tree::leaf_hash(&bytes), |place, node| {
                 nodes.insert(place, node);
             });
-            self.head.advance(&self.frontier, hash, time);
-            acknowledged.push((seq, n, hash, bytes.clone(), draft.waiter));
-            entries.push(Stored { bytes, attachments: draft.attachments, state: draft.state });
+            self.head.prev = hash;
+            let place = draft.instruction.zip(n);
+            entries.push(Arc::new(Stored::known(bytes, hash, place, draft.attachments, draft.state)));
         }
+        let prev = self.head.prev;
+        self.head.advance(&self.frontier, prev, time);
         let checkpoint = self.signer.sign(self.frontier.size(), self.frontier.root());
         let batch = Batch { first, entries, checkpoints: vec![checkpoint.clone()] };
         let begun = Instant::now();
@@ -97,8 +110,10 @@ impl WriterThread {
         self.shared.last_sync_us.store(took, Ordering::Relaxed);
         self.publish(&batch, &nodes, &checkpoint);
         let cover = Arc::new(Cover { checkpoint, nodes });
-        for (seq, n, hash, bytes, waiter) in acknowledged {
+        for ((seq, stored), waiter) in (first..).zip(&batch.entries).zip(waiting.drain(..)) {
             if let Some(waiter) = waiter {
+                let (n, hash) = (stored.place().map(|(_, n)| *n), *stored.hash());
+                let bytes = stored.bytes.clone();
                 let _ = waiter.send(Ok(Acknowledged { seq, n, hash, time, bytes, cover: cover.clone() }));
             }
         }
@@ -109,9 +124,7 @@ impl WriterThread {
 
     /// Shows readers what was just sealed.
     fn publish(&self, batch: &Batch, nodes: &BTreeMap<tree::Place, Hash>, checkpoint: &crate::checkpoint::Checkpoint) {
-        let mut tail = self.shared.tail.write();
-        tail.extend((batch.first..).zip(batch.entries.iter().cloned().map(Arc::new)));
-        drop(tail);
+        self.shared.tail.write().extend(batch.entries.iter().cloned());
         self.shared.nodes.write().extend(nodes);
         *self.shared.head_hash.lock() = (self.head.size, self.head.prev);
         self.shared.head.send_replace(checkpoint.clone());

@@ -251,6 +251,9 @@ impl Disk for FaultyDisk {
     fn remove(&self, path: &std::path::Path) -> std::io::Result<()> {
         self.0.remove(path)
     }
+    fn remove_dir(&self, dir: &std::path::Path) -> std::io::Result<()> {
+        self.0.remove_dir(dir)
+    }
     fn sync_dir(&self, dir: &std::path::Path) -> std::io::Result<()> {
         self.0.sync_dir(dir)
     }

@@ -1,0 +1,162 @@
+//! Behind the store: entries go into the archive, 256 to a tile; then the store drops old ones and the journal is trimmed.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::Shared;
+use crate::{
+    archive::{TILE, Upper},
+    batch::{Batch, Stored},
+    checkpoint::Checkpoint,
+    disk::Disk,
+    journal,
+    store::{Head, StoreError},
+    tree::edge_places,
+};
+
+/// So many entries, or bytes, are archived in one go, unless they have waited for [`WAIT`].
+pub(crate) const ROUND: usize = 4096;
+const ROUND_BYTES: usize = 32 << 20;
+const INTERVAL: Duration = Duration::from_millis(500);
+const WAIT: Duration = Duration::from_secs(2);
+/// The newest checkpoint is published no more often than this, but whenever a tile is full.
+const PUBLISH_EVERY: Duration = Duration::from_secs(5);
+
+/// The archive's thread.
+pub(crate) struct Archiver {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) journal_dir: PathBuf,
+    /// Entries in the store that are not in full tiles yet.
+    pub(crate) pending: VecDeque<Arc<Stored>>,
+    /// Their checkpoints.
+    pub(crate) checkpoints: VecDeque<Checkpoint>,
+    /// The one that ends where `pending` ends.
+    pub(crate) newest: Checkpoint,
+    pub(crate) upper: Upper,
+    pub(crate) published: u64,
+    pub(crate) published_at: Instant,
+    pub(crate) archived_at: Instant,
+    pub(crate) segments: u64,
+}
+
+/// What stops the archiver.
+#[derive(Debug, thiserror::Error)]
+enum ShelveError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the archive cannot be written: {0}")]
+    Archive(#[from] io::Error),
+}
+
+impl Archiver {
+    /// Until the store's thread has ended and everything is archived and published.
+    pub(crate) fn run(mut self) {
+        while let Some(batches) = self.shared.archiving.take(INTERVAL, INTERVAL) {
+            if let Err(error) = self.step(batches) {
+                return self.shared.poison(&error.to_string());
+            }
+        }
+        if self.shared.check_poison().is_ok()
+            && let Err(error) = self.archive().and_then(|()| self.publish())
+        {
+            self.shared.poison(&error.to_string());
+        }
+    }
+
+    fn step(&mut self, batches: Vec<(Batch, Head)>) -> Result<(), ShelveError> {
+        let bytes = batches.iter().map(|(batch, _)| batch.size()).sum();
+        for (batch, _) in batches {
+            self.pending.extend(batch.entries);
+            self.newest = batch.checkpoints.last().cloned().unwrap_or_else(|| self.newest.clone());
+            self.checkpoints.extend(batch.checkpoints);
+        }
+        if self.segments != self.shared.segments.load(Ordering::Acquire) {
+            self.segments = self.shared.segments.load(Ordering::Acquire);
+            journal::prepare_spare(&*self.disk, &self.journal_dir, self.shared.limits.segment_bytes)?;
+        }
+        if self.pending.len() >= ROUND || self.pending_bytes() >= ROUND_BYTES || self.archived_at.elapsed() >= WAIT {
+            self.archive()?;
+        }
+        if self.published_at.elapsed() >= PUBLISH_EVERY {
+            self.publish()?;
+        }
+        self.shared.archiving.progressed(bytes);
+        Ok(())
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(|stored| stored.size()).sum()
+    }
+
+    /// Writes the full tiles and packs that there are, then trims.
+    fn archive(&mut self) -> Result<(), ShelveError> {
+        self.archived_at = Instant::now();
+        if self.pending.len() < TILE as usize {
+            return Ok(());
+        }
+        let mut archived = self.shared.archived.load(Ordering::Acquire);
+        let mut tiles = Vec::new();
+        while self.pending.len() >= TILE as usize {
+            let end = archived + TILE;
+            let covered = self.checkpoints.iter().take_while(|checkpoint| checkpoint.size() <= end).count();
+            tiles.push(Batch {
+                first: archived,
+                entries: self.pending.drain(..TILE as usize).collect(),
+                checkpoints: self.checkpoints.drain(..covered).collect(),
+            });
+            archived = end;
+        }
+        self.shared.archive.write_tiles(&tiles, &mut self.upper)?;
+        self.shared.archived.store(archived, Ordering::Release);
+        self.drop_nodes(archived);
+        for batch in &tiles {
+            // Freed where nobody waits for the lock.
+            let _taken = self.shared.tail.write().take_until(batch.end());
+        }
+        self.drop_from_store(archived)?;
+        self.publish()?;
+        // INVARIANT: what is trimmed is in synced tiles and packs, and in the synced store.
+        journal::trim(&*self.disk, &self.journal_dir, archived)?;
+        Ok(())
+    }
+
+    /// Publishes the newest checkpoint with partial tiles.
+    fn publish(&mut self) -> Result<(), ShelveError> {
+        if self.newest.size() > self.published {
+            let rest = self.pending.make_contiguous();
+            self.shared.archive.publish(&self.newest, rest, &self.upper)?;
+            self.published = self.newest.size();
+        }
+        self.published_at = Instant::now();
+        Ok(())
+    }
+
+    /// Nodes below full tiles are read from there.
+    fn drop_nodes(&self, archived: u64) {
+        let keep = edge_places(archived);
+        let mut nodes = self.shared.nodes.write();
+        for level in 0..u64::BITS {
+            let below: Vec<_> = nodes.range((level, 0)..(level, archived >> level)).map(|(place, _)| *place).collect();
+            for place in below.iter().filter(|place| !keep.contains(place)) {
+                nodes.remove(place);
+            }
+        }
+    }
+
+    fn drop_from_store(&self, archived: u64) -> Result<(), ShelveError> {
+        let from = self.shared.dropped.load(Ordering::Acquire);
+        let to = archived.saturating_sub(self.shared.limits.keep_entries);
+        if to > from {
+            self.shared.store.drop_archived(from, to)?;
+            // Made durable with the next batch; until then it is only a hint.
+            self.shared.dropped.store(to, Ordering::Release);
+        }
+        Ok(())
+    }
+}
