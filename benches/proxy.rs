@@ -52,6 +52,12 @@ effect = "read"
 
 const HOST: &str = "csk_host_of_the_bench";
 
+/// An agent that has the gateway to itself, and thinks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Body = Full<Bytes>;
 
 fn main() -> anyhow::Result<()> {
@@ -68,9 +74,20 @@ async fn run(time: Duration) -> anyhow::Result<()> {
     let sync = fdatasync(&dir.path().join("raw"))?;
     println!("one write of 2 KiB and fdatasync, idle: p50 {:.3} ms", sync.as_secs_f64() * 1e3);
     println!("{:<14}{:>10}{:>12}{:>10}{:>10}", "", "in flight", "calls/s", "p50 ms", "p99 ms");
+    let ways = [("direct", api), ("plain proxy", plain), ("countersign", gateway)];
+    let mut idle = Vec::new();
+    for (name, address) in ways {
+        let load = load(address, &token, 1, time, PAUSE).await?;
+        println!("{name:<14}{:>10}{:>12.0}{:>10.3}{:>10.3}", "idle", load.rate, load.p50, load.p99);
+        idle.push(load.p50);
+    }
+    if let [_, plain, countersign] = idle.as_slice() {
+        let above = countersign - plain - sync.as_secs_f64() * 1e3;
+        println!("idle, a call a {PAUSE:?}: {above:.3} ms above the plain proxy and one fdatasync");
+    }
     for in_flight in [1, 16, 128] {
-        for (name, address) in [("direct", api), ("plain proxy", plain), ("countersign", gateway)] {
-            let load = load(address, &token, in_flight, time).await?;
+        for (name, address) in ways {
+            let load = load(address, &token, in_flight, time, Duration::ZERO).await?;
             println!("{name:<14}{in_flight:>10}{:>12.0}{:>10.3}{:>10.3}", load.rate, load.p50, load.p99);
         }
     }
@@ -210,8 +227,14 @@ struct Load {
     p99: f64,
 }
 
-/// Calls in a closed loop for a while; anything but 200 ends the bench.
-async fn load(address: SocketAddr, token: &str, in_flight: usize, time: Duration) -> anyhow::Result<Load> {
+/// Calls in a closed loop for a while, with a pause after each; anything but 200 ends the bench.
+async fn load(
+    address: SocketAddr,
+    token: &str,
+    in_flight: usize,
+    time: Duration,
+    pause: Duration,
+) -> anyhow::Result<Load> {
     let stop = Arc::new(AtomicBool::new(false));
     let begun = Instant::now();
     let workers: Vec<_> = (0..in_flight)
@@ -228,6 +251,9 @@ async fn load(address: SocketAddr, token: &str, in_flight: usize, time: Duration
                     anyhow::ensure!(response.status() == 200, "the answer was {}", response.status());
                     response.into_body().collect().await?;
                     times.push(sent.elapsed());
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
                 }
                 Ok::<_, anyhow::Error>(times)
             })

@@ -96,7 +96,7 @@ fn side_by_side(dir: &Path, rounds: u64) {
     let (mut ours, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let directory = Directory::read(dir, None).unwrap();
     let all: Vec<_> = (0..directory.pieces()).flat_map(|piece| directory.piece(piece).unwrap().entries).collect();
-    let bytes: usize = all.iter().map(|stored| stored.bytes.len()).sum();
+    let bytes: usize = all.iter().map(|stored| stored.bytes().len()).sum();
     let mut told = String::new();
     for _ in 0..rounds {
         let begun = Instant::now();
@@ -107,7 +107,7 @@ fn side_by_side(dir: &Path, rounds: u64) {
         let begun = Instant::now();
         let mut last = Hash::ZERO;
         for stored in &all {
-            last = Hash::of(&stored.bytes);
+            last = Hash::of(stored.bytes());
         }
         let hashing = begun.elapsed().as_secs_f64();
         std::hint::black_box(last);

@@ -13,6 +13,10 @@ use countersign_ledger::{
 use ed25519_dalek::SigningKey;
 use serde_json::json;
 
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The ledger's name.
 pub const ORIGIN: &str = "bank.example/bench";
 
