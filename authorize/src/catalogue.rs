@@ -4,21 +4,25 @@ mod action;
 mod check;
 mod file;
 mod intent;
+mod lint;
+mod position;
 mod resolve;
 mod routes;
 mod uri;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use self::routes::Routes;
 pub use self::{
     action::{Action, Argument, BodyKind, Effect, Extra, Place, Response, Risk, Route, Type},
     intent::{AskedIntent, Given, Intent, Parameter, Part},
+    lint::{Level, Lint},
+    position::Position,
     resolve::Resolved,
 };
+use self::{check::Wrong, position::Lines, routes::Routes};
 use crate::grant;
 
 /// What an upstream speaks.
@@ -45,11 +49,25 @@ pub struct CatalogueError {
 }
 
 impl CatalogueError {
-    fn at(text: &str, offset: usize, message: String) -> CatalogueError {
-        let before = text.get(..offset).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        CatalogueError { line, column, message }
+    fn at(position: Position, message: String) -> CatalogueError {
+        CatalogueError { line: position.line, column: position.column, message }
+    }
+}
+
+/// Where an action and its arguments stand in the file.
+#[derive(Debug, Clone)]
+struct Placed {
+    action: Position,
+    arguments: BTreeMap<String, Position>,
+}
+
+impl Placed {
+    fn of(&self, argument: Option<&str>) -> Position {
+        argument.and_then(|argument| self.arguments.get(argument)).copied().unwrap_or(self.action)
+    }
+
+    fn error(&self, wrong: Wrong) -> CatalogueError {
+        CatalogueError::at(self.of(wrong.argument.as_deref()), wrong.message)
     }
 }
 
@@ -63,7 +81,7 @@ pub struct Catalogue {
     intents: Vec<Intent>,
     by_name: BTreeMap<String, usize>,
     routes: Routes,
-    warnings: Vec<String>,
+    placed: Vec<Placed>,
 }
 
 impl Catalogue {
@@ -72,8 +90,10 @@ impl Catalogue {
     /// # Errors
     /// [`CatalogueError`] with line and column.
     pub fn parse(text: &str) -> Result<Catalogue, CatalogueError> {
+        let lines = Lines::new(text);
         let file: file::File = toml::from_str(text).map_err(|error| {
-            CatalogueError::at(text, error.span().map_or(0, |span| span.start), error.message().to_owned())
+            let offset = error.span().map_or(0, |span| span.start);
+            CatalogueError::at(lines.position(offset), error.message().to_owned())
         })?;
         let mut catalogue = Catalogue {
             upstream: file.upstream,
@@ -83,36 +103,38 @@ impl Catalogue {
             intents: Vec::new(),
             by_name: BTreeMap::new(),
             routes: Routes::default(),
-            warnings: Vec::new(),
+            placed: Vec::new(),
         };
-        let mut offsets = Vec::new();
-        for action in file.action {
-            let offset = action.span().start;
-            let added = action.into_inner().action(file.protocol).and_then(|action| catalogue.add(action));
-            added.map_err(|message| CatalogueError::at(text, offset, message))?;
-            offsets.push(offset);
+        for typed in file.action {
+            let offsets = typed.get_ref().offsets().into_iter();
+            let placed = Placed {
+                action: lines.position(typed.span().start),
+                arguments: offsets.map(|(name, offset)| (name, lines.position(offset))).collect(),
+            };
+            let action = typed.into_inner().action(file.protocol).map_err(Wrong::from);
+            action.and_then(|action| catalogue.add(action)).map_err(|wrong| placed.error(wrong))?;
+            catalogue.placed.push(placed);
         }
         // Only now is every action known that a source can name.
-        for (action, offset) in catalogue.actions.iter().zip(offsets) {
-            check::sources(&catalogue, action).map_err(|message| CatalogueError::at(text, offset, message))?;
+        for (action, placed) in catalogue.actions.iter().zip(&catalogue.placed) {
+            check::sources(&catalogue, action).map_err(|wrong| placed.error(wrong))?;
         }
         for intent in file.intent {
-            let offset = intent.span().start;
-            catalogue.add_intent(intent.into_inner()).map_err(|message| CatalogueError::at(text, offset, message))?;
+            let position = lines.position(intent.span().start);
+            catalogue.add_intent(intent.into_inner()).map_err(|message| CatalogueError::at(position, message))?;
         }
-        catalogue.warnings.extend(check::warnings(&catalogue));
         Ok(catalogue)
     }
 
-    fn add(&mut self, action: Action) -> Result<(), String> {
+    fn add(&mut self, action: Action) -> Result<(), Wrong> {
         check::action(&action)?;
         let (name, index) = (action.name.clone(), self.actions.len());
         if self.by_name.contains_key(&name) {
-            return Err(format!("the action `{name}` is there twice; give each a name of its own"));
+            return Err(format!("the action `{name}` is there twice; give each a name of its own").into());
         }
         if let Some(other) = self.routes.insert(&action.route, index)? {
             let (other, what) = (self.actions.get(other).map_or("", |other| &other.name), action.route.what());
-            return Err(format!("`{name}` and `{other}` have the same {what}; a request could be either"));
+            return Err(format!("`{name}` and `{other}` have the same {what}; a request could be either").into());
         }
         self.by_name.insert(name, index);
         self.actions.push(action);
@@ -122,6 +144,10 @@ impl Catalogue {
     fn add_intent(&mut self, intent: Intent) -> Result<(), String> {
         let name = &intent.name;
         let blame = |what: String| format!("the intent `{name}`: {what}");
+        let mut seen = BTreeSet::new();
+        if let Some(part) = intent.actions.iter().find(|part| !seen.insert(part.action())) {
+            return Err(blame(format!("the action `{}` is there twice; say all limits at once", part.action())));
+        }
         for sample in intent.check().map_err(blame)? {
             let action = sample.action.clone();
             grant::close_action(sample, std::iter::once(&*self))
@@ -164,9 +190,9 @@ impl Catalogue {
         self.intents.iter().find(|intent| intent.name == name)
     }
 
-    /// What deserves a look, in words.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// What deserves a look, in the order of the file.
+    pub fn lints(&self) -> Vec<Lint> {
+        lint::lints(self)
     }
 
     /// The action of that name.

@@ -61,6 +61,11 @@ pub fn harmless(text: &str, most: usize) -> String {
     line
 }
 
+/// Whether an argument's name is that of a secret.
+pub(crate) fn is_sensitive(name: &str) -> bool {
+    guess::is_sensitive(name, &Value::Null)
+}
+
 /// Characters that show nothing, or turn what follows: format characters, tags, variation selectors, private use.
 const fn is_invisible(c: char) -> bool {
     matches!(c,

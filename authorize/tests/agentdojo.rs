@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_authorize::{
     Json,
-    catalogue::{Catalogue, Effect},
+    catalogue::{Catalogue, Effect, Level},
     grant::{For, Grant, Scope, ScopeAction, Usage},
     provenance::Observations,
     request::{Limits, Request, RequestBody},
@@ -161,7 +161,7 @@ impl World<'_> {
 #[test]
 fn half_of_the_tasks_need_no_human() {
     let (catalogue, cases) = (Catalogue::parse(CATALOGUE).unwrap(), cases());
-    assert_eq!(catalogue.warnings(), [""; 0]);
+    assert!(catalogue.lints().iter().all(|lint| lint.level == Level::Note), "{:?}", catalogue.lints());
     let mut without = Vec::new();
     for task in &cases.tasks {
         let held = World::new(&catalogue, &cases, task, "").run(task);

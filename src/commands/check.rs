@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, anyhow};
-use countersign_authorize::catalogue::Catalogue;
+use countersign_authorize::catalogue::{Catalogue, Level};
 
 use super::say;
 use crate::{cli::CheckArgs, config::Config};
@@ -21,25 +21,27 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<u8> {
 fn alone(path: &Path) -> anyhow::Result<()> {
     let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
     let catalogue = Catalogue::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-    for warning in catalogue.warnings() {
-        say(format_args!("warning: {}: {warning}", path.display()))?;
+    let warnings = lint(&catalogue, path)?;
+    let (actions, intents) = (catalogue.actions().len(), catalogue.intents().len());
+    say(format_args!("good: {actions} actions, {intents} intents, {warnings} warnings"))
+}
+
+/// Prints what deserves a look; gives the number of warnings.
+fn lint(catalogue: &Catalogue, path: &Path) -> anyhow::Result<usize> {
+    let lints = catalogue.lints();
+    for lint in &lints {
+        let level = if lint.level == Level::Warning { "warning" } else { "note" };
+        say(format_args!("{level}: {}: {lint}", path.display()))?;
     }
-    say(format_args!(
-        "good: {} actions, {} intents, {} warnings",
-        catalogue.actions().len(),
-        catalogue.intents().len(),
-        catalogue.warnings().len()
-    ))
+    Ok(lints.iter().filter(|lint| lint.level == Level::Warning).count())
 }
 
 fn whole(path: &Path) -> anyhow::Result<u8> {
     let config = Config::read(path)?;
     let mut actions = 0;
-    for (catalogue, _) in config.catalogues()? {
+    for ((catalogue, _), upstream) in config.catalogues()?.iter().zip(&config.upstream) {
         actions += catalogue.actions().len();
-        for warning in catalogue.warnings() {
-            say(format_args!("warning: catalogue of `{}`: {warning}", catalogue.upstream()))?;
-        }
+        lint(catalogue, &upstream.catalogue)?;
     }
     let settings = config.settings()?;
     for role in ["host", "approver", "operator", "investigator"] {

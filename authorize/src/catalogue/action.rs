@@ -27,7 +27,7 @@ impl Effect {
     }
 }
 
-/// How much harm an action can do, in the words of the API's owner. Nothing is decided on it yet; approvers see it.
+/// How much harm an action can do, in the words of the API's owner; approvers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Risk {
@@ -216,6 +216,14 @@ impl Route {
     pub fn method(&self) -> Option<&str> {
         match self {
             Route::Http { method, .. } => Some(method),
+            Route::Tool(_) | Route::Resource(_) | Route::Prompt(_) => None,
+        }
+    }
+
+    /// The path template, of an HTTP action.
+    pub(super) fn path(&self) -> Option<&str> {
+        match self {
+            Route::Http { path, .. } => Some(path),
             Route::Tool(_) | Route::Resource(_) | Route::Prompt(_) => None,
         }
     }

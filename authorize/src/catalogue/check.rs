@@ -3,25 +3,53 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, Argument, BodyKind, Catalogue, Effect, Extra, Place, Route, Type,
+    Action, Argument, BodyKind, Catalogue, Place, Route, Type,
     routes::{Segment, template},
     uri::Template,
 };
 
+/// What is wrong, and with which argument.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) argument: Option<String>,
+    pub(super) message: String,
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Wrong {
+        Wrong { argument: None, message }
+    }
+}
+
+impl Wrong {
+    fn with(action: &Action, argument: &str, what: &str) -> Wrong {
+        let message = format!("`{}`, argument `{argument}`: {what}", action.name);
+        Wrong { argument: Some(argument.to_owned()), message }
+    }
+}
+
 /// What one action must not say.
-pub(super) fn action(action: &Action) -> Result<(), String> {
+pub(super) fn action(action: &Action) -> Result<(), Wrong> {
     let name = &action.name;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || !name.chars().all(allowed) {
-        return Err(format!("the name `{name}` is not made of letters, digits, `.`, `_` and `-`"));
+        return Err(format!("the name `{name}` is not made of letters, digits, `.`, `_` and `-`").into());
+    }
+    if action
+        .definition
+        .as_ref()
+        .is_some_and(|digest| digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return Err(format!("`{name}`: its `definition` is not 64 hexadecimal digits").into());
     }
     route(action)?;
     for (argument, declared) in &action.arguments {
-        place(action, argument, declared).map_err(|what| format!("`{name}`, argument `{argument}`: {what}"))?;
+        place(action, argument, declared).map_err(|what| Wrong::with(action, argument, &what))?;
     }
     match action.response.first_party.keys().find(|pattern| !is_pointer(pattern)) {
         Some(pattern) => {
-            Err(format!("`{name}`: the field `{pattern}` is no pointer; it begins with `/`, with `*` for any one step"))
+            Err(format!("`{name}`: the field `{pattern}` is no pointer; it begins with `/`, with `*` for any one step")
+                .into())
         }
         None => Ok(()),
     }
@@ -168,10 +196,10 @@ fn currency(action: &Action, argument: &Argument) -> Result<(), String> {
 }
 
 /// The sources that an action's arguments name must exist.
-pub(super) fn sources(catalogue: &Catalogue, action: &Action) -> Result<(), String> {
+pub(super) fn sources(catalogue: &Catalogue, action: &Action) -> Result<(), Wrong> {
     for (name, argument) in &action.arguments {
         for from in &argument.from {
-            source(catalogue, from).map_err(|what| format!("`{}`, argument `{name}`: {what}", action.name))?;
+            source(catalogue, from).map_err(|what| Wrong::with(action, name, &what))?;
         }
     }
     Ok(())
@@ -180,6 +208,11 @@ pub(super) fn sources(catalogue: &Catalogue, action: &Action) -> Result<(), Stri
 fn source(catalogue: &Catalogue, source: &str) -> Result<(), String> {
     if ["words", "attached", "host"].contains(&source) {
         return Ok(());
+    }
+    if ["third-party", "third_party", "content", "agent", "any", "*"].contains(&source) {
+        return Err(format!(
+            "`{source}` can be no source, for anybody may have written it; declare the field as first-party if the API itself vouches for it"
+        ));
     }
     let Some(response) = source.strip_prefix("response:") else {
         return Err(format!(
@@ -198,42 +231,4 @@ fn source(catalogue: &Catalogue, source: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// What deserves a look.
-pub(super) fn warnings(catalogue: &Catalogue) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for action in &catalogue.actions {
-        let name = &action.name;
-        let binds = action.arguments.values().any(|argument| argument.binds);
-        if action.effect != Effect::Read && !binds {
-            warnings.push(format!("`{name}` changes something, but none of its arguments binds"));
-        }
-        let method = action.route.method().unwrap_or_default();
-        if action.effect != Effect::Read && ["GET", "HEAD", "OPTIONS"].contains(&method) {
-            warnings.push(format!("`{name}` changes something by `{method}`, which agents and proxies may repeat"));
-        }
-        if action.effect == Effect::Read && ["PUT", "PATCH", "DELETE"].contains(&method) {
-            warnings.push(format!("`{name}` is said to read, by `{method}`"));
-        }
-        if action.effect != Effect::Read && action.extra == Extra::Allow {
-            warnings.push(format!("`{name}` changes something and lets undeclared arguments pass unjudged"));
-        }
-        if binds && action.body == BodyKind::Opaque {
-            warnings.push(format!(
-                "`{name}` has an opaque body: no approval can cover it, so what would be held is denied"
-            ));
-        }
-        for (argument, declared) in action.arguments.iter().filter(|(_, declared)| declared.binds) {
-            if declared.from.is_empty() {
-                warnings.push(format!(
-                    "`{name}`, argument `{argument}`: no source is allowed, so every call waits for a human"
-                ));
-            }
-            if declared.ty == Type::Boolean && declared.from == ["words"] {
-                warnings.push(format!("`{name}`, argument `{argument}`: a boolean is never found in words, so every call waits for a human"));
-            }
-        }
-    }
-    warnings
 }

@@ -37,13 +37,18 @@ pub(super) struct Typed {
     #[serde(default)]
     extra: Extra,
     #[serde(default)]
-    arguments: BTreeMap<String, Argument>,
+    arguments: BTreeMap<String, toml::Spanned<Argument>>,
     #[serde(default)]
     response: Response,
     definition: Option<String>,
 }
 
 impl Typed {
+    /// The byte offset of each argument.
+    pub(super) fn offsets(&self) -> BTreeMap<String, usize> {
+        self.arguments.iter().map(|(name, argument)| (name.clone(), argument.span().start)).collect()
+    }
+
     pub(super) fn action(self, protocol: Protocol) -> Result<Action, String> {
         let name = &self.name;
         let route = match (self.method, self.path, self.tool, self.resource, self.prompt) {
@@ -77,7 +82,7 @@ impl Typed {
             risk: self.risk,
             body: self.body,
             extra: self.extra,
-            arguments: self.arguments,
+            arguments: self.arguments.into_iter().map(|(name, argument)| (name, argument.into_inner())).collect(),
             response: self.response,
             definition: self.definition,
         })

@@ -50,6 +50,16 @@ impl Routes {
         })
     }
 
+    /// The actions with a path that some request of this route fits too.
+    pub(super) fn overlaps(&self, route: &Route) -> Vec<usize> {
+        let mut found = Vec::new();
+        if let Route::Http { method, path } = route {
+            let segments: Vec<Segment<'_>> = template(path).collect();
+            self.paths.overlaps(&segments, method, &mut found);
+        }
+        found
+    }
+
     fn of_template(&self, uri: &str) -> Result<Option<usize>, Refusal> {
         let mut found = None;
         for (template, index) in &self.templates {
@@ -107,6 +117,16 @@ impl Paths {
             };
         }
         route.by_method.insert(method.to_owned(), index)
+    }
+
+    fn overlaps(&self, segments: &[Segment<'_>], method: &str, found: &mut Vec<usize>) {
+        let Some((segment, rest)) = segments.split_first() else { return found.extend(self.by_method.get(method)) };
+        let argument = self.argument.as_deref();
+        let next: Vec<&Paths> = match segment {
+            Segment::Literal(literal) => self.literals.get(*literal).into_iter().chain(argument).collect(),
+            Segment::Argument(_) => self.literals.values().chain(argument).collect(),
+        };
+        next.into_iter().for_each(|next| next.overlaps(rest, method, found));
     }
 
     /// The route of a request.

@@ -10,6 +10,11 @@ use crate::{
 
 const BANK: &str = include_str!("../../../deploy/catalogues/bank.toml");
 
+fn warnings(catalogue: &Catalogue) -> Vec<String> {
+    let warnings = catalogue.lints().into_iter().filter(|lint| lint.level == Level::Warning);
+    warnings.map(|lint| lint.message).collect()
+}
+
 fn request(method: Method, target: &str, body: &str) -> Request {
     let body = if body.is_empty() { RequestBody::Empty } else { RequestBody::Json(body.as_bytes()) };
     Request::normalise(&Limits::default(), "bank", &method, &target.parse().unwrap(), &HeaderMap::new(), body).unwrap()
@@ -18,7 +23,7 @@ fn request(method: Method, target: &str, body: &str) -> Request {
 #[test]
 fn requests_resolve_to_actions_with_their_arguments() {
     let bank = Catalogue::parse(BANK).unwrap();
-    assert_eq!(bank.warnings(), [""; 0]);
+    assert_eq!(warnings(&bank), [""; 0]);
     let list = request(Method::GET, "/transactions?n=100", "");
     assert_eq!(bank.resolve(&list).unwrap().action.name, "transactions.list");
     let pay =
@@ -85,7 +90,7 @@ fn a_bad_catalogue_is_refused_with_line_and_column() {
             format!(
                 "upstream = \"u\"\n{action}[action.arguments.x]\nin = \"query\"\ntype = \"text\"\nfrom = [\"moon\"]\n"
             ),
-            2,
+            7,
             "`moon` is unknown",
         ),
     ] {
@@ -102,7 +107,7 @@ fn the_reference_has_an_example_that_can_be_read() {
     let example = REFERENCE.split("```toml").nth(1).unwrap().split("```").next().unwrap();
     let list = "[[action]]\nname = \"transactions.list\"\nmethod = \"GET\"\npath = \"/t\"\neffect = \"read\"\n[action.response.first_party]\n\"/transactions/*/sender\" = \"account\"\n";
     let catalogue = Catalogue::parse(&format!("{example}{list}")).unwrap();
-    assert_eq!(catalogue.warnings(), [""; 0]);
+    assert_eq!(warnings(&catalogue), [""; 0]);
     let mcp = REFERENCE.split("```toml").nth(2).unwrap().split("```").next().unwrap();
     assert_eq!(Catalogue::parse(mcp).unwrap().protocol(), Protocol::Mcp);
     let intent = REFERENCE.split("```toml").nth(3).unwrap().split("```").next().unwrap();
@@ -280,14 +285,61 @@ fn a_repeated_header_holds_no_argument() {
 }
 
 #[test]
-fn what_deserves_a_look_is_said() {
-    let catalogue = Catalogue::parse(CLOSED).unwrap();
-    assert_eq!(catalogue.warnings(), ["`upload` changes something, but none of its arguments binds"]);
-    let text = CLOSED.replace("effect = \"read\"", "effect = \"write\"").replace("\"PUT\"", "\"GET\"");
-    let warnings = Catalogue::parse(&text).unwrap().warnings().join("\n");
-    for part in ["may repeat", "unjudged", "none of its arguments binds"] {
-        assert!(warnings.contains(part), "{part}: {warnings}");
-    }
+fn what_deserves_a_look_is_said_with_its_place() {
+    let text = r#"upstream = "u"
+[[action]]
+name = "one"
+method = "GET"
+path = "/users/{id}"
+effect = "read"
+[action.arguments]
+id = { in = "path", type = "identifier" }
+token = { in = "query", type = "identifier", from = ["host"] }
+[action.response.first_party]
+"/iban" = "account"
+[[action]]
+name = "me"
+method = "GET"
+path = "/users/me"
+effect = "write"
+extra = "allow"
+[[action]]
+name = "pay"
+method = "DELETE"
+path = "/pay"
+effect = "irreversible"
+risk = "low"
+body = "opaque"
+[action.arguments]
+to = { in = "query", type = "email", binds = true, from = ["response:one", "response:one#/iban"] }
+sum = { in = "query", type = "money", binds = true, from = [] }
+now = { in = "query", type = "boolean", binds = true }
+memo = { in = "query", type = "text" }
+[[action]]
+name = "looks"
+method = "PUT"
+path = "/looks"
+effect = "read"
+"#;
+    let lints: Vec<String> = Catalogue::parse(text).unwrap().lints().iter().map(Lint::to_string).collect();
+    let expected = [
+        "line 2, column 1: `one` overlaps with `me`: a request that fits both is `me`",
+        "line 9, column 9: `one`, argument `token`: by its name it is a secret; add `sensitive = true`",
+        "line 9, column 9: `one`, argument `token`: it does not bind, so its `from` counts for nothing",
+        "line 12, column 1: `me` changes something, but none of its arguments binds",
+        "line 12, column 1: `me` changes something by `GET`, which agents and proxies may repeat",
+        "line 12, column 1: `me` changes something and lets undeclared arguments pass unjudged",
+        "line 12, column 1: `me` changes something and has no `risk`; say `low`, `medium` or `high`",
+        "line 18, column 1: `pay` has an opaque body: no approval can cover it, so what would be held is denied",
+        "line 18, column 1: `pay` cannot be undone, and is said to be of low risk",
+        "line 18, column 1: `pay`: what `memo` says is not judged, for it does not bind",
+        "line 26, column 6: `pay`, argument `to`: `response:one` is never its source, for no first-party field there is of type `email`",
+        "line 26, column 6: `pay`, argument `to`: `response:one#/iban` is never its source, for no first-party field there is of type `email`",
+        "line 27, column 7: `pay`, argument `sum`: no source is allowed, so every call waits for a human",
+        "line 28, column 7: `pay`, argument `now`: a boolean is never found in words, so every call waits for a human",
+        "line 30, column 1: `looks` is said to read, by `PUT`",
+    ];
+    assert_eq!(lints, expected);
 }
 
 #[test]
