@@ -34,6 +34,11 @@ pub enum Command {
     /// Write a first catalogue from what an API says of itself, for a human to mark
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Sign a catalogue as the API's provider: no deployment that is told of it goes above it
+    #[command(
+        after_help = "Prints the statement, a JWS. An upstream names it: ceiling = { catalogue = FILE, signature = FILE, key = FILE }."
+    )]
+    Ceiling(CeilingArgs),
     /// Make keys and secrets, or list those of a deployment
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -110,6 +115,17 @@ pub struct CheckArgs {
     /// A catalogue alone, instead; may be given several times.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub catalogue: Vec<PathBuf>,
+}
+
+/// `ceiling`.
+#[derive(Debug, Args)]
+pub struct CeilingArgs {
+    /// The catalogue.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub catalogue: PathBuf,
+    /// The provider's secret key, PKCS#8 PEM.
+    #[arg(long, value_name = "PEM", value_hint = ValueHint::FilePath)]
+    pub sign_with: PathBuf,
 }
 
 /// `import`.

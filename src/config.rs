@@ -8,11 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use countersign_authorize::catalogue::Catalogue;
-use countersign_ledger::{checkpoint::is_key_name, ledger::Options, store::Probe};
+use countersign_authorize::catalogue::{self, Catalogue};
+use countersign_ledger::{checkpoint::is_key_name, ledger::Options, statement::Jwk, store::Probe};
 use countersign_proxy::{api, settings};
 use http::{HeaderName, Uri};
 use serde::Deserialize;
+
+use crate::commands::ceiling;
 
 /// The file as typed.
 #[derive(Debug, Deserialize)]
@@ -111,6 +113,8 @@ pub struct Upstream {
     pub url: Url,
     /// Its catalogue; relative to the configuration file.
     pub catalogue: PathBuf,
+    /// The API provider's signed catalogue, above which this one must not go.
+    pub ceiling: Option<Ceiling>,
     /// The path prefix that agents use: empty for the only upstream, else `/<name>` when left out.
     pub prefix: Option<String>,
     /// What the gateway adds so that the API lets the call in.
@@ -135,6 +139,18 @@ pub struct Upstream {
     /// How long it may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+}
+
+/// `ceiling` of an upstream.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ceiling {
+    /// The provider's catalogue.
+    pub catalogue: PathBuf,
+    /// The provider's statement over it: a JWS in compact form.
+    pub signature: PathBuf,
+    /// The provider's public key, as JWK.
+    pub key: PathBuf,
 }
 
 /// An absolute URL.
@@ -221,6 +237,8 @@ impl Config {
         for upstream in &mut config.upstream {
             resolve(&mut upstream.catalogue);
             upstream.authorities.iter_mut().for_each(resolve);
+            let ceiling = upstream.ceiling.iter_mut();
+            ceiling.flat_map(|c| [&mut c.catalogue, &mut c.signature, &mut c.key]).for_each(resolve);
             upstream.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
         }
         for credential in &config.credential {
@@ -314,6 +332,10 @@ impl Upstream {
         if catalogue.upstream() != self.name {
             bail!("{path}: the catalogue is of `{}`, the upstream is named `{}`", catalogue.upstream(), self.name);
         }
+        let catalogue = match &self.ceiling {
+            None => catalogue,
+            Some(ceiling) => catalogue.under(ceiling.read(&self.name)?).map_err(|error| anyhow!("{path}: {error}"))?,
+        };
         Ok((catalogue, text))
     }
 
@@ -346,6 +368,24 @@ impl Upstream {
             pass_cookies: self.pass_cookies,
             pass_headers: self.pass_headers.iter().map(|header| header.0.clone()).collect(),
         })
+    }
+}
+
+impl Ceiling {
+    /// The provider's catalogue, its signature checked.
+    fn read(&self, upstream: &str) -> anyhow::Result<catalogue::Ceiling> {
+        let read =
+            |path: &Path| fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()));
+        let (text, compact) = (read(&self.catalogue)?, read(&self.signature)?.trim().to_owned());
+        let key = read(&self.key)?;
+        let not_a_key = || format!("`{}` is no public key as JWK", self.key.display());
+        // What `keys new` prints for a registration is taken too.
+        let value: serde_json::Value = serde_json::from_str(&key).with_context(not_a_key)?;
+        let jwk = value.get("jwk").unwrap_or(&value).clone();
+        let jwk: Jwk = serde_json::from_value(jwk).with_context(not_a_key)?;
+        ceiling::verify(&compact, &jwk, upstream, text.as_bytes())
+            .with_context(|| format!("the ceiling `{}` is not what its provider signed", self.catalogue.display()))?;
+        Ok(catalogue::Ceiling { text, statement: compact, kid: jwk.thumbprint() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The catalogue: what an API can do, in the words of its owner. One TOML file per upstream; `docs/catalogue.md` has the reference.
 
 mod action;
+mod ceiling;
 mod check;
 mod file;
 mod intent;
@@ -10,13 +11,17 @@ mod resolve;
 mod routes;
 mod uri;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
     action::{Action, Argument, BodyKind, Effect, Extra, Place, Response, Risk, Route, Type},
+    ceiling::Ceiling,
     intent::{AskedIntent, Given, Intent, Parameter, Part},
     lint::{Level, Lint},
     position::Position,
@@ -82,6 +87,7 @@ pub struct Catalogue {
     by_name: BTreeMap<String, usize>,
     routes: Routes,
     placed: Vec<Placed>,
+    ceiling: Option<Arc<Ceiling>>,
 }
 
 impl Catalogue {
@@ -104,6 +110,7 @@ impl Catalogue {
             by_name: BTreeMap::new(),
             routes: Routes::default(),
             placed: Vec::new(),
+            ceiling: None,
         };
         for typed in file.action {
             let offsets = typed.get_ref().offsets().into_iter();

@@ -379,29 +379,68 @@ fn tail(key: &[u8], prefix: &str) -> String {
     String::from_utf8_lossy(key).strip_prefix(prefix).unwrap_or_default().to_owned()
 }
 
-/// Records a catalogue when it is not the one in force.
+/// Records a catalogue when it is not the one in force, or stands under another ceiling than before.
 async fn record_catalogue(ledger: &Ledger, catalogue: &Catalogue, text: &str) -> Result<(), StateError> {
-    let key = format!("policy/catalogue/{}", catalogue.upstream()).into_bytes();
-    let sha256 = Hash::from(*catalogue.sha256());
-    let before = ledger.state(&key)?.into_iter().find(|(found, _)| *found == key);
-    let before = before.and_then(|(_, value)| String::from_utf8(value).ok()?.parse::<Hash>().ok());
-    if before == Some(sha256) {
-        return Ok(());
+    let name = catalogue.upstream();
+    let ceiling = |what: &str| format!("policy/{what}/{name}").into_bytes();
+    let keys = ["ceiling", "ceiling-statement"].map(ceiling);
+    let (mut cause, mut gone, mut anew) = (Vec::new(), Vec::new(), false);
+    match catalogue.ceiling() {
+        Some(ceiling) => {
+            let parts = [("ceiling", &ceiling.text), ("ceiling-statement", &ceiling.statement)];
+            for ((_, text), key) in parts.iter().zip(&keys) {
+                anew |= in_force(ledger, key)? != Some(Hash::of(text.as_bytes()));
+            }
+            for (what, text) in parts.into_iter().filter(|_| anew) {
+                cause.push(record_policy(ledger, (what, name), text, &ceiling.kid, Vec::new(), Vec::new()).await?);
+            }
+        }
+        None => {
+            for key in keys {
+                if in_force(ledger, &key)?.is_some() {
+                    gone.push(StatePut { key, value: None });
+                }
+            }
+        }
     }
+    let before = in_force(ledger, format!("policy/catalogue/{name}").as_bytes())?;
+    if anew || !gone.is_empty() || before != Some(Hash::from(*catalogue.sha256())) {
+        record_policy(ledger, ("catalogue", name), text, "configuration", cause, gone).await?;
+    }
+    Ok(())
+}
+
+/// The digest of the policy that was put in force last.
+fn in_force(ledger: &Ledger, key: &[u8]) -> Result<Option<Hash>, StateError> {
+    let found = ledger.state(key)?.into_iter().find(|(found, _)| found == key);
+    Ok(found.and_then(|(_, value)| String::from_utf8(value).ok()?.parse().ok()))
+}
+
+/// Records a policy's text; gives the entry.
+async fn record_policy(
+    ledger: &Ledger,
+    (what, name): (&str, &str),
+    text: &str,
+    by: &str,
+    cause: Vec<Hash>,
+    gone: Vec<StatePut>,
+) -> Result<Hash, StateError> {
+    let key = format!("policy/{what}/{name}").into_bytes();
+    let sha256 = Hash::of(text.as_bytes());
     ledger.keep_policy(text.as_bytes())?;
     let policy = body::Policy {
-        what: "catalogue".to_owned(),
-        name: catalogue.upstream().to_owned(),
+        what: what.to_owned(),
+        name: name.to_owned(),
         sha256,
         size: text.len() as u64,
-        replaces: before,
-        by: "configuration".to_owned(),
+        replaces: in_force(ledger, &key)?,
+        by: by.to_owned(),
         ..body::Policy::default()
     };
-    let mut draft = Draft::new(&policy)?;
+    let mut draft = Draft::new(&policy)?.caused_by(cause);
+    draft.state.extend(gone);
     draft.state.push(StatePut { key, value: Some(sha256.to_string().into_bytes()) });
-    ledger.append(draft).await?;
-    Ok(())
+    Ok(ledger.append(draft).await?.hash)
 }
 
 /// The key of a forwarded call that has not ended.
