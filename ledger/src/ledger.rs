@@ -87,6 +87,8 @@ pub struct Opened {
     pub size: u64,
     /// Entries that the store lacked and got from the journal.
     pub replayed: u64,
+    /// The anchor is damaged: that nothing was put back to an older state could not be checked.
+    pub anchor_lost: bool,
 }
 
 /// Why something cannot be read.
@@ -204,7 +206,10 @@ impl Ledger {
         }
         let lock = lock(&options.dir)?;
         let found: Recovered = recover(&options.disk, &paths, &options.probe, signer.verifier())?;
-        let opened = Opened { size: found.head.size, replayed: found.replayed };
+        let opened = Opened { size: found.head.size, replayed: found.replayed, anchor_lost: found.anchor_lost };
+        if opened.anchor_lost {
+            tracing::warn!(anchor = %paths.anchor.display(), "the anchor is damaged: whether older files were put back cannot be told; compare with a checkpoint that somebody outside holds (`countersign verify --against`)");
+        }
         let journal =
             Journal::resume(options.disk.clone(), &paths.journal(), options.limits.segment_bytes, &found.tail)
                 .map_err(|source| OpenError::Io { path: paths.journal(), source })?;

@@ -117,6 +117,7 @@ pub(crate) struct Recovered {
     pub(crate) upper: Upper,
     pub(crate) archived: u64,
     pub(crate) replayed: u64,
+    pub(crate) anchor_lost: bool,
 }
 
 /// Where a ledger's parts are.
@@ -165,28 +166,28 @@ pub(crate) fn recover(
     }
     let archive = Archive::new(disk.clone(), &paths.dir);
     let archived = archive.tiles().map_err(io(&paths.dir))? * TILE;
-    let (anchor, anchored, _) = Anchor::open(disk.clone(), &paths.anchor).map_err(io(&paths.anchor))?;
+    let (anchor, anchored, torn) = Anchor::open(disk.clone(), &paths.anchor).map_err(io(&paths.anchor))?;
     let Some((tail, first)) = contents.tail.zip(contents.first) else {
         return Err(missing(paths, archived, anchored.as_ref()));
     };
-    let (store, stored) = Store::open(&paths.store(), probe)?;
-    let known = [
-        ("store", stored.size),
-        ("archive", archived),
-        ("anchor", anchored.as_ref().map_or(0, |a| a.checkpoint.size())),
-    ];
-    if let Some((who, size)) = known.into_iter().find(|(_, size)| *size > end) {
-        return Err(OpenError::RolledBack { who, size, journal: end });
-    }
+    let knows = |who, size| match size {
+        size if size > end => Err(OpenError::RolledBack { who, size, journal: end }),
+        // An anchor is only ever ahead.
+        size if size < first && who != "anchor" => Err(OpenError::Behind { who, size, journal: first }),
+        _ => Ok(()),
+    };
+    knows("anchor", anchored.as_ref().map_or(0, |anchored| anchored.checkpoint.size()))?;
+    knows("archive", archived)?;
     if end == 0 {
         // Cut short before its first entry.
         return Err(OpenError::Missing(paths.dir.clone()));
     }
-    for (who, size) in [("store", stored.size), ("archive", archived)] {
-        if size < first {
-            return Err(OpenError::Behind { who, size, journal: first });
-        }
+    if !paths.store().exists() {
+        // Not made here where it could not be filled.
+        knows("store", 0)?;
     }
+    let (store, stored) = Store::open(&paths.store(), probe)?;
+    knows("store", stored.size)?;
     let walk = Walk::over(&contents.batches, first, archived, &archive).map_err(io(&paths.dir))?;
     let walk = walk?;
     let checkpoint = match contents.batches.last().and_then(|batch| batch.checkpoints.last()) {
@@ -205,6 +206,7 @@ pub(crate) fn recover(
     let checkpoints = contents.batches.iter().flat_map(|batch| &batch.checkpoints);
     Ok(Recovered {
         replayed: end - stored.size,
+        anchor_lost: anchored.is_none() && !torn.is_empty(),
         pending: pending(&contents.batches, archived),
         checkpoints: checkpoints.filter(|checkpoint| checkpoint.size() > archived).cloned().collect(),
         store,

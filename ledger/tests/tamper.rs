@@ -277,6 +277,25 @@ fn every_falsification_is_named() {
             Box::new(|l| l.pieces[0].entries.swap(6, 7)),
             &["chain-broken", "number-wrong", "outcome-without-call"],
         ),
+        (
+            "an entry of another ledger in between",
+            Box::new(|l| l.edit(6, |e| e.origin = "other.example".into())),
+            &["origin-differs", "checkpoint-root"],
+        ),
+        (
+            "a checkpoint of another ledger",
+            Box::new(|l| {
+                let c = l.pieces[0].checkpoints.last_mut().unwrap();
+                let other = CheckpointSigner::new("other.example", SigningKey::from_bytes(&[1; 32])).unwrap();
+                *c = other.sign(c.size(), c.root());
+            }),
+            &["checkpoint-origin", "checkpoint-signature"],
+        ),
+        (
+            "the key taken out of the first entry",
+            Box::new(|l| l.edit(0, |e| drop(e.body.remove("vkey")))),
+            &["first-entry", "checkpoint-signature"],
+        ),
         ("drop the checkpoints", Box::new(|l| l.pieces[0].checkpoints.clear()), &["not-covered"]),
         (
             "sign a checkpoint with another key",
@@ -385,6 +404,140 @@ fn every_falsification_is_named() {
         }
         assert!(!held(&forged, vec![], vec![Held::Proof(proof.clone())]).findings.is_empty(), "{name}");
     }
+    let mut changed = honest.clone();
+    changed.edit(6, |entry| drop(entry.body.insert("upstream".into(), "other".into())));
+    changed.rewrite(&signer(1));
+    let report = held(&changed, vec![], vec![Held::Proof(proof)]);
+    assert!(codes(&report).contains(&"proof-differs"), "{report}");
+    let other = CheckpointSigner::new("other.example", SigningKey::from_bytes(&[1; 32])).unwrap();
+    let report = held(&honest, vec![], vec![Held::Checkpoint(other.sign(1, Hash::ZERO))]);
+    assert_eq!(codes(&report), ["held-origin"]);
+}
+
+#[test]
+fn what_does_not_open_is_told_apart_from_what_was_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_ledger, _) = honest(dir.path(), 1);
+    let open = |_: &_| Err("the key-encryption key is another one".to_owned());
+    let source = Directory::read(dir.path(), None).unwrap();
+    let report = verify(&source, &Options { open: Some(&open), ..Options::default() });
+    assert_eq!(codes(&report), ["value-unreadable"; 2]);
+}
+
+/// What is done to the files of a ledger, and what a reader without the store then finds.
+#[test]
+fn each_part_that_is_damaged_or_gone_is_named() {
+    type Do = Box<dyn Fn(&Path)>;
+    fn flip(path: &Path) {
+        let mut bytes = std::fs::read(path).unwrap();
+        // Within a text, not in a length.
+        let middle = bytes.len() / 2;
+        let text = bytes[middle..].windows(9).position(|bytes| bytes.iter().all(u8::is_ascii_graphic));
+        bytes[middle + text.unwrap_or(0) + 4] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+    fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> = all.filter(|path| path.extension().is_some_and(|is| is == "seg")).collect();
+        all.sort();
+        all
+    }
+    let table: Vec<(&str, Do, &str)> = vec![
+        ("a bit of a tile", Box::new(|dir| flip(&dir.join("tile/entries/001"))), "chain-broken"),
+        (
+            "a tile cut short",
+            Box::new(|dir| std::fs::write(dir.join("tile/entries/001"), b"").unwrap()),
+            "archive-damaged",
+        ),
+        ("a pack", Box::new(|dir| flip(&dir.join("vault/001"))), "archive-damaged"),
+        ("the newest tiles", Box::new(|dir| std::fs::remove_dir_all(dir.join("tile")).unwrap()), "entries-missing"),
+        (
+            "an acknowledged frame in the middle of the journal",
+            Box::new(|dir| {
+                let last = segments(dir).pop().unwrap();
+                let mut bytes = std::fs::read(&last).unwrap();
+                bytes[100] ^= 1;
+                std::fs::write(last, bytes).unwrap();
+            }),
+            "journal-damaged",
+        ),
+        (
+            "the journal put back to before",
+            Box::new(|dir| {
+                let last = segments(dir).pop().unwrap();
+                let mut bytes = std::fs::read(&last).unwrap();
+                bytes[64..].fill(0);
+                std::fs::write(last, bytes).unwrap();
+            }),
+            "rolled-back",
+        ),
+        (
+            "both slots of the anchor",
+            Box::new(|dir| {
+                for slot in ["0", "1"] {
+                    std::fs::write(dir.join("anchor").join(slot), b"x").unwrap();
+                }
+            }),
+            "anchor-damaged",
+        ),
+        (
+            "a slot of the anchor that is no file",
+            Box::new(|dir| {
+                std::fs::remove_file(dir.join("anchor/0")).unwrap();
+                std::fs::create_dir(dir.join("anchor/0")).unwrap();
+            }),
+            "anchor-unreadable",
+        ),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = LedgerOptions::new(dir.path());
+    options.limits.segment_bytes = 64 << 10;
+    drop(Ledger::create(options.clone(), signer(1), Arc::new(SystemClock), None).unwrap());
+    let (ledger, _) = Ledger::open(options, signer(1), Arc::new(SystemClock)).unwrap();
+    let draft = |n: u64| {
+        let closed = vec![body::Total { instruction: format!("i{n}"), entries: 0 }];
+        Draft::new(&body::Heartbeat { closed, ..Default::default() }).unwrap()
+    };
+    let tickets: Vec<_> = (0..1600).map(|n| ledger.enqueue(draft(n)).unwrap()).collect();
+    tickets.into_iter().for_each(|ticket| drop(ticket.sealed_blocking().unwrap()));
+    // Three frames in the newest segment, so that others follow the first.
+    let newest = || segments(dir.path()).pop();
+    loop {
+        ledger.append_blocking(draft(0)).unwrap();
+        let before = newest();
+        (0..2).for_each(|n| drop(ledger.append_blocking(draft(n)).unwrap()));
+        if newest() == before {
+            break;
+        }
+    }
+    ledger.close().unwrap();
+    drop(ledger);
+    let directory = Directory::read(dir.path(), None).unwrap();
+    assert_eq!(check(&directory).findings, []);
+    let checkpoint = Held::Checkpoint(directory.checkpoint().unwrap());
+    for (name, damage, expected) in table {
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(dir.path(), copy.path());
+        damage(copy.path());
+        let report = check(&Directory::read(copy.path(), None).unwrap());
+        assert!(codes(&report).contains(&expected), "{name}: {expected} is not among {:?}", codes(&report));
+        if expected == "archive-damaged" {
+            // What cannot be read cannot be compared with what somebody holds.
+            let report = held(&Directory::read(copy.path(), None).unwrap(), vec![], vec![checkpoint.clone()]);
+            assert!(codes(&report).contains(&"held-not-comparable"), "{name}: {:?}", codes(&report));
+        }
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_all(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
 }
 
 #[test]
@@ -458,6 +611,7 @@ fn every_damaged_file_of_the_archive_is_found_or_the_ledger_reads_the_same() {
 fn a_bundle_proves_itself_and_every_lie_in_it_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, vault) = honest(dir.path(), 5);
+    let early = ledger.proof(6).unwrap();
     let total =
         body::Heartbeat { closed: vec![body::Total { instruction: "i".into(), entries: 12 }], ..Default::default() };
     ledger.append_blocking(Draft::new(&total).unwrap()).unwrap();
@@ -523,6 +677,25 @@ fn a_bundle_proves_itself_and_every_lie_in_it_is_named() {
                 e.items.get_mut(&2).unwrap().values.insert("words".into(), Shown::Value(lie));
             }),
             &["value-differs"],
+        ),
+        ("the first entry left out", Box::new(|e| drop(e.items.remove(&0))), &["first-entry"]),
+        (
+            "other bytes for the catalogue",
+            Box::new(|e| e.policies.values_mut().for_each(|bytes| bytes.push(b' '))),
+            &["policy-changed"],
+        ),
+        (
+            "said to be the whole ledger, without one",
+            Box::new(|e| {
+                e.selection = None;
+                e.items.remove(&9);
+            }),
+            &["entry-missing"],
+        ),
+        (
+            "a proof under another checkpoint",
+            Box::new(move |e| drop(e.proofs.insert(6, early.clone()))),
+            &["checkpoints-apart"],
         ),
         (
             "signed with another key",

@@ -239,3 +239,24 @@ fn the_example_configuration_is_good() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn a_store_that_is_gone_or_damaged_is_told_and_repaired() {
+    let mut sidecar = Sidecar::start();
+    sidecar.instruct("What is my balance?", "emma", &["account.balance.read"]);
+    sidecar.stop();
+    let (config, ledger) = (sidecar.config(), sidecar.ledger());
+    let verify = || sidecar.tool(&["verify", path(&ledger)]);
+    assert_eq!(verify().0, 0);
+    let repaired = |code: &str| {
+        let (exit, text) = verify();
+        assert!(exit == 1 && text.contains(code), "{text}");
+        let (exit, text) = sidecar.tool(&["repair", "--config", path(&config)]);
+        assert_eq!(exit, 0, "{text}");
+        assert_eq!(verify().0, 0);
+    };
+    fs::remove_dir_all(ledger.join("sled")).unwrap();
+    repaired("store-missing");
+    fs::write(ledger.join("sled/conf"), b"not what sled wrote").unwrap();
+    repaired("store-damaged");
+}

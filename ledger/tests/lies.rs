@@ -1,0 +1,575 @@
+//! For each thing that entries can say of each other and that cannot be true: `verify` names it, in the whole ledger and in a bundle of it.
+//!
+//! The ledger is chained and signed as it should be: only what its entries mean is wrong, as when a gateway is faulty or its operator lies.
+
+#![cfg(feature = "store")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test that fails should stop where it fails"
+)]
+
+use std::{path::Path, sync::Arc};
+
+use countersign_ledger::{
+    Draft, Hash, Ledger, bundle,
+    checkpoint::CheckpointSigner,
+    clock::{Clock as _, ManualClock},
+    directory::Directory,
+    evidence::{Evidence, Selection},
+    ledger::Options as LedgerOptions,
+    record::{Time, body},
+    statement::{Jwk, Statement},
+    vault::{Opened, Vault},
+    verify::{Options, Report, verify, verify_bundle},
+};
+use ed25519_dalek::SigningKey;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+const ORIGIN: &str = "bank.example/agents";
+
+/// A ledger that is written entry by entry, whatever they say.
+struct World {
+    ledger: Ledger,
+    vault: Vault,
+    clock: Arc<ManualClock>,
+    emma: String,
+    policy: Hash,
+    said: Hash,
+    approver: SigningKey,
+}
+
+fn signer() -> CheckpointSigner {
+    CheckpointSigner::new(ORIGIN, SigningKey::from_bytes(&[1; 32])).unwrap()
+}
+
+fn is(change: impl FnOnce(&mut body::Call)) -> impl FnOnce(&mut body::Call) {
+    change
+}
+
+impl World {
+    /// A catalogue, an approver with a key, one instruction with a grant for two actions.
+    fn new(dir: &Path) -> World {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_800_000_000).unwrap()));
+        let ledger = Ledger::create(LedgerOptions::new(dir), signer(), clock.clone(), None).unwrap();
+        let vault = Vault::open(&dir.join("keys")).unwrap();
+        let emma = vault.subject("emma").unwrap();
+        let policy = ledger.keep_policy(b"upstream = \"bank\"\n").unwrap();
+        let approver = SigningKey::from_bytes(&[5; 32]);
+        let mut world = World { ledger, vault, clock, emma, policy, said: Hash::ZERO, approver };
+        world.add(None, &world.catalogue(policy), &[]);
+        world.add(None, &world.key("registered", true), &[]);
+        let said = body::Instruction {
+            subject: world.emma.clone(),
+            attested_by: "host".into(),
+            host: "app".into(),
+            agent: "a".into(),
+            ..Default::default()
+        };
+        world.said = world.add(Some("i"), &said, &[("words", json!("pay"))]);
+        world.add(Some("i"), &world.grant("g"), &[]);
+        world
+    }
+
+    /// Writes an entry with what it discloses.
+    fn add<B: body::Body>(&self, instruction: Option<&str>, body: &B, values: &[(&str, Value)]) -> Hash {
+        let mut draft = Draft::new(body).unwrap();
+        if let Some(instruction) = instruction {
+            draft = draft.of_instruction(instruction);
+        }
+        for (name, value) in values {
+            draft = draft.disclose(&self.vault, &self.emma, name, value).unwrap();
+        }
+        self.ledger.append_blocking(draft).unwrap().hash
+    }
+
+    fn later(&self, seconds: i64) {
+        self.clock.set(self.clock.now() + SignedDuration::from_secs(seconds));
+    }
+
+    fn catalogue(&self, sha256: Hash) -> body::Policy {
+        let (what, name) = ("catalogue".into(), "bank".into());
+        body::Policy { what, name, sha256, size: 18, by: "test".into(), ..Default::default() }
+    }
+
+    fn key(&self, event: &str, whole: bool) -> body::Key {
+        let jwk = Jwk::ed25519(&self.approver.verifying_key());
+        let (kid, party) = (jwk.thumbprint(), "ann".into());
+        let jwk = whole.then(|| serde_json::to_value(&jwk).unwrap());
+        body::Key { event: event.into(), kid, party, jwk, by: "test".into(), ..Default::default() }
+    }
+
+    fn grant(&self, id: &str) -> body::Grant {
+        body::Grant {
+            grant: id.into(),
+            subject: self.emma.clone(),
+            agent: "a".into(),
+            actions: vec!["pay".into(), "read".into()],
+            expires: Some(Time::new(self.clock.now() + SignedDuration::from_secs(3600))),
+            ..Default::default()
+        }
+    }
+
+    fn delegation(&self) -> body::Delegation {
+        let body::Grant { subject, expires, .. } = self.grant("g");
+        let (grant, from, agent) = ("d".into(), "g".into(), "sub".into());
+        body::Delegation { grant, from, subject, agent, actions: vec!["pay".into()], expires, ..Default::default() }
+    }
+
+    fn call(&self, change: impl FnOnce(&mut body::Call)) -> body::Call {
+        let mut call = body::Call {
+            call: "c".into(),
+            grant: Some("g".into()),
+            subject: Some(self.emma.clone()),
+            agent: Some("a".into()),
+            credential: "bearer".into(),
+            upstream: "bank".into(),
+            action: Some("pay".into()),
+            verdict: "allow".into(),
+            engine: "e".into(),
+            policies: vec![self.policy],
+            ..Default::default()
+        };
+        change(&mut call);
+        call
+    }
+
+    /// A held call and an approval of it, signed by the approver; `change` changes what she signs.
+    fn held(&self) -> Hash {
+        self.add(Some("i"), &self.call(|call| call.verdict = "hold".into()), &[("digest", json!("d1"))])
+    }
+
+    fn approval(&self, call: Hash, signed: &Value, change: impl FnOnce(&mut body::Approval)) -> Hash {
+        let text = Statement::sign("countersign-approval+jwt", signed, &self.approver).unwrap();
+        let check = Statement::parse(&text).unwrap().check("valid", Some("ann"));
+        let mut approval = body::Approval {
+            call,
+            subject: self.emma.clone(),
+            approver: "ann".into(),
+            decision: "approved".into(),
+            check: Some(check),
+            ..Default::default()
+        };
+        change(&mut approval);
+        self.add(Some("i"), &approval, &[("digest", json!("d1")), ("statement", json!(text))])
+    }
+
+    fn approved(&self) -> (Hash, Hash) {
+        let call = self.held();
+        let signed = json!({ "origin": ORIGIN, "call": call.to_string(), "digest": "d1" });
+        (call, self.approval(call, &signed, |_| ()))
+    }
+
+    fn outcome(&self, call: Hash) -> body::Outcome {
+        body::Outcome { call, result: "completed".into(), sent: "yes".into(), ..Default::default() }
+    }
+
+    fn revoke(&self, instruction: Option<&str>, what: &str, id: &str) {
+        let (by, reason) = ("ops".into(), "test".into());
+        let revocation = body::Revocation { what: what.into(), id: id.into(), by, reason, ..Default::default() };
+        self.add(instruction, &revocation, &[]);
+    }
+}
+
+fn codes(report: &Report) -> Vec<&'static str> {
+    report.findings.iter().map(|finding| finding.code).collect()
+}
+
+/// The whole ledger, and a bundle of its instruction after it was written and read.
+fn both(dir: &Path, world: &World) -> (Report, Report) {
+    let open = |attachment: &_| match world.vault.open_attachment(attachment) {
+        Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
+        Ok(Opened::Erased) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    };
+    let directory = Directory::read(dir, None).unwrap();
+    let options = || Options { open: Some(&open), trust: vec![signer().verifier().clone()], ..Options::default() };
+    let whole = verify(&directory, &options());
+    let selection = Selection::Instruction("i".into());
+    let mut evidence = Evidence::collect(&directory, &selection, Some(&open), &|_| true).unwrap();
+    let proofs = directory.proofs(evidence.items.keys().copied()).unwrap();
+    evidence.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();
+    let bytes = bundle::write(&evidence, std::io::Cursor::new(Vec::new())).unwrap().into_inner();
+    (whole, verify_bundle(&bundle::read(&bytes).unwrap(), &options()))
+}
+
+type Lie = Box<dyn Fn(&World)>;
+
+/// What is told, the lie, the codes it must be named with; whether a bundle of the instruction shows it too.
+fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
+    fn lie(tell: impl Fn(&World) + 'static) -> Lie {
+        Box::new(tell)
+    }
+    vec![
+        (
+            "a call under no grant",
+            lie(|w| _ = w.add(Some("i"), &w.call(|c| c.grant = Some("x".into())), &[])),
+            &["grant-unknown"],
+            true,
+        ),
+        (
+            "a call under the grant of another instruction",
+            lie(|w| {
+                w.add(Some("j"), &w.grant("h"), &[]);
+                w.add(Some("i"), &w.call(|c| c.grant = Some("h".into())), &[]);
+            }),
+            &["grant-of-other"],
+            false,
+        ),
+        (
+            "a call by another agent",
+            lie(|w| _ = w.add(Some("i"), &w.call(|c| c.agent = Some("b".into())), &[])),
+            &["grant-of-other"],
+            true,
+        ),
+        (
+            "a call about somebody else",
+            lie(|w| _ = w.add(Some("i"), &w.call(|c| c.subject = Some("x".into())), &[])),
+            &["grant-of-other"],
+            true,
+        ),
+        (
+            "an action that was not granted",
+            lie(|w| _ = w.add(Some("i"), &w.call(|c| c.action = Some("close".into())), &[])),
+            &["action-not-granted"],
+            true,
+        ),
+        (
+            "a call after the grant's end",
+            lie(|w| {
+                w.later(7200);
+                w.add(Some("i"), &w.call(is(|_| ())), &[]);
+            }),
+            &["grant-expired"],
+            true,
+        ),
+        (
+            "a call after the grant was withdrawn",
+            lie(|w| {
+                w.revoke(Some("i"), "grant", "g");
+                w.add(Some("i"), &w.call(is(|_| ())), &[]);
+            }),
+            &["grant-revoked"],
+            true,
+        ),
+        (
+            "a call after everything was withdrawn",
+            lie(|w| {
+                w.revoke(None, "everything", "");
+                w.later(120);
+                w.add(Some("i"), &w.call(is(|_| ())), &[]);
+            }),
+            &["revoked"],
+            true,
+        ),
+        (
+            "a policy that never was in force",
+            lie(|w| _ = w.add(Some("i"), &w.call(|c| c.policies = vec![Hash::of(b"x")]), &[])),
+            &["policy-unrecorded"],
+            true,
+        ),
+        (
+            "a policy whose bytes nobody has",
+            lie(|w| _ = w.add(None, &w.catalogue(Hash::of(b"gone")), &[])),
+            &["policy-missing"],
+            true,
+        ),
+        (
+            "a delegation of what was not granted",
+            lie(|w| _ = w.add(Some("i"), &body::Delegation { actions: vec!["close".into()], ..w.delegation() }, &[])),
+            &["delegation-wider"],
+            true,
+        ),
+        (
+            "a delegation that holds longer",
+            lie(|w| _ = w.add(Some("i"), &body::Delegation { expires: None, ..w.delegation() }, &[])),
+            &["delegation-wider"],
+            true,
+        ),
+        (
+            "a delegation from nothing",
+            lie(|w| _ = w.add(Some("i"), &body::Delegation { from: "x".into(), ..w.delegation() }, &[])),
+            &["grant-unknown"],
+            true,
+        ),
+        (
+            "a call that nobody approved",
+            lie(|w| {
+                let held = w.held();
+                w.add(Some("i"), &w.call(|c| c.approval = Some(held)), &[]);
+            }),
+            &["approval-unknown"],
+            true,
+        ),
+        (
+            "a denied call",
+            lie(|w| {
+                let call = w.held();
+                let signed = json!({ "call": call.to_string() });
+                let denied = w.approval(call, &signed, |a| a.decision = "denied".into());
+                w.add(Some("i"), &w.call(|c| c.approval = Some(denied)), &[("digest", json!("d1"))]);
+            }),
+            &["approval-unknown"],
+            true,
+        ),
+        (
+            "an approval that serves twice",
+            lie(|w| {
+                let (_, approval) = w.approved();
+                for _ in 0..2 {
+                    w.add(Some("i"), &w.call(|c| c.approval = Some(approval)), &[("digest", json!("d1"))]);
+                }
+            }),
+            &["approval-unknown"],
+            true,
+        ),
+        (
+            "an approval that served after its end",
+            lie(|w| {
+                let call = w.held();
+                let signed = json!({ "call": call.to_string() });
+                let end = Time::new(w.clock.now() + SignedDuration::from_secs(60));
+                let approval = w.approval(call, &signed, |a| a.expires = Some(end));
+                w.later(600);
+                w.add(Some("i"), &w.call(|c| c.approval = Some(approval)), &[("digest", json!("d1"))]);
+            }),
+            &["approval-expired"],
+            true,
+        ),
+        (
+            "the approval of another call",
+            lie(|w| {
+                let (_, approval) = w.approved();
+                let other = |c: &mut body::Call| (c.approval, c.action) = (Some(approval), Some("read".into()));
+                w.add(Some("i"), &w.call(other), &[("digest", json!("d1"))]);
+            }),
+            &["approval-of-other"],
+            true,
+        ),
+        (
+            "approved, and another amount sent",
+            lie(|w| {
+                let (_, approval) = w.approved();
+                w.add(Some("i"), &w.call(|c| c.approval = Some(approval)), &[("digest", json!("d2"))]);
+            }),
+            &["approval-digest"],
+            true,
+        ),
+        (
+            "an approval of nothing",
+            lie(|w| _ = w.approval(Hash::of(b"x"), &json!({}), |_| ())),
+            &["approval-without-call"],
+            true,
+        ),
+        (
+            "the approver signed another call",
+            lie(|w| {
+                let call = w.held();
+                w.approval(call, &json!({ "call": Hash::of(b"other").to_string() }), |_| ());
+            }),
+            &["statement-says-other"],
+            true,
+        ),
+        (
+            "the approver signed another digest",
+            lie(|w| {
+                let call = w.held();
+                w.approval(call, &json!({ "call": call.to_string(), "digest": "d2" }), |_| ());
+            }),
+            &["statement-says-other"],
+            true,
+        ),
+        (
+            "a statement for another ledger",
+            lie(|w| {
+                let call = w.held();
+                w.approval(call, &json!({ "call": call.to_string(), "origin": "other.example" }), |_| ());
+            }),
+            &["statement-says-other"],
+            true,
+        ),
+        (
+            "a signature recorded as that of somebody else",
+            lie(|w| {
+                let call = w.held();
+                let signed = json!({ "call": call.to_string() });
+                let ben = |a: &mut body::Approval| a.check.as_mut().unwrap().party = Some("ben".into());
+                w.approval(call, &signed, ben);
+            }),
+            &["statement-party"],
+            true,
+        ),
+        (
+            "a good signature recorded as a bad one",
+            lie(|w| {
+                let call = w.held();
+                let signed = json!({ "call": call.to_string() });
+                w.approval(call, &signed, |a| a.check.as_mut().unwrap().result = "invalid".into());
+            }),
+            &["statement-differs"],
+            true,
+        ),
+        (
+            "signed with a key that was revoked before",
+            lie(|w| {
+                w.add(None, &w.key("revoked", false), &[]);
+                let _ = w.approved();
+            }),
+            &["statement-differs"],
+            true,
+        ),
+        (
+            "a key under another's name",
+            lie(|w| _ = w.add(None, &body::Key { kid: "x".into(), ..w.key("registered", true) }, &[])),
+            &["key-mismatch"],
+            true,
+        ),
+        (
+            "a key revoked that never was",
+            lie(|w| _ = w.add(None, &body::Key { kid: "x".into(), ..w.key("revoked", false) }, &[])),
+            &["key-mismatch"],
+            true,
+        ),
+        (
+            "forwarded although denied",
+            lie(|w| {
+                let denied = |c: &mut body::Call| (c.verdict, c.upstream_n) = ("deny".into(), Some(0));
+                let call = w.add(Some("i"), &w.call(denied), &[]);
+                w.add(Some("i"), &w.outcome(call), &[]);
+            }),
+            &["forwarded-against-verdict"],
+            true,
+        ),
+        (
+            "forwarded and never ended",
+            lie(|w| {
+                w.add(Some("i"), &w.call(|c| c.upstream_n = Some(0)), &[]);
+                w.later(25 * 3600);
+                w.add(Some("i"), &w.call(|c| c.verdict = "deny".into()), &[]);
+            }),
+            &["call-open"],
+            true,
+        ),
+        (
+            "ended twice",
+            lie(|w| {
+                let call = w.add(Some("i"), &w.call(|c| c.upstream_n = Some(0)), &[]);
+                w.add(Some("i"), &w.outcome(call), &[]);
+                w.add(Some("i"), &w.outcome(call), &[]);
+            }),
+            &["outcome-twice"],
+            true,
+        ),
+        (
+            "the end of a call that is not there",
+            lie(|w| _ = w.add(Some("i"), &w.outcome(Hash::of(b"x")), &[])),
+            &["outcome-without-call"],
+            true,
+        ),
+        (
+            "a call number left out",
+            lie(|w| _ = w.add(Some("i"), &w.call(|c| c.upstream_n = Some(1)), &[])),
+            &["upstream-counter-gap"],
+            false,
+        ),
+        (
+            "a total that is too high",
+            lie(|w| {
+                let closed = vec![body::Total { instruction: "i".into(), entries: 9 }];
+                w.add(None, &body::Heartbeat { closed, ..Default::default() }, &[]);
+            }),
+            &["total-differs"],
+            true,
+        ),
+        (
+            "an erasure by one",
+            lie(|w| {
+                let erasure = body::Erasure { subject: "x".into(), by: vec!["ann".into()], ..Default::default() };
+                w.add(None, &erasure, &[]);
+            }),
+            &["erasure-unauthorised"],
+            true,
+        ),
+        (
+            "a body that is none",
+            lie(|w| {
+                let mut draft = Draft::new(&w.call(|_| ())).unwrap().of_instruction("i");
+                draft.body.insert("upstream_n".into(), json!("zero"));
+                w.ledger.append_blocking(draft).unwrap();
+            }),
+            &["body-malformed"],
+            true,
+        ),
+        (
+            "an entry that rests on one that is not there",
+            lie(|w| {
+                let draft = Draft::new(&w.call(|_| ())).unwrap().of_instruction("i").caused_by([Hash::of(b"x")]);
+                w.ledger.append_blocking(draft).unwrap();
+            }),
+            &["parent-missing"],
+            true,
+        ),
+        ("a value whose key is gone", lie(|w| w.vault.erase(&w.emma).unwrap()), &["key-lost"], true),
+    ]
+}
+
+#[test]
+fn what_cannot_be_true_is_named_in_the_ledger_and_in_a_bundle() {
+    for (name, lie, expected, in_bundle) in table() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new(dir.path());
+        lie(&world);
+        let (whole, part) = both(dir.path(), &world);
+        for code in expected {
+            assert!(codes(&whole).contains(code), "{name}: {code} is not among {:?}", codes(&whole));
+            assert_eq!(codes(&part).contains(code), in_bundle, "{name}: in the bundle: {:?}", codes(&part));
+        }
+        assert_eq!(whole.exit_code(), 1, "{name}");
+        // Only the lie is found, however many words it takes.
+        let others: Vec<_> = codes(&whole).into_iter().filter(|code| !expected.contains(code)).collect();
+        assert!(others.iter().all(|code| ["value-missing", "erasure-undone"].contains(code)), "{name}: {others:?}");
+    }
+}
+
+#[test]
+fn the_same_things_told_as_they_were_are_not_found_fault_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let w = World::new(dir.path());
+    w.add(Some("i"), &w.delegation(), &[]);
+    let (_, approval) = w.approved();
+    let approved = |c: &mut body::Call| (c.approval, c.upstream_n) = (Some(approval), Some(0));
+    let call = w.add(Some("i"), &w.call(approved), &[("digest", json!("d1"))]);
+    w.add(Some("i"), &w.outcome(call), &[]);
+    let by_sub = |c: &mut body::Call| {
+        (c.grant, c.agent, c.upstream_n) = (Some("d".into()), Some("sub".into()), Some(1));
+    };
+    let call = w.add(Some("i"), &w.call(by_sub), &[]);
+    w.add(Some("i"), &w.outcome(call), &[]);
+    w.revoke(Some("i"), "grant", "g");
+    w.add(Some("i"), &w.call(|c| c.verdict = "deny".into()), &[]);
+    w.add(None, &w.key("revoked", false), &[]);
+    let closed = vec![body::Total { instruction: "i".into(), entries: 11 }];
+    w.add(None, &body::Heartbeat { closed, ..Default::default() }, &[]);
+    let (whole, part) = both(dir.path(), &w);
+    assert_eq!((codes(&whole), codes(&part)), (vec![], vec![]), "{whole}\n{part}");
+    assert_eq!((whole.counts.calls, whole.counts.statements), (2, 1));
+}
+
+/// Every code that the documentation of `verify` explains is found by a test, here, in `tamper.rs`, or (the store) through the binary.
+#[test]
+fn every_code_that_is_explained_is_told_somewhere() {
+    let explained = include_str!("../../docs/verify.md");
+    let told = [include_str!("lies.rs"), include_str!("tamper.rs"), include_str!("../../tests/cli/tools.rs")];
+    let mut missing = Vec::new();
+    for row in explained.lines().filter_map(|line| line.strip_prefix("| `")) {
+        for code in row.split('|').next().unwrap().split(&['`', ',', ' '][..]).filter(|code| code.contains('-')) {
+            if !told.iter().any(|text| text.contains(&format!("\"{code}\""))) {
+                missing.push(code);
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<&str>::new(), "no test tells these");
+}
