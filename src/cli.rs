@@ -34,6 +34,9 @@ pub enum Command {
     /// Write a first catalogue from what an API says of itself, for a human to mark
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Write a first catalogue from recorded calls that no catalogue knew, for a human to mark
+    #[command(after_help = LEARN_HELP)]
+    Learn(LearnArgs),
     /// Sign a catalogue as the API's provider: no deployment that is told of it goes above it
     #[command(
         after_help = "Prints the statement, a JWS. An upstream names it: ceiling = { catalogue = FILE, signature = FILE, key = FILE }."
@@ -115,6 +118,33 @@ pub struct CheckArgs {
     /// A catalogue alone, instead; may be given several times.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub catalogue: Vec<PathBuf>,
+}
+
+const LEARN_HELP: &str = "\
+Refused calls are recorded too, and so is what passed in shadow mode: agents ask, nothing reaches further than the catalogue allows, and `learn` shows
+what they asked for. Names and types are taken over, never a value, except for parts of a path that did not vary.";
+
+/// `learn`.
+#[derive(Debug, Args)]
+pub struct LearnArgs {
+    /// A ledger's directory or a bundle.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// The upstream's name.
+    #[arg(long, value_name = "NAME")]
+    pub upstream: String,
+    /// The directory of the vault's keys; a bundle carries its own values.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Option<PathBuf>,
+    /// From all recorded calls, also those that the catalogue knew.
+    #[arg(long)]
+    pub all: bool,
+    /// Actions of which you know that they only read, by name; `*` stands for anything.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub reads: Vec<String>,
+    /// The file to write, which must not be there yet; standard output when left out.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
 }
 
 /// `ceiling`.

@@ -40,6 +40,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Serve(args) => runtime()?.block_on(commands::serve::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Import(import) => runtime()?.block_on(commands::import::run(import)),
+        Command::Learn(args) => commands::import::learn(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
         Command::Keys(keys) => commands::keys::run(keys),
         Command::Verify(args) => commands::verify::run(&args),

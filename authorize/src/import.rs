@@ -1,9 +1,10 @@
-//! A first catalogue from what an API says of itself: an OpenAPI document, or what an MCP server lists. What is proposed is for a human to mark:
+//! A first catalogue from what an API says of itself (an OpenAPI document, what an MCP server lists) or from recorded calls. What is proposed is for a human to mark:
 //! nothing that a document says widens anything. Texts of the document are made harmless, for whoever wrote them may not mean well.
 
 mod diff;
 mod draft;
 mod guess;
+mod learn;
 mod mcp;
 mod openapi;
 mod schema;
@@ -13,6 +14,7 @@ use serde_json::Value;
 pub use self::{
     diff::{Change, changes},
     draft::Draft,
+    learn::{Observed, learn},
     mcp::{Listing, definition, mcp},
     openapi::openapi,
 };

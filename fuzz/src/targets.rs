@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use countersign_authorize::{
     Json,
-    catalogue::Catalogue,
+    catalogue::{Catalogue, Ceiling},
     import,
     request::{Limits, Request, RequestBody},
 };
@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "openapi", corpus: documents, run: openapi },
     Target { name: "tool-list", corpus: tool_lists, run: tool_list },
+    Target { name: "learn", corpus: records, run: learn },
     Target { name: "echo", corpus: echoes, run: echo },
 ];
 
@@ -284,6 +285,9 @@ fn catalogue(input: &[u8]) {
     if let Ok(catalogue) = Catalogue::parse(text(input)) {
         let named = catalogue.actions().iter().all(|action| catalogue.action(&action.name).is_some());
         assert!(named, "every action is found by its name");
+        let _ = catalogue.lints();
+        let ceiling = Ceiling { text: text(input).to_owned(), statement: String::new(), kid: String::new() };
+        assert!(catalogue.under(ceiling).is_ok(), "what is under itself is under it");
     }
 }
 
@@ -318,6 +322,20 @@ fn tool_list(input: &[u8]) {
         assert!(catalogue.is_ok(), "{}", draft.to_toml());
         assert!(catalogue.is_ok_and(|catalogue| import::changes(&catalogue, &draft).is_empty()), "nothing changed");
     }
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let of_http = json!([{ "method": "POST", "target": "/a/7?q=1", "body": { "to": [{ "iban": "X" }], "sum": "1.5", "on": "2026-01-31" } },
+        { "method": "POST", "target": "/a/8", "body": { "sum": 2, "deep": { "er": [[1]] } } }]);
+    let of_mcp = json!([{ "method": "tools/call", "target": "pay", "body": { "to": "X" } }, { "method": "resources/read", "target": "a://b", "body": null }]);
+    vec![of_http.to_string().into_bytes(), of_mcp.to_string().into_bytes()]
+}
+
+fn learn(input: &[u8]) {
+    let Ok(records) = serde_json::from_slice::<Vec<Value>>(input) else { return };
+    let observed: Vec<_> = records.iter().filter_map(import::Observed::of_record).collect();
+    let draft = import::learn(&observed, "api");
+    assert!(Catalogue::parse(&draft.to_toml()).is_ok(), "{}", draft.to_toml());
 }
 
 const SECRET: &str = "sk-live/9+Zq_4~7";

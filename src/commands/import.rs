@@ -1,4 +1,4 @@
-//! `countersign import`: a first catalogue from what an API says of itself.
+//! `countersign import` and `learn`: a first catalogue from what an API says of itself, or from recorded calls.
 
 use std::{
     fs::{self, OpenOptions},
@@ -9,12 +9,13 @@ use std::{
 use anyhow::{Context as _, bail};
 use countersign_authorize::{
     catalogue::Catalogue,
-    import::{self, Draft, Listing},
+    import::{self, Draft, Listing, Observed},
 };
+use countersign_ledger::{Kind, evidence::Selection};
 use countersign_sdk::Plain;
 
-use super::{listing, say};
-use crate::cli::{ImportArgs, ImportCommand};
+use super::{listing, look, say};
+use crate::cli::{ImportArgs, ImportCommand, LearnArgs};
 
 pub async fn run(command: ImportCommand) -> anyhow::Result<u8> {
     match command {
@@ -52,17 +53,42 @@ async fn fetch(url: &str) -> anyhow::Result<String> {
 }
 
 /// Writes the catalogue, or says what changed since the marked one. Exit code 1 when something did.
-fn finish(args: &ImportArgs, mut draft: Draft) -> anyhow::Result<u8> {
+fn finish(args: &ImportArgs, draft: Draft) -> anyhow::Result<u8> {
     if let Some(old) = &args.against {
         return against(old, &draft);
     }
-    if let Some(unused) = draft.mark_reads(&args.reads).first() {
+    write(draft, &args.reads, args.output.as_deref())
+}
+
+/// From recorded calls: those that no action was found for, or all.
+pub fn learn(args: &LearnArgs) -> anyhow::Result<u8> {
+    let evidence = look::evidence(&args.path, &Selection::All, args.keys.as_deref())?;
+    let calls = evidence.items.values().filter(|item| {
+        let (entry, unknown) = (&item.entry, item.entry.text("action").is_none());
+        entry.kind == Kind::Call && entry.text("upstream") == Some(&args.upstream) && (args.all || unknown)
+    });
+    let requests: Vec<_> = calls.map(|item| item.value("request")).collect();
+    let observed: Vec<Observed> =
+        requests.iter().flatten().filter_map(|request| Observed::of_record(request)).collect();
+    if observed.is_empty() {
+        bail!(
+            "there is nothing to learn from: {} calls of `{}`, {} of them with a request that can be read (--keys opens the vault)",
+            requests.len(),
+            args.upstream,
+            observed.len()
+        );
+    }
+    write(import::learn(&observed, &args.upstream), &args.reads, args.output.as_deref())
+}
+
+fn write(mut draft: Draft, reads: &[String], output: Option<&Path>) -> anyhow::Result<u8> {
+    if let Some(unused) = draft.mark_reads(reads).first() {
         bail!("--reads: no action is called `{unused}`");
     }
     let text = draft.to_toml();
     // What is written must be readable as it stands: this is what `check` will read.
     Catalogue::parse(&text).context("the proposed catalogue cannot be read back; please report the document")?;
-    match &args.output {
+    match output {
         None => say(&text)?,
         Some(path) => {
             let mut file = OpenOptions::new().write(true).create_new(true).open(path).with_context(|| {

@@ -51,7 +51,10 @@ fn part(selection: &Selection) -> anyhow::Result<Part> {
 }
 
 /// The evidence of a ledger's directory or a bundle. Values open with the vault's keys; a bundle carries what was disclosed.
-fn evidence(path: &Path, part: &Part, keys: Option<&Path>) -> anyhow::Result<Evidence> {
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub fn evidence(path: &Path, part: &Part, keys: Option<&Path>) -> anyhow::Result<Evidence> {
     if path.is_dir() {
         let vault = keys.map(Vault::open).transpose()?;
         let open = vault.as_ref().map(opener);

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::sidecar::{countersign, path};
+use crate::sidecar::{Sidecar, countersign, path};
 
 fn output(args: &[&str]) -> (i32, String, String) {
     let output = countersign(args);
@@ -127,6 +127,34 @@ fn an_mcp_server_of_either_era_is_listed_to_the_last_page() {
     }
     let (code, _, said) = output(&["import", "mcp", "http://127.0.0.1:9/mcp", "--upstream", "two"]);
     assert!(code == 2 && said.contains("is no MCP server that can be asked"), "{said}");
+}
+
+#[test]
+fn a_catalogue_is_learnt_from_what_was_refused() {
+    let sidecar = Sidecar::start();
+    let granted = sidecar.instruct("anything", "emma", &["account.balance.read"]);
+    let token = granted["token"].as_str().unwrap();
+    for card in ["4711", "4712"] {
+        let freeze = json!({ "until": "2026-12-31", "limit": 12.5 });
+        let answer = sidecar.ask(&sidecar.gateway, "POST", &format!("/cards/{card}/freeze"), token, Some(&freeze));
+        assert_eq!(answer.code(), "action-unknown");
+    }
+    assert_eq!(sidecar.ask(&sidecar.gateway, "GET", "/account/balance", token, None).status, 200);
+    let ledger = sidecar.ledger();
+    let learn = |more: &[&str]| output(&[&["learn", path(&ledger), "--upstream", "bank"], more].concat());
+    let keys = sidecar.keys();
+    let (code, toml, said) = learn(&["--keys", path(&keys)]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said, "1 actions, 3 binding arguments, 0 places to LOOK at, 0 not imported\n", "{toml}");
+    for part in [
+        "path = \"/cards/{card_id}/freeze\"",
+        "until = { in = \"body\", type = \"date\", required = true, binds = true }",
+        "limit = { in = \"body\", type = \"money\", required = true, binds = true }",
+    ] {
+        assert!(toml.contains(part), "{part}\n{toml}");
+    }
+    assert!(learn(&["--keys", path(&keys), "--all"]).1.contains("/account/balance"));
+    assert!(learn(&[]).2.contains("nothing to learn from"), "values stay in the vault");
 }
 
 struct Peer(Child);
