@@ -177,6 +177,9 @@ pub struct ActionGrant {
     /// The most that may be spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// The catalogue's view through which answers are seen; everything when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
 }
 
 /// What is asked for: an action by its name or with limits, or an intent of a catalogue.
@@ -351,6 +354,13 @@ pub(crate) fn close_action<'c>(
         }
     }
     asked.budget = asked.budget.map(|budget| close_budget(budget, action)).transpose()?;
+    asked.view = match asked.view {
+        Some(view) if !action.response.views.contains_key(&view) => {
+            return Err(format!("the action has no view `{view}`"));
+        }
+        Some(view) => Some(view),
+        None => action.response.view.clone(),
+    };
     asked.upstream = Some(upstream.to_owned());
     Ok(asked)
 }

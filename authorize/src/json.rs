@@ -105,6 +105,19 @@ impl Json {
         }
     }
 
+    /// JSON text with members in their order and numbers as written.
+    pub fn to_text(&self) -> String {
+        match self {
+            Json::Array(items) => format!("[{}]", items.iter().map(Json::to_text).collect::<Vec<_>>().join(",")),
+            Json::Object(members) => {
+                let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
+                let members = members.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.to_text()));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            }
+            scalar => scalar.canonical(),
+        }
+    }
+
     /// Gives each scalar, and each empty array or object, with its pointer to `visit`.
     pub fn scalars(&self, at: &mut String, visit: &mut impl FnMut(&str, &Json)) {
         let length = at.len();

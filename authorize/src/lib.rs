@@ -12,6 +12,7 @@ pub mod grant;
 pub mod import;
 pub mod provenance;
 pub mod verdict;
+pub mod view;
 
 mod json;
 mod occurs;

@@ -18,3 +18,4 @@ mod import;
 mod life;
 mod openapi;
 mod tools;
+mod view;

@@ -151,13 +151,19 @@ impl Argument {
     }
 }
 
-/// Which parts of a response the API itself vouches for. Everything else is content that a third party may have written.
+/// Which parts of a response the API itself vouches for, all else being content that a third party may have written; and what of it is seen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Response {
     /// Pointer patterns (`*` stands for any one member or item) with the type of what is there.
     #[serde(default)]
     pub first_party: BTreeMap<String, Type>,
+    /// Named views: the pointer patterns of what a grant with that view sees of the answer, with all that is below.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub views: BTreeMap<String, Vec<String>>,
+    /// The view of grants that name none; without it they see everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
 }
 
 /// What becomes of what an action does not declare.

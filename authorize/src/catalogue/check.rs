@@ -46,12 +46,26 @@ pub(super) fn action(action: &Action) -> Result<(), Wrong> {
     for (argument, declared) in &action.arguments {
         place(action, argument, declared).map_err(|what| Wrong::with(action, argument, &what))?;
     }
+    views(action)?;
     match action.response.first_party.keys().find(|pattern| !is_pointer(pattern)) {
         Some(pattern) => {
             Err(format!("`{name}`: the field `{pattern}` is no pointer; it begins with `/`, with `*` for any one step")
                 .into())
         }
         None => Ok(()),
+    }
+}
+
+fn views(action: &Action) -> Result<(), String> {
+    let (name, response) = (&action.name, &action.response);
+    if let Some(pattern) = response.views.values().flatten().find(|pattern| !is_pointer(pattern)) {
+        return Err(format!(
+            "`{name}`: `{pattern}` of a view is no pointer; it begins with `/`, with `*` for any one step"
+        ));
+    }
+    match &response.view {
+        Some(view) if !response.views.contains_key(view) => Err(format!("`{name}`: there is no view `{view}`")),
+        _ => Ok(()),
     }
 }
 

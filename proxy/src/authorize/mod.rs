@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_authorize::{
     Refusal,
-    grant::Usage,
+    grant::{Grant, Usage},
     request::{self, RequestBody},
     verdict::{self, Inputs, Judgement, Reason, Verdict},
+    view::View,
 };
 use countersign_ledger::Hash;
 use data_encoding::HEXLOWER;
@@ -94,6 +95,8 @@ pub struct Call {
     pub decision: Option<Hash>,
     /// The trace context.
     pub traceparent: Option<String>,
+    /// What of the answer the agent sees; everything when there is none.
+    pub view: Option<Arc<View>>,
 }
 
 /// A call with its verdict.
@@ -185,7 +188,7 @@ impl Step<Identified> for Authorize {
 
         let mut session = live.session();
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
-        let call = Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent };
+        let mut call = Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None };
         let judgement = self.judge(&session, &call, normal.as_ref());
         let (mut before, mut approval, mut allowed) = (Usage::default(), None, Value::Null);
         if let Some(state) = session.grant.as_mut() {
@@ -195,6 +198,9 @@ impl Step<Identified> for Authorize {
                 // Reserved before anything waits, so that calls side by side cannot spend the same money.
                 state.usage = after.clone();
             }
+            if judgement.verdict == Verdict::Allow {
+                call.view = view(&self.context, &judgement, &state.grant);
+            }
             if judgement.approved {
                 approval = state.approved.remove(&judgement.digest);
             }
@@ -203,6 +209,15 @@ impl Step<Identified> for Authorize {
         let permit = permit(&self.context, &call, &judgement, parts, normal, arrived, arrival);
         Ok(Judged { call, judgement, allowed, before, approval, request, permit, session })
     }
+}
+
+/// The view through which the grant sees the action's answers.
+fn view(context: &Context, judgement: &Judgement, grant: &Grant) -> Option<Arc<View>> {
+    let name = judgement.action.as_deref()?;
+    let granted = grant.actions.get(name)?;
+    let catalogue = granted.upstream.as_deref().and_then(|upstream| context.gateway.catalogue(upstream));
+    let action = catalogue.and_then(|catalogue| catalogue.action(name));
+    granted.view.as_deref().map(|view| Arc::new(View::new(action, view)))
 }
 
 /// Reads the body if it must be judged.

@@ -139,6 +139,16 @@ pub(crate) fn of_response(api: &HeaderMap, version: Version, upstream: &Upstream
     headers
 }
 
+/// Takes away every header of an answer that may say something of what is not shown.
+pub(crate) fn keep_general(headers: &mut HeaderMap) {
+    const GENERAL: [HeaderName; 5] =
+        [header::CACHE_CONTROL, header::CONTENT_TYPE, header::DATE, header::RETRY_AFTER, header::VIA];
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| !GENERAL.contains(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
 /// Trailers of the answer.
 pub(crate) fn of_trailers(api: &HeaderMap, upstream: &Upstream) -> HeaderMap {
     let passing = api.iter().filter(|(name, _)| passes_back(name, upstream) && *name != header::CONTENT_LENGTH);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use countersign_authorize::request::is_json;
+use countersign_authorize::{Json, request::is_json, view::View};
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Ending, finish};
+use super::{Ending, JSON_DEPTH, finish};
 use crate::{
     BoxError,
     forward::headers::of_trailers,
@@ -44,6 +44,10 @@ pub(super) struct Answering {
     kept: Option<BytesMut>,
     keep: usize,
     observes: bool,
+    /// Through which the agent sees the answer: nothing passes before it is whole.
+    view: Option<Arc<View>>,
+    /// What of the answer is seen, once it is whole.
+    shown: Option<Bytes>,
     /// What comes after the frame that was just given.
     last: Option<Frame<Bytes>>,
     idle: Pin<Box<Sleep>>,
@@ -60,7 +64,9 @@ impl Answering {
     ) -> Answering {
         let json = media_type.as_deref().is_some_and(is_json) && status.is_success();
         let observe = if json { receipt.context().limits.observe_bytes } else { 0 };
-        let keep = upstream.settings.keep_response_bytes.max(observe);
+        let view = receipt.call().view.clone();
+        let whole = if view.is_some() { receipt.context().limits.observe_bytes } else { 0 };
+        let keep = upstream.settings.keep_response_bytes.max(observe).max(whole);
         let timeouts = &upstream.settings.timeouts;
         let mut answering = Answering {
             idle: Box::pin(sleep_until(Instant::now() + timeouts.idle)),
@@ -75,19 +81,31 @@ impl Answering {
             kept: (keep > 0).then(BytesMut::new),
             keep,
             observes: json,
+            view,
+            shown: None,
             last: None,
             upstream,
         };
         if answering.body.is_end_stream() {
             answering.complete();
         }
+        // Nobody asks a body for frames that says it is at its end.
+        answering.last = answering.shown.take().filter(|shown| !shown.is_empty()).map(Frame::data);
         answering
     }
 
     /// The answer is whole. Closed before the agent has its last byte: its next call may build on what this one brought.
     fn complete(&mut self) {
         let kept = self.kept.take().map(BytesMut::freeze);
-        let response = self.describe(kept.as_ref());
+        let mut response = self.describe(kept.as_ref());
+        if let Some(view) = &self.view {
+            let json =
+                kept.as_ref().filter(|_| self.observes).and_then(|kept| Json::parse_response(kept, JSON_DEPTH).ok());
+            let shown = json.and_then(|json| view.show(&json)).map(|json| json.to_text()).unwrap_or_default();
+            let seen = json!({ "name": view.name(), "sha256": HEXLOWER.encode(&Sha256::digest(&shown)), "bytes": shown.len() });
+            response.as_object_mut().and_then(|response| response.insert("view".to_owned(), seen));
+            self.shown = Some(shown.into());
+        }
         let observed = kept.filter(|_| self.observes);
         if let Some(receipt) = self.receipt.take() {
             finish(receipt, Ending::new("completed").response(response).observed(observed));
@@ -132,6 +150,11 @@ impl Answering {
         if let Some(receipt) = &self.receipt {
             receipt.note(|trail| trail.bytes = [trail.bytes[0], self.bytes]);
         }
+        if self.view.is_some() && self.kept.is_none() {
+            let why =
+                format!("the grant sees a part of the answer only, and the answer has more than {} bytes", self.keep);
+            return self.cut("response_cut", why);
+        }
         let pass = match &mut self.scan {
             None => data,
             Some(scan) => match scan.push(data) {
@@ -142,10 +165,13 @@ impl Answering {
             },
         };
         if !self.body.is_end_stream() {
-            return (!pass.is_empty()).then(|| Ok(Frame::data(pass)));
+            return (!pass.is_empty() && self.view.is_none()).then(|| Ok(Frame::data(pass)));
         }
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         self.complete();
+        if self.view.is_some() {
+            return self.seen();
+        }
         let whole = if rest.is_empty() { pass } else { [pass, rest].concat().into() };
         Some(Ok(Frame::data(whole)))
     }
@@ -158,6 +184,9 @@ impl Answering {
         let trailers = Frame::trailers(of_trailers(trailers, &self.upstream.settings));
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         self.complete();
+        if self.view.is_some() {
+            return self.seen();
+        }
         if rest.is_empty() {
             return Some(Ok(trailers));
         }
@@ -165,9 +194,17 @@ impl Answering {
         Some(Ok(Frame::data(rest)))
     }
 
+    /// What the view shows of the whole answer, trailers not.
+    fn seen(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        self.shown.take().filter(|shown| !shown.is_empty()).map(|shown| Ok(Frame::data(shown)))
+    }
+
     fn end(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         self.complete();
+        if self.view.is_some() {
+            return self.seen();
+        }
         (!rest.is_empty()).then(|| Ok(Frame::data(rest)))
     }
 

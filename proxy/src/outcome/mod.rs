@@ -151,6 +151,9 @@ fn answered(receipt: Receipt, response: Response<Incoming>) -> Response<Body> {
         return cut(receipt, "a header of the API's answer holds the gateway's credential");
     }
     let mut headers = headers::of_response(&parts.headers, parts.version, &upstream.settings);
+    if receipt.call().view.is_some() {
+        headers::keep_general(&mut headers);
+    }
     stamp(&mut headers, receipt.sealed());
     let media = media_type(&parts.headers).map(str::to_owned);
     let body = Answering::new(receipt, upstream, incoming, media, parts.status);
