@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::schema::Leaf;
+use super::schema::{ANY, Leaf};
 use crate::catalogue::{Effect, Risk, Type};
 
 /// The words of a name in lower case: `creditorAccount`, `creditor_account` and `Creditor-Account` have two.
@@ -127,8 +127,14 @@ impl Name {
         self.words.iter().any(|word| list.contains(&word.as_str()))
     }
 
+    fn is_a_secret(&self) -> bool {
+        let page = self.has(&["page", "next", "continuation"]);
+        let key = self.has(&["secret", "private", "api", "access"]) && self.ends(&["key"]);
+        (self.ends(SECRET) && !page) || key || self.has(&["password", "passphrase"])
+    }
+
     fn is_a_path(&self) -> bool {
-        self.has(&["file", "filename", "filepath", "path"])
+        self.has(&["file", "filename", "filepath", "path"]) && !self.ends(&["id", "ids"])
     }
 
     fn ends(&self, list: &[&str]) -> bool {
@@ -152,7 +158,11 @@ pub(super) fn of_type(name: &str, parent: &str, leaf: &Leaf<'_>) -> Type {
         "integer" if name.ends(MONEY) => Type::Money,
         "integer" if name.ends(NAME_OF_A_THING) => Type::Identifier,
         "integer" => Type::Integer,
+        "number" if name.ends(NAME_OF_A_THING) => Type::Identifier,
         "number" => Type::Money,
+        ANY if name.ends(MONEY) => Type::Money,
+        // The one type that takes texts and numbers.
+        ANY => Type::Identifier,
         _ => of_string(&name, format, leaf),
     }
 }
@@ -173,7 +183,7 @@ fn of_string(name: &Name, format: &str, leaf: &Leaf<'_>) -> Type {
     }
     let listed = schema.get("enum").and_then(Value::as_array).is_some_and(|values| !values.is_empty())
         || schema.get("const").is_some();
-    if listed || name.has(SECRET) {
+    if listed || name.is_a_secret() {
         return Type::Identifier;
     }
     if is_decimal_pattern(schema) && !name.ends(NAME_OF_A_THING) {
@@ -224,11 +234,7 @@ fn compiled(pattern: &str) -> Option<regex::Regex> {
 
 /// Never shown outside the vault.
 pub(super) fn is_sensitive(name: &str, schema: &Value) -> bool {
-    let name = Name::new(name);
-    schema.get("format").and_then(Value::as_str) == Some("password")
-        || (name.has(SECRET)
-            && !name.ends(&["url", "type", "expiry", "expires"])
-            && !(name.has(&["page", "next"]) && name.has(&["token"])))
+    schema.get("format").and_then(Value::as_str) == Some("password") || Name::new(name).is_a_secret()
 }
 
 /// Whether an argument of that type and name makes the act what it is. Where it is a choice among few fixed words it does not, except a currency.
@@ -251,6 +257,11 @@ pub(super) fn binds(name: &str, ty: Type, effect: Effect, schema: &Value) -> boo
 /// Whether an argument that was taken for a change's still binds when the action only reads.
 pub(super) fn binds_in_a_read(name: &str, ty: Type) -> bool {
     binds(name, ty, Effect::Read, &Value::Null)
+}
+
+/// Whether an argument is money, and not just another decimal number.
+pub(super) fn is_money(name: &str, ty: Type) -> bool {
+    ty == Type::Money && Name::new(name).ends(MONEY)
 }
 
 /// The risk of an action as far as it can be guessed.

@@ -189,7 +189,7 @@ fn action(
     arguments: BTreeMap<String, DraftArgument>,
     mut comments: Vec<String>,
 ) -> DraftAction {
-    let has_money = arguments.values().any(|argument| argument.ty == Type::Money);
+    let has_money = arguments.iter().any(|(name, argument)| guess::is_money(name, argument.ty));
     if effect != Effect::Read && !arguments.values().any(|argument| argument.binds) {
         comments.push("LOOK: nothing binds, so whoever is granted this can do all of it".to_owned());
     }

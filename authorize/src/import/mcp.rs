@@ -123,7 +123,7 @@ fn of_tool(tool: &Value) -> DraftAction {
     }
     let fields =
         tool.get("outputSchema").map(|schema| draft::fields(&shape(Refs { document: schema }, schema, Side::Response)));
-    let has_money = arguments.values().any(|argument| argument.ty == Type::Money && argument.binds);
+    let has_money = arguments.iter().any(|(name, argument)| guess::is_money(name, argument.ty));
     if !may_read && !arguments.values().any(|argument| argument.binds) {
         comments.push("LOOK: nothing binds, so whoever is granted this can do all of it".to_owned());
     }

@@ -138,7 +138,7 @@ impl<'d> Reader<'d> {
         }
         declare_missing(path, effect, &mut arguments);
         let body = self.body(operation, effect, &mut arguments, &mut comments);
-        let has_money = arguments.values().any(|argument| argument.ty == Type::Money);
+        let has_money = arguments.iter().any(|(name, argument)| guess::is_money(name, argument.ty));
         if effect != Effect::Read && !arguments.values().any(|argument| argument.binds) {
             comments.push("LOOK: nothing binds, so whoever is granted this can do all of it".to_owned());
         }

@@ -9,10 +9,13 @@ const MAX_DEPTH: usize = 24;
 /// The most schemas that are followed for one value.
 const MAX_STEPS: usize = 20_000;
 
+/// The kind of a value that may be a text or a number.
+pub(super) const ANY: &str = "any";
+
 /// A place in a JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Leaf<'d> {
-    /// The JSON type: `string`, `number`, `integer` or `boolean`.
+    /// The JSON type: `string`, `number`, `integer`, `boolean` or [`ANY`].
     pub(super) kind: &'static str,
     /// Whether the value must have it.
     pub(super) required: bool,
@@ -203,16 +206,18 @@ impl<'d> Walk<'d> {
                 if listed || schema.get("format").is_some() || schema.get("pattern").is_some() {
                     self.leaf("string", schema, &at);
                 } else if !schema.get("additionalProperties").is_some_and(Value::is_object) {
-                    self.note(&at, "can be anything; only a text is taken");
-                    self.leaf("string", schema, &at);
+                    self.note(&at, "can be anything; a text or a number is taken");
+                    self.leaf(ANY, schema, &at);
                 }
             }
             [] => {}
             [kind] => self.leaf(kind, schema, &at),
-            [kind, ..] => {
-                self.note(&at, &format!("is {} by turns; taken as a string", scalars.join(" or ")));
+            _ => {
                 let number = scalars.iter().all(|kind| ["integer", "number"].contains(kind));
-                self.leaf(if number { kind } else { "string" }, schema, &at);
+                if !number {
+                    self.note(&at, &format!("is {} by turns; a text or a number is taken", scalars.join(" or ")));
+                }
+                self.leaf(if number { "number" } else { ANY }, schema, &at);
             }
         }
     }
@@ -230,7 +235,7 @@ impl<'d> Walk<'d> {
         known.required |= leaf.required;
         known.list |= leaf.list;
         if known.kind != leaf.kind {
-            known.kind = "string";
+            known.kind = ANY;
         }
     }
 
@@ -255,7 +260,14 @@ impl<'d> Walk<'d> {
             }
             Some(Value::Bool(false)) => {}
             given if given.is_some() || properties.is_none_or(serde_json::Map::is_empty) => {
-                self.note(at, "may have members of any name; those that are not declared are refused");
+                // What a tool without arguments takes is an object too, of which nothing is said.
+                if properties.is_none_or(serde_json::Map::is_empty) && !at.pointer.is_empty() {
+                    self.note(at, "may have members of any name; one argument stands for all their values");
+                    let at = At { pointer: format!("{}/*", at.pointer), said: at.said, required: false, list: true };
+                    self.leaf(ANY, schema, &at);
+                } else {
+                    self.note(at, "may have members of any name; those that are not declared are refused");
+                }
             }
             _ => {}
         }
@@ -269,7 +281,9 @@ impl<'d> Walk<'d> {
             .chain(members(schema, "prefixItems"))
             .collect();
         if items.is_empty() {
-            return self.note(at, "is a list of anything; its items must be declared by hand");
+            self.note(at, "is a list of anything; texts and numbers are taken");
+            let pointer = if at.list { format!("{}/*", at.pointer) } else { at.pointer.clone() };
+            return self.leaf(ANY, schema, &At { pointer, said: at.said, required: false, list: true });
         }
         for item in items {
             let deep = self.refs.follow(item).is_none_or(|item| !is_scalar(item)) || at.list;

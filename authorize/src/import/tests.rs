@@ -83,6 +83,10 @@ components:
         note: { type: [string, "null"] }
         meta: { type: object, additionalProperties: { type: string } }
         anything: {}
+        turns: { type: [string, integer, "null"] }
+        free: { type: object }
+        list: { type: array }
+        files: { anyOf: [{ type: array, items: { type: object, additionalProperties: true } }, { type: "null" }] }
         elsewhere: { $ref: "other.yaml#/X" }
 "##;
 
@@ -121,6 +125,11 @@ fn arguments_have_place_type_and_pointer() {
         ("emails", "/emails", Type::Email, false, true, true),
         ("note", "/note", Type::Text, false, false, false),
         ("meta", "/meta/*", Type::Text, false, true, true),
+        ("free", "/free/*", Type::Identifier, false, true, true),
+        ("files", "/files/*/*", Type::Identifier, false, true, true),
+        ("list", "/list", Type::Identifier, false, true, true),
+        ("turns", "/turns", Type::Identifier, false, false, true),
+        ("anything", "/anything", Type::Identifier, false, false, true),
         ("kind", "/payment/kind", Type::Identifier, true, false, false),
         ("iban", "/payment/iban", Type::Account, false, false, true),
         ("card", "/payment/card", Type::Identifier, false, false, true),
@@ -152,6 +161,8 @@ fn comments_say_what_a_human_must_look_at() {
         "`/lines/*/part_of` holds itself",
         "refers to `other.yaml#/X`, which is not in this document",
         "/anything` can be anything",
+        "`/files/*` may have members of any name; one argument stands for all their values",
+        "`/turns` is string or integer by turns",
         "`x-key` carries the API's credential",
         "`filter` is an object",
         "`tag` may be there several times",
