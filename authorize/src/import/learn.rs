@@ -12,7 +12,7 @@ use super::{
     schema::{Leaf, Refs, Side, shape},
 };
 use crate::{
-    catalogue::{BodyKind, Effect, Place, Protocol, Route, Type},
+    catalogue::{BodyKind, Effect, Place, Protocol, Route},
     occurs,
 };
 
@@ -348,7 +348,7 @@ fn uuid_like(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::Catalogue;
+    use crate::catalogue::{Catalogue, Type};
 
     fn call(verb: &str, target: &str, body: Value) -> Observed {
         Observed::of_record(&json!({ "method": verb, "target": target, "body": body })).unwrap()
