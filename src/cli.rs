@@ -180,7 +180,7 @@ const IMPORT_HELP: &str = "\
 What is written can be used as it stands (`countersign check --catalogue FILE`), but is a proposal: remove the actions that agents do not need, and
 look at every `LOOK:`. Nothing that the document says widens anything: its hints stand in comments.
 
-With --against nothing is written; exit code 1 when something changed since that catalogue was imported.";
+With --against nothing is written; exit code 1 when something changed that the marked catalogue has (`-`, `!`, `~`), not when there is more (`+`).";
 
 /// What to import.
 #[derive(Debug, Args)]

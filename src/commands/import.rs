@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use countersign_authorize::{
     catalogue::Catalogue,
-    import::{self, Draft, Listing, Observed},
+    import::{self, Change, Draft, Listing, Observed},
 };
 use countersign_ledger::{Kind, evidence::Selection};
 use countersign_sdk::Plain;
@@ -52,7 +52,7 @@ async fn fetch(url: &str) -> anyhow::Result<String> {
     String::from_utf8(answer.body.to_vec()).with_context(|| format!("`{url}` is no text in UTF-8"))
 }
 
-/// Writes the catalogue, or says what changed since the marked one. Exit code 1 when something did.
+/// Writes the catalogue, or says what is different from the marked one. Exit code 1 when that touches what the marked one has.
 fn finish(args: &ImportArgs, draft: Draft) -> anyhow::Result<u8> {
     if let Some(old) = &args.against {
         return against(old, &draft);
@@ -121,5 +121,5 @@ fn against(old: &Path, draft: &Draft) -> anyhow::Result<u8> {
     if changes.is_empty() {
         say("nothing changed")?;
     }
-    Ok(u8::from(!changes.is_empty()))
+    Ok(u8::from(changes.iter().any(Change::matters)))
 }

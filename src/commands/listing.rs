@@ -45,8 +45,10 @@ pub async fn ask(url: &str, token: Option<&str>) -> anyhow::Result<Listing> {
     };
     let info = |key: &str| info(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let has = |what: &str| about.pointer(&format!("/capabilities/{what}")).is_some();
-    let mut listing =
-        Listing { server: harmless(&format!("{} {}", info("name"), info("version")), 100), ..Listing::default() };
+    let mut listing = Listing {
+        server: harmless(&format!("{} {} ({})", info("name"), info("version"), server.version), 100),
+        ..Listing::default()
+    };
     if has("tools") {
         listing.tools = server.list("tools/list", "tools").await?;
     }

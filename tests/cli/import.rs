@@ -41,7 +41,7 @@ fn a_document_becomes_a_catalogue_that_check_accepts() {
     let (code, changes, _) = import(&["--against", path(&catalogue)]);
     assert_eq!(code, 1);
     assert!(
-        changes.contains("+ GET /orders/{id}: new") && changes.contains("- DELETE /orders/{id}: gone"),
+        changes.contains("+ GET /orders/{id}: not in") && changes.contains("- DELETE /orders/{id}: gone"),
         "{changes}"
     );
 }
@@ -123,7 +123,8 @@ fn an_mcp_server_of_either_era_is_listed_to_the_last_page() {
         let url = server(stateless);
         let (code, toml, said) = output(&["import", "mcp", &url, "--upstream", "two", "--token-file", path(&token)]);
         assert_eq!(code, 0, "{said}");
-        assert!(toml.contains("tool = \"one\"") && toml.contains("tool = \"two\""), "{toml}");
+        let version = if stateless { "(2026-07-28)" } else { "(2025-11-25)" };
+        assert!(toml.contains(version) && toml.contains("tool = \"one\"") && toml.contains("tool = \"two\""), "{toml}");
     }
     let (code, _, said) = output(&["import", "mcp", "http://127.0.0.1:9/mcp", "--upstream", "two"]);
     assert!(code == 2 && said.contains("is no MCP server that can be asked"), "{said}");
@@ -154,6 +155,17 @@ fn a_catalogue_is_learnt_from_what_was_refused() {
         assert!(toml.contains(part), "{part}\n{toml}");
     }
     assert!(learn(&["--keys", path(&keys), "--all"]).1.contains("/account/balance"));
+    // In shadow mode it passes, and is learnt from all the same.
+    let mut sidecar = sidecar;
+    sidecar.stop();
+    let config = fs::read_to_string(sidecar.config()).unwrap();
+    let shadow = config.replace("catalogue = \"bank.toml\"", "catalogue = \"bank.toml\"\nshadow = true");
+    fs::write(sidecar.config(), shadow).unwrap();
+    sidecar.serve();
+    let answer = sidecar.ask(&sidecar.gateway, "DELETE", "/standing-orders/17", token, None);
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    let toml = learn(&["--keys", path(&keys)]).1;
+    assert!(toml.contains("path = \"/standing-orders/{standing-order_id}\"\neffect = \"irreversible\""), "{toml}");
     assert!(learn(&[]).2.contains("nothing to learn from"), "values stay in the vault");
 }
 
@@ -180,6 +192,52 @@ fn is_there(what: &str, file: &std::path::Path) -> bool {
     file.exists()
 }
 
+/// Starts a server on a free port and waits until it listens.
+fn start<'c>(command: impl FnOnce(u16) -> &'c mut Command) -> (Peer, u16) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let peer = Peer(command(port).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not listen");
+        thread::sleep(Duration::from_millis(100));
+    }
+    (peer, port)
+}
+
+const PYTHON: &str = r#"
+import sys
+from fastmcp import FastMCP
+server = FastMCP("bank")
+@server.tool
+def send_money(recipient: str, amount: float, memo: str | None = None) -> dict:
+    """Sends money"""
+    return {}
+@server.resource("bank://{account}/statement")
+def statement(account: str) -> str:
+    return ""
+server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)
+"#;
+
+#[test]
+fn a_server_without_sessions_is_imported_by_its_own_protocol() {
+    let python = peers().join("python/fastmcp/bin/python");
+    if !is_there("import from a server of 2026-07-28", &python) {
+        return;
+    }
+    let mut command = Command::new(python);
+    let (_peer, port) = start(|port| command.args(["-c", PYTHON, &port.to_string()]));
+    let (code, toml, said) = output(&["import", "mcp", &format!("http://127.0.0.1:{port}/mcp"), "--upstream", "bank"]);
+    assert_eq!(code, 0, "{said}");
+    for part in [
+        "(2026-07-28)",
+        "amount = { type = \"money\", required = true, binds = true }",
+        "memo = { type = \"text\" }",
+        "resource = \"bank://{account}/statement\"",
+    ] {
+        assert!(toml.contains(part), "{part}\n{toml}");
+    }
+}
+
 #[test]
 fn the_reference_server_is_imported_and_accepted_as_it_stands() {
     let server = peers().join("node/everything/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
@@ -195,22 +253,16 @@ fn the_reference_server_is_imported_and_accepted_as_it_stands() {
          net.Server.prototype.listen = function (port, ...rest) { return listen.call(this, { port: +port, host: '127.0.0.1' }, rest.find((r) => typeof r === 'function')); };\n",
     )
     .unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut node = Command::new("node");
-    node.arg("--require").arg(&loopback).arg(&server).arg("streamableHttp").env("PORT", port.to_string());
-    let _peer = Peer(node.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not listen");
-        thread::sleep(Duration::from_millis(100));
-    }
+    node.arg("--require").arg(&loopback).arg(&server).arg("streamableHttp");
+    let (_peer, port) = start(|port| node.env("PORT", port.to_string()));
     let (url, catalogue) = (format!("http://127.0.0.1:{port}/mcp"), dir.path().join("everything.toml"));
     let (code, _, said) = output(&["import", "mcp", &url, "--upstream", "everything", "-o", path(&catalogue)]);
     assert_eq!(code, 0, "{said}");
     let (code, said, _) = output(&["check", "--catalogue", path(&catalogue)]);
     assert_eq!(code, 0, "{said}");
     let text = fs::read_to_string(&catalogue).unwrap();
-    for part in ["tool = \"echo\"", "prompt = \"", "resource = \"demo://", "readOnlyHint = true"] {
+    for part in ["tool = \"echo\"", "prompt = \"", "resource = \"demo://", "readOnlyHint = true", "(2025-11-25)"] {
         assert!(text.contains(part), "{part}\n{text}");
     }
     let (code, changes, _) =

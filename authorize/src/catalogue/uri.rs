@@ -121,3 +121,26 @@ fn push_literal(parts: &mut Vec<Part>, literal: &str, template: &str) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_filled_in_is_read_back(one in "[a-z0-9. é]{1,6}", rest in "[a-z0-9_-]{1,5}(/[a-z0-9]{1,4}){0,2}") {
+            proptest::prop_assume!(!one.starts_with([' ', '.']) && !one.ends_with([' ', '.']));
+            let template = Template::parse("a:b/{one}?q=1#{+rest}").unwrap();
+            let encoded: String = percent_encoding::utf8_percent_encode(&one, percent_encoding::NON_ALPHANUMERIC).collect();
+            let values = template.values(&format!("a:b/{encoded}?q=1#{rest}")).unwrap().unwrap();
+            proptest::prop_assert_eq!(values, [("one", one), ("rest", rest)]);
+        }
+
+        #[test]
+        fn no_template_and_no_uri_panics(template in "a:[a-z{}+/?#&]{0,20}", uri in "a:[a-z%0-9/?#&.]{0,20}") {
+            if let Ok(template) = Template::parse(&template) {
+                let _ = template.values(&uri);
+            }
+        }
+    }
+}

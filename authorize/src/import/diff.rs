@@ -8,7 +8,7 @@ use crate::catalogue::{Action, Argument, Catalogue, Place};
 /// A difference that a human should look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The API has it, the catalogue does not: refused as long as nobody adds it.
+    /// The API has it, the catalogue does not.
     Added {
         /// How it is called.
         route: String,
@@ -34,10 +34,24 @@ pub enum Change {
     },
 }
 
+/// What is said of an argument that the catalogue does not have, and may have been left out on purpose.
+const NEW: &str = "is not in the catalogue; requests with it are refused";
+
+impl Change {
+    /// Whether it touches what the catalogue has. What it never had may have been left out on purpose.
+    pub fn matters(&self) -> bool {
+        match self {
+            Change::Added { .. } => false,
+            Change::Argument { what, .. } => *what != NEW,
+            Change::Gone { .. } | Change::Redefined { .. } => true,
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Added { route } => write!(f, "+ {route}: new; refused until it is in the catalogue"),
+            Change::Added { route } => write!(f, "+ {route}: not in the catalogue; refused"),
             Change::Gone { route } => write!(f, "- {route}: gone"),
             Change::Redefined { route } => {
                 write!(
@@ -80,7 +94,8 @@ fn compare(route: &str, old: &Action, new: &DraftAction, changes: &mut Vec<Chang
         |at: &String, what| changes.push(Change::Argument { route: route.to_owned(), at: at.clone(), what });
     for (at, argument) in &new {
         match old.get(at) {
-            None => change(at, "is new; refused until it is in the catalogue"),
+            None if argument.required => change(at, "is needed, and not in the catalogue"),
+            None => change(at, NEW),
             Some(old) if old.list != argument.list => change(at, "became, or is no longer, a list"),
             Some(old) if argument.required && !old.required => change(at, "is needed now"),
             Some(_) => {}

@@ -1,6 +1,6 @@
 //! From a JSON Schema (of OpenAPI 3.0, 3.1 or an MCP tool) to the places in a JSON value that arguments can stand for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -73,6 +73,8 @@ struct Walk<'d> {
     refs: Refs<'d>,
     side: Side,
     shape: Shape<'d>,
+    /// The pointers whose value may be `null`, which no argument that is required can be.
+    nullable: BTreeSet<String>,
     /// The references that were followed on the way here, so that what holds itself ends.
     within: Vec<&'d str>,
     steps: usize,
@@ -89,7 +91,8 @@ struct At<'d> {
 
 /// What a value of this schema can hold.
 pub(super) fn shape<'d>(refs: Refs<'d>, schema: &'d Value, side: Side) -> Shape<'d> {
-    let mut walk = Walk { refs, side, shape: Shape::default(), within: Vec::new(), steps: 0 };
+    let mut walk =
+        Walk { refs, side, shape: Shape::default(), nullable: BTreeSet::new(), within: Vec::new(), steps: 0 };
     walk.schema(schema, &At { pointer: String::new(), said: "", required: true, list: false });
     walk.shape.notes.sort();
     walk.shape.notes.dedup();
@@ -151,6 +154,23 @@ impl<'d> Walk<'d> {
             }
         }
         self.typed(schema, at);
+        self.require(schema, at);
+    }
+
+    /// One part of `allOf` may require what another describes.
+    fn require(&mut self, schema: &'d Value, at: &At<'d>) {
+        if !at.required || at.list {
+            return;
+        }
+        let parts = members(schema, "allOf").filter_map(|part| self.refs.follow(part));
+        let names = parts.chain([schema]).flat_map(|part| members(part, "required")).filter_map(Value::as_str);
+        let names: Vec<String> = names.map(|name| name.replace('~', "~0").replace('/', "~1")).collect();
+        for name in names {
+            let pointer = format!("{}/{name}", at.pointer);
+            if let Some(leaf) = self.shape.leaves.get_mut(&pointer).filter(|_| !self.nullable.contains(&pointer)) {
+                leaf.required = true;
+            }
+        }
     }
 
     /// `oneOf` and `anyOf`: the union. A member is required only where every variant requires it.
@@ -159,6 +179,9 @@ impl<'d> Walk<'d> {
             let variants: Vec<&Value> =
                 members(schema, keyword).filter(|part| part.get("type") != Some(&Value::from("null"))).collect();
             let nullable = variants.len() < members(schema, keyword).count();
+            if nullable {
+                self.nullable.insert(at.pointer.clone());
+            }
             let at = At { required: at.required && !nullable, ..at.clone() };
             let before = std::mem::take(&mut self.shape.leaves);
             let mut each = Vec::new();
@@ -184,6 +207,9 @@ impl<'d> Walk<'d> {
 
     fn typed(&mut self, schema: &'d Value, at: &At<'d>) {
         let (kinds, nullable) = kinds(schema);
+        if nullable {
+            self.nullable.insert(at.pointer.clone());
+        }
         let at = At { required: at.required && !nullable, ..at.clone() };
         let combined = ["allOf", "oneOf", "anyOf"].iter().any(|key| schema.get(*key).is_some());
         let scalars: Vec<&'static str> = kinds.iter().filter_map(|kind| scalar(kind)).collect();

@@ -36,7 +36,7 @@ paths:
               allOf:
                 - $ref: "#/components/schemas/Order"
                 - type: object
-                  required: [payment]
+                  required: [payment, note2, list]
                   properties:
                     payment:
                       oneOf:
@@ -81,6 +81,7 @@ components:
               part_of: { $ref: "#/components/schemas/Order" }
         emails: { type: array, items: { type: string, format: email } }
         note: { type: [string, "null"] }
+        note2: { type: string }
         meta: { type: object, additionalProperties: { type: string } }
         anything: {}
         turns: { type: [string, integer, "null"] }
@@ -127,7 +128,8 @@ fn arguments_have_place_type_and_pointer() {
         ("meta", "/meta/*", Type::Text, false, true, true),
         ("free", "/free/*", Type::Identifier, false, true, true),
         ("files", "/files/*/*", Type::Identifier, false, true, true),
-        ("list", "/list", Type::Identifier, false, true, true),
+        ("list", "/list", Type::Identifier, true, true, true),
+        ("note2", "/note2", Type::Text, true, false, true),
         ("turns", "/turns", Type::Identifier, false, false, true),
         ("anything", "/anything", Type::Identifier, false, false, true),
         ("kind", "/payment/kind", Type::Identifier, true, false, false),
@@ -290,6 +292,9 @@ fn what_a_server_says_anew_is_seen() {
     listing.prompts.push(json!({ "name": "bye" }));
     let changes: Vec<String> =
         changes(&old, &mcp(&listing, "mail").unwrap()).iter().map(|change| change.to_string()).collect();
+    let matters: Vec<bool> =
+        super::changes(&old, &mcp(&listing, "mail").unwrap()).iter().map(Change::matters).collect();
+    assert_eq!(matters, [false, true, true, false, true]);
     let begin: Vec<&str> = changes.iter().map(|change| change.split(": ").next().unwrap()).collect();
     assert_eq!(
         begin,
