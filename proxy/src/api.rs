@@ -123,7 +123,7 @@ impl Api {
     }
 
     /// The claims of an agent's token.
-    fn agent(&self, headers: &HeaderMap) -> Result<Claims, Problem> {
+    fn agent(&self, headers: &HeaderMap) -> Result<Arc<Claims>, Problem> {
         let token = credentials::bearer(headers).ok_or_else(|| unauthorized("there is no bearer token"))?;
         self.gateway.tokens.verify(token, self.gateway.now()).map_err(|error| unauthorized(&error.to_string()))
     }

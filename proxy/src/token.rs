@@ -2,12 +2,16 @@
 //!
 //! The token names grant and instruction; what they allow is looked up, so a token cannot be widened and a revocation takes effect at once.
 
+use std::{collections::HashMap, sync::Arc};
+
 use countersign_authorize::grant::Grant;
 use countersign_ledger::statement::{Jwk, Statement, StatementError};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 const TYP: &str = "at+jwt";
 
@@ -54,12 +58,22 @@ pub struct Tokens {
     key: SigningKey,
     jwk: Jwk,
     issuer: String,
+    /// Claims of tokens whose signature was checked, by the SHA-256 of the whole token: a check costs more than all else of identification.
+    checked: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
+
+/// The most tokens whose check is remembered; then all are forgotten and checked anew.
+const CHECKED: usize = 16_384;
 
 impl Tokens {
     /// Tokens of the gateway named `issuer`.
     pub fn new(issuer: &str, key: SigningKey) -> Tokens {
-        Tokens { jwk: Jwk::ed25519(&key.verifying_key()), key, issuer: issuer.to_owned() }
+        Tokens {
+            jwk: Jwk::ed25519(&key.verifying_key()),
+            key,
+            issuer: issuer.to_owned(),
+            checked: Mutex::new(HashMap::new()),
+        }
     }
 
     /// A token for a grant.
@@ -85,14 +99,29 @@ impl Tokens {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
-        let claims: Claims = Statement::parse(token)?.verify(TYP, &self.jwk)?;
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, TokenError> {
+        let claims = self.signed(token)?;
         if claims.iss != self.issuer || claims.aud != self.issuer {
             return Err(TokenError::Audience);
         }
         if now.as_second() >= claims.exp || now.as_second() < claims.iat - 60 {
             return Err(TokenError::Expired);
         }
+        Ok(claims)
+    }
+
+    /// The claims of a token that this gateway signed; whether they hold now is another question.
+    fn signed(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
+        let digest = Sha256::digest(token.as_bytes()).into();
+        if let Some(claims) = self.checked.lock().get(&digest) {
+            return Ok(claims.clone());
+        }
+        let claims: Arc<Claims> = Arc::new(Statement::parse(token)?.verify(TYP, &self.jwk)?);
+        let mut checked = self.checked.lock();
+        if checked.len() >= CHECKED {
+            checked.clear();
+        }
+        checked.insert(digest, claims.clone());
         Ok(claims)
     }
 }

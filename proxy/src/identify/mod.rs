@@ -83,7 +83,7 @@ impl Identify {
         if !same || live.agent != claims.sub {
             return Err(refuse("token-invalid", "the token is not one of this gateway"));
         }
-        Ok((live, claims.jti, claims.sub))
+        Ok((live, claims.jti.clone(), claims.sub.clone()))
     }
 }
 
