@@ -45,6 +45,9 @@ pub enum Command {
     /// Make keys and secrets, or list those of a deployment
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// See the calls that wait for an approver, and say yes or no to exactly one of them, signed with your key
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
     /// Check a ledger or a bundle: chain, tree, checkpoints, signatures, commitments, gaps
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
@@ -235,6 +238,73 @@ pub enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `approvals`.
+#[derive(Debug, Subcommand)]
+pub enum ApprovalsCommand {
+    /// The calls that wait, a line each: id, action, arguments
+    List {
+        /// Who asks.
+        #[command(flatten)]
+        api: ApproverArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One call: what the user said, what the agent wants, where each value came from, why it is held
+    Show {
+        /// Who asks.
+        #[command(flatten)]
+        api: ApproverArgs,
+        /// The call's id.
+        call: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a call, ask, and sign a yes: the agent may then make exactly this call, once
+    #[command(after_help = ANSWER_HELP)]
+    Approve {
+        /// Who answers.
+        #[command(flatten)]
+        api: ApproverArgs,
+        /// The call's id.
+        call: String,
+        /// Do not ask; somebody looked at the call before.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show a call, ask, and sign a no: the agent cannot ask for exactly this call again under this instruction
+    #[command(after_help = ANSWER_HELP)]
+    Deny {
+        /// Who answers.
+        #[command(flatten)]
+        api: ApproverArgs,
+        /// The call's id.
+        call: String,
+        /// Do not ask; somebody looked at the call before.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+const ANSWER_HELP: &str = "\
+What you sign names the ledger, the held call's entry and its digest, when it was shown to you and when you answered; all of it is recorded.
+Somebody's key counts once an operator registered it (`countersign keys new approver`, POST /v1/keys).";
+
+/// An approver, and where the sidecar's API is.
+#[derive(Debug, Args)]
+pub struct ApproverArgs {
+    /// The sidecar's API, such as `https://sidecar.example:8181`.
+    #[arg(long, value_name = "URL", env = "COUNTERSIGN_API", value_hint = ValueHint::Url)]
+    pub api: String,
+    /// A file with the approver's bearer secret; else it is read from the environment variable COUNTERSIGN_SECRET.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub secret_file: Option<PathBuf>,
+    /// The approver's key (PKCS#8 PEM), as `keys new approver` makes it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key: PathBuf,
 }
 
 /// Who a key is for.

@@ -1,5 +1,6 @@
 //! What each command does, thin: the work is in the crates.
 
+pub mod approvals;
 pub mod ceiling;
 pub mod check;
 pub mod erase;

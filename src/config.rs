@@ -216,6 +216,7 @@ pub struct Limits {
     body_bytes: Option<u64>,
     observe_bytes: Option<usize>,
     connections: Option<usize>,
+    hold_seconds: Option<u64>,
 }
 
 impl Config {
@@ -304,6 +305,7 @@ impl Config {
         limits.body_bytes = self.limits.body_bytes.unwrap_or(limits.body_bytes);
         limits.observe_bytes = self.limits.observe_bytes.unwrap_or(limits.observe_bytes);
         limits.connections = self.limits.connections.unwrap_or(limits.connections);
+        limits.hold_timeout = self.limits.hold_seconds.map_or(limits.hold_timeout, Duration::from_secs);
         Ok(settings::Settings {
             gateway: self.gateway.settings(),
             api: self.api.settings(),

@@ -43,6 +43,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Learn(args) => commands::import::learn(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
         Command::Keys(keys) => commands::keys::run(keys),
+        Command::Approvals(approvals) => runtime()?.block_on(commands::approvals::run(approvals)),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Trace(args) => commands::look::trace(&args),
         Command::Show(args) => commands::look::show(&args),

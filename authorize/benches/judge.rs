@@ -82,6 +82,7 @@ fn main() {
             usage: &Usage::default(),
             observations: &observations,
             approved: &[],
+            denied: &[],
             now: Timestamp::UNIX_EPOCH,
         };
         assert_eq!(judge(&inputs).verdict, Verdict::Allow);

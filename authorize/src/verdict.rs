@@ -81,6 +81,8 @@ pub struct Inputs<'a> {
     pub observations: &'a Observations,
     /// Digests of calls that an approver said yes to, not yet used.
     pub approved: &'a [String],
+    /// Digests of calls that an approver said no to: that answer stands for as long as the grant.
+    pub denied: &'a [String],
     /// The time.
     pub now: Timestamp,
 }
@@ -109,6 +111,17 @@ pub struct Judgement {
     pub approved: bool,
     /// What an approval of exactly this call names: 64 hexadecimal digits.
     pub digest: String,
+}
+
+impl Judgement {
+    /// Turns it into a denial, for a reason that lies outside of the request: nothing is reserved, no approval is used.
+    pub fn deny(&mut self, reason: Reason) {
+        self.verdict = Verdict::Deny;
+        self.usage = None;
+        self.approved = false;
+        self.rules = vec![reason.code];
+        self.reasons = vec![reason];
+    }
 }
 
 /// Judges a call.
@@ -184,13 +197,19 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
         let message = "the call needs an approval, which cannot cover a body that nobody reads".to_owned();
         return Err(deny("body-not-approvable", None, message));
     }
-    judgement.verdict = Verdict::Hold;
     if inputs.approved.contains(&judgement.digest) {
         judgement.rules.push("approved");
         judgement.approved = true;
         judgement.verdict = Verdict::Allow;
         judgement.usage = Some(usage);
+        return Ok(());
     }
+    if inputs.denied.contains(&judgement.digest) {
+        judgement.reasons.clear();
+        let message = "an approver said no to exactly this call; that stands until the user gives a new instruction";
+        return Err(deny("approval-denied", None, message.to_owned()));
+    }
+    judgement.verdict = Verdict::Hold;
     Ok(())
 }
 

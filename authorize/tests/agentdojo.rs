@@ -116,6 +116,7 @@ impl World<'_> {
             usage: &self.usage,
             observations: &self.observations,
             approved,
+            denied: &[],
             now: Timestamp::UNIX_EPOCH,
         })
     }

@@ -38,7 +38,7 @@ fn pay(recipient: &str, amount: &str) -> Request {
 
 fn judged(request: &Request, grant: &Grant, usage: &Usage, observations: &Observations, second: i64) -> Judgement {
     let now = Timestamp::from_second(second).unwrap();
-    judge(&Inputs { request, catalogue: &BANK, grant, usage, observations, approved: &[], now })
+    judge(&Inputs { request, catalogue: &BANK, grant, usage, observations, approved: &[], denied: &[], now })
 }
 
 /// An amount with two digits behind the point.

@@ -7,12 +7,14 @@ use http_body_util::{BodyExt as _, Full};
 use crate::{Body, problem::Problem};
 
 /// Code, status and title of the problems that have a status of their own; any other refusal is 400 or 403.
-const KNOWN: [(&str, StatusCode, &str); 27] = [
+const KNOWN: [(&str, StatusCode, &str); 29] = [
     ("token-missing", StatusCode::UNAUTHORIZED, "A bearer token is needed"),
     ("token-invalid", StatusCode::UNAUTHORIZED, "The bearer token is not valid"),
     ("token-expired", StatusCode::UNAUTHORIZED, "The bearer token has expired"),
     ("upstream-unknown", StatusCode::NOT_FOUND, "No such upstream"),
     ("approval-required", StatusCode::FORBIDDEN, "A person must approve this call first"),
+    ("approval-denied", StatusCode::FORBIDDEN, "A person said no to this call"),
+    ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key belongs to another call"),
     ("not-allowed", StatusCode::FORBIDDEN, "The grant does not allow this call"),
     ("action-unknown", StatusCode::FORBIDDEN, "The catalogue does not know this action"),
     ("decision-unknown", StatusCode::BAD_REQUEST, "No such decision in this instruction"),

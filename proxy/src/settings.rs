@@ -129,6 +129,8 @@ pub struct Limits {
     pub seal_timeout: Duration,
     /// How long the other end may take nothing of what is sent to it.
     pub stall_timeout: Duration,
+    /// How long a held call waits for its answer.
+    pub hold_timeout: Duration,
     /// Requests without a valid token that are recorded one by one, per minute; beyond, they are counted.
     pub strangers_per_minute: u32,
 }
@@ -149,6 +151,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             seal_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
+            hold_timeout: Duration::from_secs(3600),
             strangers_per_minute: 10,
         }
     }

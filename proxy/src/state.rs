@@ -29,7 +29,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 pub use self::{
-    live::{Approved, GrantState, Held, HeldStatus, Inner, Live, Session},
+    live::{Approved, GrantState, Held, HeldStatus, Inner, Live, MAX_KEYS, Session},
     registry::{KeyRow, Registry},
 };
 use crate::token::Tokens;
@@ -252,13 +252,16 @@ impl Gateway {
         Some(StatePut { key: format!("held/{call}").into_bytes(), value: None })
     }
 
-    /// Takes out the held calls that can no longer be made, since their grant is over or their content erased.
+    /// Takes out the held calls that can no longer be made: nobody answered in time, their grant is over, or their content erased.
     fn unhold_dead(&self) -> Vec<(String, String, StatePut)> {
         let now = self.now();
         let mut puts = Vec::new();
         for (call, instruction) in self.held() {
             let dead = match self.live(&instruction) {
-                Ok(live) => !live.lock().holds(now),
+                Ok(live) => {
+                    let inner = live.lock();
+                    !inner.holds(now) || inner.held.get(&call).is_some_and(|held| !held.waits(now))
+                }
                 Err(StateError::NoInstruction(_)) => true,
                 Err(error) => {
                     tracing::warn!(%error, call, "a held call cannot be read");

@@ -13,6 +13,7 @@
 mod sidecar;
 
 mod agent_cannot_widen;
+mod approvals;
 mod ceiling;
 mod import;
 mod life;

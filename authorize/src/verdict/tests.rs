@@ -48,7 +48,16 @@ fn seen(
     request: &Request,
     approved: &[String],
 ) -> Judgement {
-    judge(&Inputs { request, catalogue, grant, usage: &Usage::default(), observations, approved, now: at(10) })
+    judge(&Inputs {
+        request,
+        catalogue,
+        grant,
+        usage: &Usage::default(),
+        observations,
+        approved,
+        denied: &[],
+        now: at(10),
+    })
 }
 
 fn verdict(grant: &Grant, words: &str, request: &Request, approved: &[String]) -> (Verdict, Vec<&'static str>) {
@@ -434,7 +443,7 @@ proptest! {
         let (bank, words) = (bank(), Observations::new("pay ann 0 1 2 3 4 5 6 7 8 9", &[]));
         for amount in amounts {
             let request = pay("ann", &amount.to_string());
-            let judge = |grant: &Grant, usage: &Usage| judge(&Inputs { request: &request, catalogue: &bank, grant, usage, observations: &words, approved: &[], now: at(1) });
+            let judge = |grant: &Grant, usage: &Usage| judge(&Inputs { request: &request, catalogue: &bank, grant, usage, observations: &words, approved: &[], denied: &[], now: at(1) });
             let judged = judge(&narrow, &usage);
             if judged.verdict == Verdict::Allow {
                 prop_assert_eq!(judge(&wide, &Usage::default()).verdict, Verdict::Allow);

@@ -291,6 +291,12 @@ Call is Call {
     /// Recorded, but not enforced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     shadow: bool,
+    /// The id of the held call that this one asks again; it waits, and this one does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<String>,
+    /// Until when a held call waits for its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Time>,
     /// The approval that made a held call an allowed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     approval: Option<Hash>,

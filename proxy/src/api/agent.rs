@@ -166,9 +166,11 @@ pub(super) async fn call(
     let held =
         inner.held.get(&call).ok_or_else(|| not_found(format!("`{call}` is no held call of this instruction")))?;
     let status = match held.status {
+        HeldStatus::Waiting if !held.waits(api.gateway.now()) => "expired",
         HeldStatus::Waiting => "waiting",
         HeldStatus::Approved => "approved",
         HeldStatus::Denied => "denied",
     };
-    Ok(axum::Json(json!({ "call": call, "entry": held.entry, "status": status })).into_response())
+    Ok(axum::Json(json!({ "call": call, "entry": held.entry, "status": status, "expires": held.until.to_string() }))
+        .into_response())
 }

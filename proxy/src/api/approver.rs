@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{Api, Role, bad_request, not_found, read, sealed_answer};
 use crate::{
     problem::Problem,
-    state::{Approved, Held, HeldStatus, Live, StateError},
+    state::{Approved, Held, Live, StateError},
 };
 
 /// The type of an approver's statement.
@@ -56,15 +56,14 @@ struct Posted {
 }
 
 fn answered(call: &str) -> Problem {
-    not_found(format!("`{call}` is no held call, or it was answered"))
+    not_found(format!("`{call}` is no held call, was answered, or waits no longer"))
 }
 
 fn find(api: &Api, call: &str) -> Result<(std::sync::Arc<Live>, Held), Problem> {
     let missing = || answered(call);
     let instruction = api.gateway.instruction_of_held(call).ok_or_else(missing)?;
     let live = api.gateway.live(&instruction)?;
-    let held =
-        live.lock().held.get(call).filter(|held| held.status == HeldStatus::Waiting).cloned().ok_or_else(missing)?;
+    let held = live.lock().held.get(call).filter(|held| held.waits(api.gateway.now())).cloned().ok_or_else(missing)?;
     Ok((live, held))
 }
 
@@ -77,6 +76,7 @@ fn show(api: &Api, call: &str, live: &Live, held: &Held) -> Result<Value, Proble
         "entry": held.entry,
         "digest": held.digest,
         "time": entry.time,
+        "expires": held.until.to_string(),
         "instruction": live.id,
         "words": live.lock().words,
         "agent": live.agent,
@@ -86,7 +86,25 @@ fn show(api: &Api, call: &str, live: &Live, held: &Held) -> Result<Value, Proble
         "arguments": value("arguments")?,
         "provenance": value("provenance")?,
         "reasons": value("messages")?,
+        "budget": value("budget")?,
+        "grant": entry.text("grant"),
+        "policies": entry.body.get("policies"),
     }))
+}
+
+/// One held call.
+pub(super) async fn one(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(call): Path<String>,
+) -> Result<Response, Problem> {
+    api.caller(&headers, &[Role::Approver])?;
+    let (live, held) = find(&api, &call)?;
+    let mut shown = show(&api, &call, &live, &held)?;
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("origin".to_owned(), api.gateway.ledger.origin().into());
+    }
+    Ok(axum::Json(shown).into_response())
 }
 
 pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {

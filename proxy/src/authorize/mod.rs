@@ -11,12 +11,13 @@ use countersign_authorize::{
     verdict::{self, Inputs, Judgement, Reason, Verdict},
     view::View,
 };
-use countersign_ledger::Hash;
+use countersign_ledger::{Hash, record::Time};
 use data_encoding::HEXLOWER;
-use http::{HeaderMap, HeaderName, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -99,6 +100,15 @@ pub struct Call {
     pub view: Option<Arc<View>>,
 }
 
+/// How a held call waits for its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waits {
+    /// The held call that this one asks again, if it does.
+    pub repeats: Option<String>,
+    /// Until when.
+    pub until: Timestamp,
+}
+
 /// A call with its verdict.
 pub struct Judged {
     /// Who and what.
@@ -111,6 +121,8 @@ pub struct Judged {
     pub before: Usage,
     /// The approval that is used up.
     pub approval: Option<Approved>,
+    /// How a held call waits.
+    pub waits: Option<Waits>,
     /// The request, normalised where it has one reading, for the vault.
     pub request: Value,
     /// Leave to forward it, if it has.
@@ -149,6 +161,7 @@ impl Authorize {
             return refused("action-unknown", format!("there is no catalogue for `{}`", request.upstream()));
         };
         let approved = session.approved(gateway.now());
+        let denied: Vec<String> = session.denied.iter().cloned().collect();
         let mut judgement = verdict::judge(&Inputs {
             request,
             catalogue,
@@ -156,20 +169,29 @@ impl Authorize {
             usage: &state.usage,
             observations: &session.observations,
             approved: &approved,
+            denied: &denied,
             now: gateway.now(),
         });
         let registry = gateway.registry.read();
         let withdrawn = registry.revocation(&call.agent, &call.live.subject, judgement.action.as_deref());
         if state.revoked || withdrawn.is_some() {
             let what = withdrawn.map_or_else(|| "the grant".to_owned(), |what| format!("`{what}`"));
-            judgement.verdict = Verdict::Deny;
-            judgement.usage = None;
-            judgement.approved = false;
-            judgement.rules = vec!["revoked"];
-            judgement.reasons =
-                vec![Reason { code: "revoked", argument: None, message: format!("{what} was withdrawn") }];
+            judgement.deny(Reason { code: "revoked", argument: None, message: format!("{what} was withdrawn") });
         }
         judgement
+    }
+
+    /// A call that is asked again waits as the one that was asked first.
+    fn wait(&self, session: &mut Session, call: &Call, digest: &str) -> Waits {
+        let now = self.context.gateway.now();
+        if let Some((repeats, until)) = session.waiting(digest, now) {
+            return Waits { repeats: Some(repeats), until };
+        }
+        let until = now.saturating_add(self.context.limits.hold_timeout).unwrap_or(Timestamp::MAX);
+        // As the entry says it: to the microsecond.
+        let until = Time::new(until).instant();
+        session.holding.insert(digest.to_owned(), (call.id.clone(), until));
+        Waits { repeats: None, until }
     }
 }
 
@@ -189,7 +211,15 @@ impl Step<Identified> for Authorize {
         let mut session = live.session();
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
         let mut call = Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None };
-        let judgement = self.judge(&session, &call, normal.as_ref());
+        let mut judgement = self.judge(&session, &call, normal.as_ref());
+        let key = parts.headers.get("idempotency-key").map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
+        if let Some(key) = key.as_ref().filter(|_| judgement.verdict != Verdict::Deny)
+            && session.keyed(Hash::of(key), &judgement.digest).is_some()
+        {
+            let message = "the `Idempotency-Key` was used for another call before; use a new one".to_owned();
+            judgement.deny(Reason { code: "idempotency-key-reused", argument: None, message });
+        }
+        let waits = (judgement.verdict == Verdict::Hold).then(|| self.wait(&mut session, &call, &judgement.digest));
         let (mut before, mut approval, mut allowed) = (Usage::default(), None, Value::Null);
         if let Some(state) = session.grant.as_mut() {
             allowed = verdict::allowed(&state.grant, judgement.action.as_deref());
@@ -205,9 +235,12 @@ impl Step<Identified> for Authorize {
                 approval = state.approved.remove(&judgement.digest);
             }
         }
-        let request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
+        let mut request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
+        if let (Some(request), Some(key)) = (request.as_object_mut(), key) {
+            request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(&key).into());
+        }
         let permit = permit(&self.context, &call, &judgement, parts, normal, arrived, arrival);
-        Ok(Judged { call, judgement, allowed, before, approval, request, permit, session })
+        Ok(Judged { call, judgement, allowed, before, approval, waits, request, permit, session })
     }
 }
 

@@ -7,14 +7,10 @@ pub mod stranger;
 
 use std::sync::Arc;
 
-use countersign_authorize::{
-    ENGINE,
-    catalogue::Effect,
-    verdict::{Judgement, Verdict},
-};
+use countersign_authorize::{ENGINE, catalogue::Effect, verdict::Judgement};
 use countersign_ledger::{
     Draft,
-    record::{EntryError, body},
+    record::{EntryError, Time, body},
     vault::VaultError,
     writer::{AppendError, Sealed, Ticket},
 };
@@ -64,7 +60,7 @@ impl Record {
     }
 
     fn draft(&self, judged: &Judged) -> Result<Draft, NotRecorded> {
-        let Judged { call, judgement, before, approval, request, permit, .. } = judged;
+        let Judged { call, judgement, before, approval, waits, request, permit, .. } = judged;
         let gateway = &self.context.gateway;
         let (vault, subject) = (&gateway.vault, call.live.subject.as_str());
         let entry = body::Call {
@@ -82,6 +78,8 @@ impl Record {
             engine: ENGINE.to_owned(),
             policies: gateway.policies(),
             shadow: permit.as_ref().is_some_and(Permit::is_shadow),
+            repeats: waits.as_ref().and_then(|waits| waits.repeats.clone()),
+            expires: waits.as_ref().map(|waits| Time::new(waits.until)),
             approval: approval.map(|approval| approval.entry),
             traceparent: call.traceparent.clone(),
             ..body::Call::default()
@@ -113,7 +111,7 @@ impl Record {
                 Ok(gateway.ledger.enqueue(draft)?)
             }),
             _ => {
-                if judged.judgement.verdict == Verdict::Hold {
+                if judged.waits.as_ref().is_some_and(|waits| waits.repeats.is_none()) {
                     draft.state.push(gateway.hold_call(&call.id, &call.live.id));
                 }
                 Ok(gateway.ledger.enqueue(draft)?)
@@ -135,6 +133,7 @@ impl Step<Judged> for Record {
             allowed: judged.allowed,
             before: judged.before,
             approval: judged.approval,
+            waits: judged.waits,
             permit: judged.permit,
         };
         let ticket = match queued {

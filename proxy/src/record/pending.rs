@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Receipt, Recorded, refuse, stamp};
 use crate::{
     Body,
-    authorize::{Call, Permit},
+    authorize::{Call, Permit, Waits},
     error::{answer, problem},
     outcome::{Ending, finish},
     stack::Context,
@@ -31,6 +31,7 @@ pub(super) struct Pending {
     pub(super) allowed: Value,
     pub(super) before: Usage,
     pub(super) approval: Option<Approved>,
+    pub(super) waits: Option<Waits>,
     pub(super) permit: Option<Permit>,
 }
 
@@ -117,14 +118,18 @@ impl Pending {
     fn settle(&self, sealed: &Sealed) {
         let (call, judgement) = (&self.call, &self.judgement);
         let mut inner = call.live.lock();
-        if judgement.verdict == Verdict::Hold && self.permit.is_none() {
-            let held = Held {
-                entry: sealed.hash,
-                seq: sealed.seq,
-                digest: judgement.digest.clone(),
-                status: HeldStatus::Waiting,
-            };
-            inner.held.insert(call.id.clone(), held);
+        if let Some(waits) = self.first() {
+            inner.holding.remove(&judgement.digest);
+            if self.permit.is_none() {
+                let held = Held {
+                    entry: sealed.hash,
+                    seq: sealed.seq,
+                    digest: judgement.digest.clone(),
+                    until: waits.until,
+                    status: HeldStatus::Waiting,
+                };
+                inner.held.insert(call.id.clone(), held);
+            }
         }
         if let Some(after) = judgement.usage.clone() {
             inner.reserved.insert(sealed.hash, (self.before.clone(), after));
@@ -146,9 +151,15 @@ impl Pending {
                 state.approved.insert(self.judgement.digest.clone(), approval);
             }
         }
-        if self.judgement.verdict == Verdict::Hold {
+        if self.first().is_some() {
+            session.holding.remove(&self.judgement.digest);
             drop(self.context.gateway.unhold_call(&self.call.id));
         }
+    }
+
+    /// How it waits, if it is held and asked for the first time.
+    fn first(&self) -> Option<&Waits> {
+        self.waits.as_ref().filter(|waits| waits.repeats.is_none())
     }
 
     /// What the agent is told of a refused or held call.
@@ -157,9 +168,15 @@ impl Pending {
         let messages: Vec<&str> = judgement.reasons.iter().map(|reason| reason.message.as_str()).collect();
         let detail = messages.join("; ");
         let mut problem = match judgement.verdict {
-            Verdict::Hold => problem("approval-required", detail)
-                .with("poll", format!("/v1/calls/{}", call.id))
-                .with("digest", judgement.digest.as_str()),
+            Verdict::Hold => {
+                let held = self.waits.as_ref().and_then(|waits| waits.repeats.as_ref()).unwrap_or(&call.id);
+                problem("approval-required", detail)
+                    .with("state", "waiting")
+                    .with("held", held.as_str())
+                    .with("poll", format!("/v1/calls/{held}"))
+                    .with("expires", self.waits.as_ref().map(|waits| waits.until.to_string()))
+                    .with("digest", judgement.digest.as_str())
+            }
             _ => problem(judgement.reasons.first().map_or("not-allowed", |reason| reason.code), detail),
         };
         problem = problem

@@ -51,6 +51,12 @@ pub struct Inner {
     pub grant: Option<GrantState>,
     /// Held calls by id.
     pub held: BTreeMap<String, Held>,
+    /// Calls that are held and not sealed yet: their ids and ends, by digest.
+    pub holding: BTreeMap<String, (String, Timestamp)>,
+    /// Digests of calls that an approver said no to.
+    pub denied: BTreeSet<String>,
+    /// SHA-256 of `Idempotency-Key`s, with the digest of the call that each was first used for.
+    pub keys: BTreeMap<Hash, String>,
     /// The agent's decisions.
     pub decisions: BTreeSet<Hash>,
     /// Reservations of calls that have not ended: usage before and after, by the call's entry.
@@ -110,9 +116,21 @@ pub struct Held {
     pub seq: u64,
     /// What an approval names.
     pub digest: String,
+    /// Until when it waits.
+    pub until: Timestamp,
     /// How it stands.
     pub status: HeldStatus,
 }
+
+impl Held {
+    /// Whether somebody may still answer it.
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.status == HeldStatus::Waiting && now < self.until
+    }
+}
+
+/// The most `Idempotency-Key`s of an instruction that are remembered; a further one counts as new.
+pub const MAX_KEYS: usize = 4096;
 
 impl Live {
     /// A new instruction.
@@ -207,6 +225,25 @@ impl Inner {
         approved.filter(|(_, approved)| now < approved.until).map(|(digest, _)| digest.clone()).collect()
     }
 
+    /// The held call that the same call, asked again, finds waiting: its id and its end.
+    pub fn waiting(&self, digest: &str, now: Timestamp) -> Option<(String, Timestamp)> {
+        let sealed = self.held.iter().find(|(_, held)| held.digest == digest && held.waits(now));
+        let sealed = sealed.map(|(call, held)| (call.clone(), held.until));
+        sealed.or_else(|| self.holding.get(digest).filter(|(_, until)| now < *until).cloned())
+    }
+
+    /// Remembers which call an `Idempotency-Key` was used for; gives the digest of another call that had it before.
+    pub fn keyed(&mut self, key: Hash, digest: &str) -> Option<String> {
+        match self.keys.get(&key) {
+            Some(first) => Some(first.clone()).filter(|first| first != digest),
+            None if self.keys.len() < MAX_KEYS => {
+                self.keys.insert(key, digest.to_owned());
+                None
+            }
+            None => None,
+        }
+    }
+
     /// Takes the words and attachments of an instruction.
     pub fn observe_instruction(&mut self, words: &str, attached: &[String]) {
         let amended = self.observations.clone();
@@ -280,9 +317,15 @@ impl Inner {
     ) -> Option<()> {
         let call: body::Call = entry.body_as().ok()?;
         let digest = values.text("digest").unwrap_or_default();
+        let key = values.get("request").and_then(|request| request.get("idempotency_key")?.as_str());
+        if let Some(key) = key.filter(|_| call.verdict != "deny") {
+            self.keyed(Hash::of(key.as_bytes()), &digest);
+        }
         match call.verdict.as_str() {
-            "hold" => {
-                self.held.insert(call.call, Held { entry: hash, seq: entry.seq, digest, status: HeldStatus::Waiting });
+            "hold" if call.repeats.is_none() => {
+                let until = call.expires.map_or(Timestamp::MAX, Time::instant);
+                let held = Held { entry: hash, seq: entry.seq, digest, until, status: HeldStatus::Waiting };
+                self.held.insert(call.call, held);
             }
             "allow" => {
                 let arguments: BTreeMap<String, Value> =
@@ -342,6 +385,9 @@ impl Inner {
         let held = self.held.values_mut().find(|held| held.entry == *call);
         if let Some(held) = held {
             held.status = if approval.is_some() { HeldStatus::Approved } else { HeldStatus::Denied };
+        }
+        if approval.is_none() {
+            self.denied.insert(digest.to_owned());
         }
         if let Some((grant, approval)) = self.grant.as_mut().zip(approval) {
             grant.approved.insert(digest.to_owned(), approval);

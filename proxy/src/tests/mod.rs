@@ -10,6 +10,8 @@ mod fate;
 
 mod echo;
 
+mod hold;
+
 mod transport;
 
 mod after;

@@ -3,6 +3,7 @@
 use countersign_ledger::{Hash, record::Time, statement::Statement};
 use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -208,7 +209,7 @@ impl Agent {
         Ok(answer)
     }
 
-    /// How a held call stands: `waiting`, `approved` or `denied`.
+    /// How a held call stands: `waiting`, `approved`, `denied` or `expired`.
     ///
     /// # Errors
     /// [`Error`].
@@ -257,7 +258,7 @@ fn sign(typ: &str, said: &impl Serialize, key: &SigningKey) -> Result<String, Er
 }
 
 /// A call that waits for an approver.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HeldCall {
     /// Its id.
     pub call: String,
@@ -310,7 +311,24 @@ impl Approver {
         Ok((list.origin, list.held))
     }
 
-    /// Says yes or no to exactly this call. `shown` is when the person began to look at it, `answered` when they answered.
+    /// One call that waits, with the ledger's name.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it does not wait, or waits no longer.
+    pub async fn one(&self, call: &str) -> Result<(String, HeldCall), Error> {
+        #[derive(Deserialize)]
+        struct One {
+            origin: String,
+            #[serde(flatten)]
+            held: HeldCall,
+        }
+        let path = format!("/v1/approvals/{}", utf8_percent_encode(call, NON_ALPHANUMERIC));
+        let one: One = self.client.ask("GET", &path, None).await?;
+        Ok((one.origin, one.held))
+    }
+
+    /// Says yes or no to exactly this call. `shown` is when the person began to look at it, `answered` when they answered. Gives the hash of the
+    /// answer's entry.
     ///
     /// # Errors
     /// [`Error`].
@@ -321,7 +339,11 @@ impl Approver {
         yes: bool,
         shown: jiff::Timestamp,
         answered: jiff::Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Recorded {
+            entry: String,
+        }
         let said = json!({
             "origin": origin,
             "call": held.entry,
@@ -331,6 +353,7 @@ impl Approver {
             "answered": Time::new(answered),
         });
         let body = json!({ "statement": sign("countersign-approval+jwt", &said, &self.key)? });
-        self.client.ask::<Value>("POST", &format!("/v1/approvals/{}", held.call), Some(&body)).await.map(|_| ())
+        let recorded: Recorded = self.client.ask("POST", &format!("/v1/approvals/{}", held.call), Some(&body)).await?;
+        Ok(recorded.entry)
     }
 }
