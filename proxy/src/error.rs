@@ -40,7 +40,9 @@ const KNOWN: [(&str, StatusCode, &str); 29] = [
 ];
 
 /// How codes begin that say a request can be read in two ways.
-const AMBIGUOUS: [&str; 11] = [
+const AMBIGUOUS: [&str; 13] = [
+    "connection-",
+    "host",
     "target-",
     "path-",
     "query-",

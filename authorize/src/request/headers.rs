@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header, uri::Authority};
 
 use crate::Refusal;
 
@@ -59,6 +59,8 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key(header::UPGRADE) {
         return Err(Refusal::new("upgrade", "the connection is not upgraded: what follows could not be judged"));
     }
+    check_connection(headers)?;
+    check_host(headers)?;
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(Refusal::new("content-range", "a part of a body is not judged; send the body whole"));
     }
@@ -68,6 +70,35 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     }
     check_framing(headers)?;
     check_content_type(headers)
+}
+
+/// What `Connection` may name (RFC 9110 §7.6.1). A header that it names ends here, so one that is judged must not be among them.
+fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
+    const OPTIONS: [&str; 5] = ["close", "keep-alive", "te", "upgrade", "http2-settings"];
+    for value in headers.get_all(header::CONNECTION) {
+        let options = value.to_str().unwrap_or("?").split(',').map(str::trim).filter(|option| !option.is_empty());
+        for option in options {
+            if !OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(option)) {
+                let message = "Connection names a header, which would be judged and then not sent; leave it out";
+                return Err(Refusal::new("connection-option", message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One Host, and nothing in it but a host and a port (RFC 9112 §3.2).
+fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return Ok(()) };
+    let plain = host.to_str().is_ok_and(|host| {
+        !host.contains(['@', '/', '?', '#', ',', ' ', '\t', '%'])
+            && (host.is_empty() || host.parse::<Authority>().is_ok())
+    });
+    if hosts.next().is_some() || !plain {
+        return Err(Refusal::new("host", "Host is there several times, or is more than a host and a port"));
+    }
+    Ok(())
 }
 
 /// The HTTP library frames the message and refuses most of these itself; what it is lenient with ends here.

@@ -13,7 +13,7 @@ use countersign_authorize::{
 };
 use countersign_ledger::{Hash, record::Time};
 use data_encoding::HEXLOWER;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -212,6 +212,8 @@ impl Step<Identified> for Authorize {
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
         let mut call = Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None };
         let mut judgement = self.judge(&session, &call, normal.as_ref());
+        // INVARIANT: an entry names no cause that is not there; what an agent makes up is refused, and stays out of the record.
+        call.decision = call.decision.filter(|decision| session.decisions.contains(decision));
         let key = parts.headers.get("idempotency-key").map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
         if let Some(key) = key.as_ref().filter(|_| judgement.verdict != Verdict::Deny)
             && session.keyed(Hash::of(key), &judgement.digest).is_some()
@@ -302,6 +304,17 @@ fn normalise(
     if let Some(Err(text)) = decision {
         let message = format!("`{text}` in `Countersign-Decision` is no entry's hash");
         return Err(Refusal { code: "decision-unknown", message });
+    }
+    // RFC 9112 §3.2: a request of HTTP/1.1 without a Host is answered with 400.
+    if parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST) {
+        return Err(Refusal { code: "host", message: "there is no Host".to_owned() });
+    }
+    // RFC 9113 §8.3.1: what both name must be the same.
+    let authority =
+        parts.uri.authority().filter(|_| parts.version >= Version::HTTP_2).map(http::uri::Authority::as_str);
+    let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    if authority.zip(host).is_some_and(|(authority, host)| !authority.as_bytes().eq_ignore_ascii_case(host)) {
+        return Err(Refusal { code: "host", message: "`host` and `:authority` name different hosts".to_owned() });
     }
     let Some((upstream, target)) = destination else {
         let message = "the path begins with the name of no upstream; write `/<upstream>/…`".to_owned();

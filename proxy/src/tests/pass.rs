@@ -103,7 +103,7 @@ async fn only_known_headers_pass_and_the_gateway_speaks_for_itself() {
         ("x-real-ip", "6.6.6.6"),
         ("x-on-behalf-of", "somebody"),
         ("te", "trailers, deflate"),
-        ("connection", "accept, te"),
+        ("connection", "te"),
         ("accept", "application/json"),
         ("accept-encoding", "gzip"),
         ("x-tag", "declared"),
@@ -115,8 +115,7 @@ async fn only_known_headers_pass_and_the_gateway_speaks_for_itself() {
     let answer = world.send_as(request.body(whole("")).unwrap()).await;
     assert_eq!(answer.status, 200);
     let got = api.last().headers;
-    for absent in ["cookie", "x-api-key", "proxy-authorization", "x-real-ip", "x-on-behalf-of", "connection", "accept"]
-    {
+    for absent in ["cookie", "x-api-key", "proxy-authorization", "x-real-ip", "x-on-behalf-of", "connection"] {
         assert!(!got.contains_key(absent), "{absent}");
     }
     assert_eq!(

@@ -1,0 +1,194 @@
+//! The real gateway before an API that writes down every byte it is sent.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::sidecar::Sidecar;
+
+const CATALOGUE: &str = r#"
+upstream = "bank"
+[[action]]
+name = "look"
+method = "GET"
+path = "/x"
+effect = "read"
+[action.arguments]
+q = { in = "query", type = "text" }
+n = { in = "query", type = "integer" }
+tag = { in = "header", at = "x-tag", type = "identifier" }
+[[action]]
+name = "pay"
+method = "POST"
+path = "/pay"
+effect = "write"
+[action.arguments]
+to = { in = "body", type = "account", required = true, binds = true }
+amount = { in = "body", type = "money", required = true, binds = true }
+note = { in = "body", at = "/meta/note", type = "text" }
+[[action]]
+name = "file"
+method = "GET"
+path = "/files/{name}"
+effect = "read"
+[action.arguments]
+name = { in = "path", type = "text", required = true, binds = true }
+[[action]]
+name = "upload"
+method = "PUT"
+path = "/upload"
+effect = "write"
+body = "opaque"
+"#;
+
+/// What the API was sent: head and body.
+pub type Seen = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+pub struct World {
+    sidecar: Sidecar,
+    seen: Seen,
+    token: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    /// The statuses of all answers, in their order.
+    pub statuses: Vec<u16>,
+    /// The code of the first problem document.
+    pub code: String,
+    /// What the API was sent meanwhile.
+    pub seen: Vec<(String, Vec<u8>)>,
+}
+
+impl World {
+    pub fn start() -> World {
+        let mut sidecar = Sidecar::start();
+        sidecar.stop();
+        let seen = Seen::default();
+        let address = api(seen.clone());
+        let config = fs::read_to_string(sidecar.config()).unwrap();
+        let line = config.lines().find(|line| line.starts_with("url = ")).unwrap().to_owned();
+        fs::write(sidecar.config(), config.replace(&line, &format!("url = \"http://{address}\""))).unwrap();
+        fs::write(sidecar.dir.path().join("bank.toml"), CATALOGUE).unwrap();
+        sidecar.serve();
+        let words = "look at müller x and a.txt, pay 5 to GB29NWBK60161331926819";
+        let granted = sidecar.instruct(words, "emma", &["look", "pay", "file", "upload"]);
+        let token = granted["token"].as_str().unwrap().to_owned();
+        World { sidecar, seen, token }
+    }
+
+    /// A request's bytes: `{T}` is replaced by the line with the token.
+    pub fn bytes(&self, template: &[u8]) -> Vec<u8> {
+        let line = format!("authorization: Bearer {}", self.token);
+        let at = template.windows(3).position(|window| window == b"{T}");
+        at.map_or_else(|| template.to_vec(), |at| [&template[..at], line.as_bytes(), &template[at + 3..]].concat())
+    }
+
+    /// The token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Sends bytes as they are, says that no more come when `end`, and reads until the gateway or `done` says that this is all.
+    pub fn send(&self, bytes: &[u8], end: bool, done: fn(&[u8]) -> bool) -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
+        self.seen.lock().unwrap().clear();
+        let mut stream = TcpStream::connect(&self.sidecar.gateway).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+        // The gateway may close before it has read all.
+        let _ = stream.write_all(bytes);
+        if end {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        while !done(&answer) {
+            match stream.read(&mut piece) {
+                Ok(read) if read > 0 => answer.extend(&piece[..read]),
+                _ => break,
+            }
+        }
+        (answer, self.seen.lock().unwrap().clone())
+    }
+
+    /// Sends an HTTP/1.1 request.
+    pub fn ask(&self, template: &[u8], end: bool) -> Reply {
+        let (answer, seen) = self.send(&self.bytes(template), end, |_| false);
+        let text = String::from_utf8_lossy(&answer);
+        let status = |line: &str| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok();
+        let statuses = text.split("\r\n").filter_map(status).filter(|status| *status != 100).collect();
+        Reply { statuses, code: code(&text), seen }
+    }
+
+    /// The ledger is whole, and holds `calls` calls at least.
+    pub fn ends_well(&mut self, calls: u64) {
+        self.sidecar.stop();
+        let (code, text) = self.sidecar.verify();
+        assert_eq!(code, 0, "{text}");
+        let (_, shown) =
+            self.sidecar.tool(&["show", self.sidecar.ledger().to_str().unwrap(), &calls.to_string(), "--json"]);
+        assert!(
+            serde_json::from_str::<serde_json::Value>(&shown).is_ok_and(|entry| entry["entry"] != json!(null)),
+            "{shown}"
+        );
+    }
+}
+
+/// The code of the first problem document in a text.
+pub fn code(text: &str) -> String {
+    let after = text.split("/problems/").nth(1).unwrap_or_default();
+    after.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// An API that answers everything with `{}` and writes down what it was sent. It frames messages by itself, as plainly as the standard says.
+fn api(seen: Seen) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let seen = seen.clone();
+            thread::spawn(move || serve(&stream.unwrap(), &seen));
+        }
+    });
+    address
+}
+
+fn serve(stream: &TcpStream, seen: &Seen) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let header = |name: &str| {
+            let lines = head.lines().filter_map(|line| line.split_once(':'));
+            lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).next()
+        };
+        let mut body = vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
+        reader.read_exact(&mut body).ok()?;
+        if header("transfer-encoding").is_some() {
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).ok()?;
+                let size = usize::from_str_radix(line.trim(), 16).unwrap();
+                let mut chunk = vec![0; size + 2];
+                reader.read_exact(&mut chunk).ok()?;
+                body.extend(&chunk[..size]);
+                if size == 0 {
+                    break;
+                }
+            }
+        }
+        seen.lock().unwrap().push((head, body));
+        let mut stream = stream;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}").ok()?;
+    }
+}
