@@ -14,7 +14,11 @@ fn the_document_served_lists_exactly_the_routes() {
     let routes: BTreeSet<(String, String)> = source
         .lines()
         .filter_map(|line| line.trim().strip_prefix(".route(\"")?.split_once("\", "))
-        .map(|(path, rest)| (path.to_owned(), rest.split('(').next().unwrap().to_owned()))
+        .flat_map(|(path, rest)| {
+            let methods = ["get", "post", "put", "patch", "delete"].into_iter();
+            let named = methods.filter(|method| rest.split(|c: char| !c.is_alphanumeric()).any(|word| word == *method));
+            named.map(|method| (path.to_owned(), method.to_owned())).collect::<Vec<_>>()
+        })
         .collect();
     let paths = document["paths"].as_object().unwrap();
     let listed: BTreeSet<(String, String)> = paths
