@@ -48,6 +48,15 @@ pub enum Command {
     /// See the calls that wait for an approver, and say yes or no to exactly one of them, signed with your key
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+    /// Withdraw a grant, an agent, a principal's grants, an action or everything: in force for the next call
+    #[command(
+        after_help = "Calls under way are cut where their action says `abort_on_revoke`. The running sidecar is asked, as an operator; each withdrawal is an entry."
+    )]
+    Revoke(RevokeArgs),
+    /// Allow again what was withdrawn
+    Lift(RevokeArgs),
+    /// List what is withdrawn now
+    Revoked(OperatorArgs),
     /// Check a ledger or a bundle: chain, tree, checkpoints, signatures, commitments, gaps
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
@@ -238,6 +247,48 @@ pub enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `revoke` and `lift`.
+#[derive(Debug, Args)]
+pub struct RevokeArgs {
+    /// Who asks.
+    #[command(flatten)]
+    pub api: OperatorArgs,
+    /// What to withdraw.
+    pub what: Revocable,
+    /// Its id: the instruction's, the agent's, the principal's name, the action's name; none for `everything`.
+    #[arg(default_value = "", hide_default_value = true)]
+    pub id: String,
+    /// Why; it stands in the entry, so no personal data.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// What can be withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Revocable {
+    /// One instruction's grant; for good.
+    Instruction,
+    /// All grants of an agent.
+    Agent,
+    /// All grants of a principal.
+    Principal,
+    /// An action, under every grant.
+    Action,
+    /// Everything: the kill switch.
+    Everything,
+}
+
+/// An operator, and where the sidecar's API is.
+#[derive(Debug, Args)]
+pub struct OperatorArgs {
+    /// The sidecar's API, such as `https://sidecar.example:8181`.
+    #[arg(long, value_name = "URL", env = "COUNTERSIGN_API", value_hint = ValueHint::Url)]
+    pub api: String,
+    /// A file with the operator's bearer secret; else it is read from the environment variable COUNTERSIGN_SECRET.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub secret_file: Option<PathBuf>,
 }
 
 /// `approvals`.

@@ -9,10 +9,29 @@ pub mod keys;
 pub mod listing;
 pub mod look;
 pub mod repair;
+pub mod revoke;
 pub mod serve;
 pub mod verify;
 
-use std::io::{ErrorKind, Write as _};
+use std::{
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
+
+use anyhow::Context as _;
+
+/// The bearer secret of whoever asks the sidecar's API.
+///
+/// # Errors
+/// When there is none, or its file cannot be read.
+pub fn secret(file: Option<&Path>) -> anyhow::Result<String> {
+    let secret = match file {
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?,
+        None => std::env::var("COUNTERSIGN_SECRET")
+            .context("give --secret-file FILE, or the secret in the environment variable COUNTERSIGN_SECRET")?,
+    };
+    Ok(secret.trim().to_owned())
+}
 
 /// Prints a line to standard output. Whoever reads it may stop reading (`| head`): that is no error.
 ///

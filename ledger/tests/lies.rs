@@ -548,10 +548,14 @@ fn the_same_things_told_as_they_were_are_not_found_fault_with() {
     };
     let call = w.add(Some("i"), &w.call(by_sub), &[]);
     w.add(Some("i"), &w.outcome(call), &[]);
+    w.revoke(None, "action", "read");
+    let (what, id, lifted) = ("action".into(), "read".into(), true);
+    w.add(None, &body::Revocation { what, id, lifted, ..Default::default() }, &[]);
+    w.add(Some("i"), &w.call(|c| c.action = Some("read".into())), &[]);
     w.revoke(Some("i"), "grant", "g");
     w.add(Some("i"), &w.call(|c| c.verdict = "deny".into()), &[]);
     w.add(None, &w.key("revoked", false), &[]);
-    let closed = vec![body::Total { instruction: "i".into(), entries: 11 }];
+    let closed = vec![body::Total { instruction: "i".into(), entries: 12 }];
     w.add(None, &body::Heartbeat { closed, ..Default::default() }, &[]);
     let (whole, part) = both(dir.path(), &w);
     assert_eq!((codes(&whole), codes(&part)), (vec![], vec![]), "{whole}\n{part}");

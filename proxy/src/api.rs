@@ -63,7 +63,7 @@ pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>) -> Router {
         .route("/v1/calls/{call}", get(agent::call))
         .route("/v1/approvals", get(approver::list))
         .route("/v1/approvals/{call}", get(approver::one).post(approver::decide))
-        .route("/v1/revocations", post(operator::revoke))
+        .route("/v1/revocations", get(operator::revoked).post(operator::revoke))
         .route("/v1/parties", post(operator::party))
         .route("/v1/keys", post(operator::key))
         .route("/v1/holds", post(operator::hold))

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use crate::{Body, problem::Problem};
 
 /// Code, status and title of the problems that have a status of their own; any other refusal is 400 or 403.
-const KNOWN: [(&str, StatusCode, &str); 29] = [
+const KNOWN: [(&str, StatusCode, &str); 30] = [
     ("token-missing", StatusCode::UNAUTHORIZED, "A bearer token is needed"),
     ("token-invalid", StatusCode::UNAUTHORIZED, "The bearer token is not valid"),
     ("token-expired", StatusCode::UNAUTHORIZED, "The bearer token has expired"),
@@ -15,6 +15,7 @@ const KNOWN: [(&str, StatusCode, &str); 29] = [
     ("approval-required", StatusCode::FORBIDDEN, "A person must approve this call first"),
     ("approval-denied", StatusCode::FORBIDDEN, "A person said no to this call"),
     ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key belongs to another call"),
+    ("revoked", StatusCode::FORBIDDEN, "What allowed this call was withdrawn"),
     ("not-allowed", StatusCode::FORBIDDEN, "The grant does not allow this call"),
     ("action-unknown", StatusCode::FORBIDDEN, "The catalogue does not know this action"),
     ("decision-unknown", StatusCode::BAD_REQUEST, "No such decision in this instruction"),

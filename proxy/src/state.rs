@@ -5,6 +5,7 @@
 
 mod live;
 mod registry;
+mod under_way;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,8 +30,9 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 pub use self::{
-    live::{Approved, GrantState, Held, HeldStatus, Inner, Live, MAX_KEYS, Session},
+    live::{Approved, GrantState, Held, HeldStatus, Inner, Live, MAX_KEYS, Session, Turn},
     registry::{KeyRow, Registry},
+    under_way::{Named, UnderWay},
 };
 use crate::token::Tokens;
 
@@ -84,7 +86,9 @@ pub struct Gateway {
     /// Makes and checks tokens.
     pub tokens: Tokens,
     /// Parties, keys, revocations and holds.
-    pub registry: RwLock<Registry>,
+    pub registry: Arc<RwLock<Registry>>,
+    /// Calls under way that end when what allowed them is withdrawn.
+    pub(crate) under_way: UnderWay,
     clock: Arc<dyn Clock>,
     catalogues: BTreeMap<String, Arc<Catalogue>>,
     live: RwLock<BTreeMap<String, Arc<Live>>>,
@@ -134,7 +138,8 @@ impl Gateway {
             ledger: parts.ledger,
             vault: parts.vault,
             tokens: parts.tokens,
-            registry: RwLock::new(registry),
+            registry: Arc::new(RwLock::new(registry)),
+            under_way: UnderWay::default(),
             clock: parts.clock,
             catalogues,
             live: RwLock::default(),

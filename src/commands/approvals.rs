@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use countersign_ledger::keys;
 use countersign_sdk::{Approver, HeldCall};
 use jiff::Timestamp;
@@ -29,12 +29,8 @@ pub async fn run(command: ApprovalsCommand) -> anyhow::Result<u8> {
 }
 
 fn approver(args: &ApproverArgs) -> anyhow::Result<Approver> {
-    let secret = match &args.secret_file {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?,
-        None => std::env::var("COUNTERSIGN_SECRET")
-            .context("give --secret-file FILE, or the secret in the environment variable COUNTERSIGN_SECRET")?,
-    };
-    Ok(Approver::new(&args.api, secret.trim(), keys::load(&args.key)?)?)
+    let secret = super::secret(args.secret_file.as_deref())?;
+    Ok(Approver::new(&args.api, &secret, keys::load(&args.key)?)?)
 }
 
 async fn list(args: &ApproverArgs, as_json: bool) -> anyhow::Result<u8> {

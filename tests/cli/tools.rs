@@ -260,3 +260,35 @@ fn a_store_that_is_gone_or_damaged_is_told_and_repaired() {
     fs::write(ledger.join("sled/conf"), b"not what sled wrote").unwrap();
     repaired("store-damaged");
 }
+
+#[test]
+fn the_kill_switch_stops_an_agent_and_lets_it_go_again() {
+    let mut sidecar = Sidecar::start();
+    let secret = sidecar.dir.path().join("operator.secret");
+    fs::write(&secret, sidecar.secret("operator")).unwrap();
+    let granted = sidecar.instruct("What is my balance?", "emma", &["account.balance.read"]);
+    let token = granted["token"].as_str().unwrap().to_owned();
+    let balance = |sidecar: &Sidecar| sidecar.ask(&sidecar.gateway, "GET", "/account/balance", &token, None).status;
+    let run = |sidecar: &Sidecar, args: &[&str]| {
+        let api = format!("http://{}", sidecar.api);
+        let [verb, rest @ ..] = args else { panic!("no verb") };
+        let mut all = vec![*verb, "--api", &api, "--secret-file", path(&secret)];
+        all.extend(rest);
+        sidecar.tool(&all)
+    };
+    assert_eq!(balance(&sidecar), 200);
+    assert!(run(&sidecar, &["revoke", "everything", "agent-x", "--reason", "r"]).1.contains("has none"));
+    let (code, text) = run(&sidecar, &["revoke", "everything", "--reason", "it pays the wrong people"]);
+    assert!(code == 0 && text.starts_with("withdrawn: everything (entry "), "{text}");
+    assert_eq!(balance(&sidecar), 403);
+    assert_eq!(run(&sidecar, &["revoked"]), (0, "everything\n".to_owned()));
+    sidecar.stop();
+    sidecar.serve();
+    assert_eq!(balance(&sidecar), 403, "after a restart too");
+    assert_eq!(run(&sidecar, &["lift", "everything", "--reason", "found the fault"]).0, 0);
+    assert_eq!(balance(&sidecar), 200);
+    let (code, text) = run(&sidecar, &["lift", "action", "transactions.send", "--reason", "r"]);
+    assert!(code == 2 && text.contains("not withdrawn"), "{text}");
+    sidecar.stop();
+    assert_eq!(sidecar.verify().0, 0);
+}

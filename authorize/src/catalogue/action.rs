@@ -260,6 +260,8 @@ pub struct Action {
     pub effect: Effect,
     /// How much harm it can do.
     pub risk: Option<Risk>,
+    /// Whether a call that is under way is cut when its grant, agent, principal or action is withdrawn. Left alone, it ends.
+    pub abort_on_revoke: bool,
     /// What body it takes.
     pub body: BodyKind,
     /// What becomes of query parameters, and of members of body or MCP arguments, that are not declared.

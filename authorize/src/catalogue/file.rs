@@ -33,6 +33,8 @@ pub(super) struct Typed {
     effect: Effect,
     risk: Option<Risk>,
     #[serde(default)]
+    abort_on_revoke: bool,
+    #[serde(default)]
     body: BodyKind,
     #[serde(default)]
     extra: Extra,
@@ -80,6 +82,7 @@ impl Typed {
             route,
             effect: self.effect,
             risk: self.risk,
+            abort_on_revoke: self.abort_on_revoke,
             body: self.body,
             extra: self.extra,
             arguments: self.arguments.into_iter().map(|(name, argument)| (name, argument.into_inner())).collect(),

@@ -317,7 +317,7 @@ Outcome is Outcome {
     /// Whose data the values are about.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
-    /// `completed`, `client_aborted`, `upstream_timeout`, `upstream_unreachable`, `upstream_truncated`, `response_cut`, `gateway_fault`, `shutdown` or `unknown`.
+    /// `completed`, `client_aborted`, `upstream_timeout`, `upstream_unreachable`, `upstream_truncated`, `response_cut`, `gateway_fault`, `revoked`, `shutdown` or `unknown`.
     result: String,
     /// The HTTP status the API gave.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -367,12 +367,15 @@ Answer is Answer {
 }
 
 body! {
-/// Something withdrawn.
+/// Something withdrawn, or allowed again.
 Revocation is Revocation {
     /// `grant`, `agent`, `subject`, `action` or `everything`.
     what: String,
     /// Its id; empty for `everything`.
     id: String,
+    /// Allowed again: what was withdrawn before is no longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    lifted: bool,
     /// Who withdrew it.
     by: String,
     /// Why.

@@ -84,6 +84,8 @@ impl Grants {
             if let Some(grant) = self.grants.get_mut(&revocation.id) {
                 grant.revoked = true;
             }
+        } else if revocation.lifted {
+            self.revoked.remove(&format!("{}/{}", revocation.what, revocation.id));
         } else {
             self.revoked.insert(format!("{}/{}", revocation.what, revocation.id));
         }

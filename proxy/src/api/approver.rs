@@ -64,6 +64,12 @@ fn find(api: &Api, call: &str) -> Result<(std::sync::Arc<Live>, Held), Problem> 
     let instruction = api.gateway.instruction_of_held(call).ok_or_else(missing)?;
     let live = api.gateway.live(&instruction)?;
     let held = live.lock().held.get(call).filter(|held| held.waits(api.gateway.now())).cloned().ok_or_else(missing)?;
+    // What is withdrawn is not to be decided, while it is.
+    let entry = api.gateway.entry(held.seq)?;
+    let withdrawn = api.gateway.registry.read().revocation(&live.agent, &live.subject, entry.text("action"));
+    if withdrawn.is_some() || live.lock().grant.as_ref().is_none_or(|grant| grant.revoked) {
+        return Err(missing());
+    }
     Ok((live, held))
 }
 

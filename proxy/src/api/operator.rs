@@ -4,7 +4,7 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use countersign_ledger::{
     Draft, Hash,
@@ -14,12 +14,12 @@ use countersign_ledger::{
     writer::Sealed,
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Api, Role, bad_request, named, not_found, read, sealed_answer};
 use crate::{
     problem::Problem,
-    state::{KeyRow, Registry, StateError},
+    state::{KeyRow, Live, Registry, StateError},
 };
 
 const ROLES: [&str; 10] = [
@@ -122,6 +122,19 @@ struct Revoke {
     #[serde(default)]
     id: String,
     reason: String,
+    /// Allow it again.
+    #[serde(default)]
+    lift: bool,
+}
+
+/// What is withdrawn now.
+pub(super) async fn revoked(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    api.caller(&headers, &[Role::Operator])?;
+    let registry = api.gateway.registry.read();
+    let rows = registry.revoked.iter().filter_map(|name| name.split_once('/'));
+    let rows: Vec<Value> = rows.map(|(what, id)| json!({ "what": what, "id": id })).collect();
+    drop(registry);
+    Ok(axum::Json(json!({ "revoked": rows })).into_response())
 }
 
 pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
@@ -131,8 +144,12 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
         named("id", &asked.id)?;
     }
     let gateway = &api.gateway;
+    let _turn = gateway.administer().await;
     let mut live = None;
     let (what, id) = match asked.what.as_str() {
+        "instruction" if asked.lift => {
+            return Err(bad_request("a grant that was withdrawn stays so; the host gives a new instruction"));
+        }
         "instruction" => {
             let found = gateway.live(&asked.id)?;
             if role == Role::Host && found.host != by {
@@ -159,23 +176,42 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
         id: id.clone(),
         by,
         reason: asked.reason,
+        lifted: asked.lift,
         ..body::Revocation::default()
     };
     let mut draft = Draft::new(&revocation).map_err(StateError::from)?;
-    // In force before it is sealed: a call that comes now is refused already.
-    match &live {
-        Some(live) => {
-            live.lock().revoke();
-            draft = draft.of_instruction(&live.id).caused_by(live.lock().grant.as_ref().map(|grant| grant.entry));
-            gateway.ended(&live.id);
-        }
-        None => {
-            let name = format!("{what}/{id}");
-            draft.state.push(Registry::put("revoked", &name, Some(String::new())));
-            gateway.registry.write().revoked.insert(name);
-        }
+    if let Some(live) = &live {
+        return withdraw_grant(&api, live, draft).await;
     }
-    let sealed = gateway.ledger.append(draft).await.map_err(StateError::from)?;
+    let name = format!("{what}/{id}");
+    if asked.lift && !gateway.registry.read().revoked.contains(&name) {
+        return Err(not_found(format!("`{}` `{}` is not withdrawn", asked.what, asked.id)));
+    }
+    draft.state.push(Registry::put("revoked", &name, (!asked.lift).then(String::new)));
+    if asked.lift {
+        let sealed = gateway.ledger.append(draft).await.map_err(StateError::from)?;
+        gateway.registry.write().revoked.remove(&name);
+        return Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})));
+    }
+    let ticket = {
+        // INVARIANT: who is judged holds the registry until its call is queued, so that no allowed call stands behind what withdraws it.
+        let mut registry = gateway.registry.write();
+        registry.revoked.insert(name);
+        gateway.under_way.cut(|named| registry.withdraws(named));
+        gateway.ledger.enqueue(draft).map_err(StateError::from)?
+    };
+    let sealed = ticket.sealed().await.map_err(StateError::from)?;
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
+}
+
+/// In force before it is sealed: a call that comes now is refused already, and none under way that it names goes on.
+async fn withdraw_grant(api: &Api, live: &Live, draft: Draft) -> Result<Response, Problem> {
+    let grant = live.lock().grant.as_ref().map(|grant| grant.entry);
+    let draft = draft.of_instruction(&live.id).caused_by(grant);
+    live.lock().revoke();
+    api.gateway.under_way.cut(|named| named.instruction == live.id);
+    api.gateway.ended(&live.id);
+    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
 }
 

@@ -27,7 +27,7 @@ use crate::{
     server::Arrival,
     settings::Limits,
     stack::{Context, Step},
-    state::{Approved, Live, Session},
+    state::{Approved, Live, Registry, Session, Turn},
     upstream::Upstream,
 };
 
@@ -129,6 +129,8 @@ pub struct Judged {
     pub permit: Option<Permit>,
     /// The instruction, still locked.
     pub session: Session,
+    /// What is withdrawn, unchanged until the call is queued: whatever is withdrawn later stands later in the ledger.
+    pub turn: Turn,
 }
 
 /// The step.
@@ -143,7 +145,13 @@ impl Authorize {
         Authorize { context }
     }
 
-    fn judge(&self, session: &Session, call: &Call, normal: Result<&request::Request, &Refusal>) -> Judgement {
+    fn judge(
+        &self,
+        session: &Session,
+        registry: &Registry,
+        call: &Call,
+        normal: Result<&request::Request, &Refusal>,
+    ) -> Judgement {
         let gateway = &self.context.gateway;
         let refused = |code, message: String| verdict::refused(&Refusal { code, message });
         let request = match normal {
@@ -172,7 +180,6 @@ impl Authorize {
             denied: &denied,
             now: gateway.now(),
         });
-        let registry = gateway.registry.read();
         let withdrawn = registry.revocation(&call.agent, &call.live.subject, judgement.action.as_deref());
         if state.revoked || withdrawn.is_some() {
             let what = withdrawn.map_or_else(|| "the grant".to_owned(), |what| format!("`{what}`"));
@@ -208,10 +215,10 @@ impl Step<Identified> for Authorize {
         let normal = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref());
         let decision = decision.and_then(Result::ok);
 
-        let mut session = live.session();
+        let (mut session, turn) = (live.session(), self.context.gateway.registry.read_arc());
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
         let mut call = Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None };
-        let mut judgement = self.judge(&session, &call, normal.as_ref());
+        let mut judgement = self.judge(&session, &turn, &call, normal.as_ref());
         // INVARIANT: an entry names no cause that is not there; what an agent makes up is refused, and stays out of the record.
         call.decision = call.decision.filter(|decision| session.decisions.contains(decision));
         let key = parts.headers.get("idempotency-key").map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
@@ -242,7 +249,7 @@ impl Step<Identified> for Authorize {
             request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(&key).into());
         }
         let permit = permit(&self.context, &call, &judgement, parts, normal, arrived, arrival);
-        Ok(Judged { call, judgement, allowed, before, approval, waits, request, permit, session })
+        Ok(Judged { call, judgement, allowed, before, approval, waits, request, permit, session, turn })
     }
 }
 

@@ -36,6 +36,9 @@ pub enum ForwardError {
     /// The connection broke, or what came is no HTTP.
     #[error("the API gave no proper answer: {0}")]
     Failed(String),
+    /// What allowed the call was withdrawn while it was under way.
+    #[error("what allowed this call was withdrawn while it was under way")]
+    Withdrawn,
     /// The agent's half failed.
     #[error("{0}")]
     Agent(&'static str),
@@ -64,6 +67,7 @@ pub async fn forward(receipt: &Receipt, outgoing: Outgoing) -> Result<Response<I
     });
     let answer = tokio::select! {
         biased;
+        () = receipt.withdrawn() => return Err(ForwardError::Withdrawn),
         answer = answer => answer,
         () = stalled(receipt, timeouts.first_byte, timeouts.connect) => {
             return Err(match receipt.note(|trail| streams && trail.request.is_none()) {

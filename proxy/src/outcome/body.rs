@@ -52,6 +52,7 @@ pub(super) struct Answering {
     last: Option<Frame<Bytes>>,
     idle: Pin<Box<Sleep>>,
     total: Pin<Box<Sleep>>,
+    withdrawn: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Answering {
@@ -71,6 +72,7 @@ impl Answering {
         let mut answering = Answering {
             idle: Box::pin(sleep_until(Instant::now() + timeouts.idle)),
             total: Box::pin(sleep_until(receipt.since() + timeouts.total)),
+            withdrawn: Box::pin(receipt.withdrawn()),
             scan: upstream.echo().map(|echo| echo.scan()),
             receipt: Some(receipt),
             body,
@@ -230,6 +232,10 @@ impl Body for Answering {
             }
             if this.receipt.is_none() {
                 return Poll::Ready(None);
+            }
+            if this.withdrawn.as_mut().poll(cx).is_ready() {
+                let why = "what allowed this call was withdrawn while its answer was under way".to_owned();
+                return Poll::Ready(this.cut("revoked", why));
             }
             let polled = match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(polled) => polled,

@@ -105,6 +105,7 @@ fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
         ForwardError::Unreachable(_) => ("upstream-unreachable", "upstream_unreachable"),
         ForwardError::Timeout { .. } => ("upstream-timeout", "upstream_timeout"),
         ForwardError::Failed(_) => ("upstream-failed", "upstream_truncated"),
+        ForwardError::Withdrawn => ("revoked", "revoked"),
         ForwardError::Agent(_) => ("request-cut", "client_aborted"),
         ForwardError::Request(_) => ("gateway-fault", "gateway_fault"),
     };

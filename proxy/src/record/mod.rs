@@ -125,7 +125,7 @@ impl Step<Judged> for Record {
 
     async fn step(&self, judged: Judged) -> Result<Recorded, Response<Body>> {
         let queued = self.enqueue(&judged);
-        let (call, mut session) = (judged.call, judged.session);
+        let (call, mut session, turn) = (judged.call, judged.session, judged.turn);
         let pending = Pending {
             context: self.context.clone(),
             call,
@@ -144,7 +144,7 @@ impl Step<Judged> for Record {
             }
         };
         // The order is fixed: others may be judged while this one is sealed.
-        drop(session);
+        drop((session, turn));
         Sealing::new(pending, ticket).sealed().await
     }
 }

@@ -8,12 +8,13 @@ use std::{
 use countersign_ledger::writer::Sealed;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     authorize::{Call, Outgoing, Permit},
     outcome::{Ending, close},
     stack::Context,
+    state::Named,
 };
 
 /// Whether the request may have reached the API.
@@ -95,6 +96,7 @@ pub struct Receipt {
     sealed: Sealed,
     since: Instant,
     trail: Arc<Mutex<Trail>>,
+    cut: Option<watch::Receiver<bool>>,
     open: bool,
 }
 
@@ -107,8 +109,8 @@ impl Receipt {
         sealed: Sealed,
         permit: Permit,
     ) -> (Receipt, Outgoing) {
-        let trail = Arc::default();
-        let receipt = Receipt { context, call, action, sealed, since: Instant::now(), trail, open: true };
+        let (trail, cut) = (Arc::default(), under_way(&context, &call, action.as_deref()));
+        let receipt = Receipt { context, call, action, sealed, since: Instant::now(), trail, cut, open: true };
         (receipt, permit.into_outgoing())
     }
 
@@ -155,13 +157,44 @@ impl Receipt {
         });
     }
 
+    /// Ends when what allowed the call is withdrawn and its action says that this cuts it; else never.
+    pub(crate) fn withdrawn(&self) -> impl Future<Output = ()> + Send + 'static {
+        let cut = self.cut.clone();
+        async move {
+            if let Some(mut cut) = cut
+                && cut.wait_for(|cut| *cut).await.is_ok()
+            {
+                return;
+            }
+            std::future::pending().await
+        }
+    }
+
     /// Marks the receipt as closed; gives what is known.
     pub(crate) fn closed(&mut self) -> Trail {
         if std::mem::replace(&mut self.open, false) {
             self.context.gateway.open_calls().fetch_sub(1, Ordering::Relaxed);
+            if self.cut.is_some() {
+                self.context.gateway.under_way.leave(&self.call.id);
+            }
         }
         std::mem::take(&mut *self.trail.lock())
     }
+}
+
+/// Enters a call that a withdrawal cuts among those under way; one that was withdrawn since it was judged is cut at once.
+fn under_way(context: &Context, call: &Call, action: Option<&str>) -> Option<watch::Receiver<bool>> {
+    let gateway = &context.gateway;
+    let catalogue = gateway.catalogue(&call.upstream.as_ref()?.settings.name)?;
+    let action = catalogue.action(action?).filter(|action| action.abort_on_revoke)?.name.clone();
+    let (instruction, agent, subject) = (call.live.id.clone(), call.agent.clone(), call.live.subject.clone());
+    let named = Named { instruction, agent, subject, action };
+    let cut = gateway.under_way.enter(&call.id, named.clone());
+    let revoked = call.live.lock().grant.as_ref().is_none_or(|grant| grant.revoked);
+    if revoked || gateway.registry.read().withdraws(&named) {
+        gateway.under_way.cut(|other| other.instruction == named.instruction && other.action == named.action);
+    }
+    Some(cut)
 }
 
 impl Drop for Receipt {

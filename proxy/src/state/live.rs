@@ -17,10 +17,10 @@ use countersign_ledger::{
     record::{Time, body},
 };
 use jiff::Timestamp;
-use parking_lot::{ArcMutexGuard, Mutex, MutexGuard, RawMutex};
+use parking_lot::{ArcMutexGuard, ArcRwLockReadGuard, Mutex, MutexGuard, RawMutex, RawRwLock};
 use serde_json::Value;
 
-use super::{Gateway, StateError};
+use super::{Gateway, Registry, StateError};
 
 /// An instruction.
 pub struct Live {
@@ -39,6 +39,9 @@ pub struct Live {
 
 /// An instruction, locked from the judgement of a call until its entry is queued: the ledger's order is the order of judgement.
 pub type Session = ArcMutexGuard<RawMutex, Inner>;
+
+/// The registry, unchanged from the judgement of a call until its entry is queued.
+pub type Turn = ArcRwLockReadGuard<RawRwLock, Registry>;
 
 /// What changes of an instruction.
 #[derive(Default, PartialEq, Debug)]

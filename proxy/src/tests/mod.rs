@@ -12,6 +12,8 @@ mod echo;
 
 mod hold;
 
+mod revoke;
+
 mod transport;
 
 mod after;

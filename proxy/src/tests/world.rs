@@ -71,6 +71,7 @@ name = "pay"
 method = "POST"
 path = "/pay"
 effect = "irreversible"
+abort_on_revoke = true
 [action.arguments]
 to = { in = "body", type = "account", required = true, binds = true, from = ["words", "response:get#/account"] }
 amount = { in = "body", type = "money", required = true }
