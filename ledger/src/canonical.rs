@@ -30,16 +30,23 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError`] when the value holds a number outside the restriction of this module or is not JSON.
 pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    let value = serde_json::to_value(value)?;
-    check_numbers(&value, &mut String::new())?;
-    Ok(serde_json_canonicalizer::to_vec(&value)?)
+    of(&serde_json::to_value(value)?)
+}
+
+/// The RFC 8785 bytes of a JSON value.
+///
+/// # Errors
+/// As [`to_vec`].
+pub fn of(value: &Value) -> Result<Vec<u8>, CanonicalError> {
+    check_numbers(value, &mut String::new())?;
+    Ok(serde_json_canonicalizer::to_vec(value)?)
 }
 
 /// Whether `bytes` are exactly the canonical form of the JSON they hold.
 pub fn is_canonical(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Value>(bytes)
         .ok()
-        .and_then(|value| to_vec(&value).ok())
+        .and_then(|value| of(&value).ok())
         .is_some_and(|canonical| canonical == bytes)
 }
 

@@ -191,16 +191,21 @@ pub struct Entry {
     /// Hashes of the entries that caused this one.
     pub parents: Vec<Hash>,
     /// The instruction this belongs to, if any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub instruction: Option<String>,
     /// Dense counter within the instruction, from 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
     /// What is recorded, by kind; has a `v` of its own.
     pub body: Map<String, Value>,
     /// Envelope fields of later versions.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// An optional member is left out, never `null`: one entry has one spelling.
+fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Why bytes are not an entry.
@@ -238,8 +243,11 @@ impl Entry {
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(EntryError::TooLong(bytes.len()));
         }
-        let entry: Entry = serde_json::from_slice(bytes)?;
-        if entry.to_bytes()? == bytes { Ok(entry) } else { Err(EntryError::NotCanonical) }
+        let value: Value = serde_json::from_slice(bytes)?;
+        if canonical::of(&value)? != bytes {
+            return Err(EntryError::NotCanonical);
+        }
+        Ok(serde_json::from_value(value)?)
     }
 
     /// The canonical bytes: what is hashed and stored.
@@ -256,8 +264,7 @@ impl Entry {
     /// # Errors
     /// [`EntryError::Body`] when the body lacks what `B` needs; fields unknown to `B` are kept in its `extra`.
     pub fn body_as<B: DeserializeOwned>(&self) -> Result<B, EntryError> {
-        serde_json::from_value(Value::Object(self.body.clone()))
-            .map_err(|source| EntryError::Body { kind: self.kind.clone(), source })
+        B::deserialize(&self.body).map_err(|source| EntryError::Body { kind: self.kind.clone(), source })
     }
 
     /// The digests of the values that this entry commits to but does not show.

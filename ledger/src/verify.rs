@@ -6,15 +6,26 @@
 
 mod authority;
 mod bundle;
+mod examined;
 mod integrity;
 mod meaning;
 mod stated;
 
-use std::{collections::BTreeSet, fmt, sync::mpsc, thread};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    num::NonZero,
+    sync::mpsc::{self, Receiver},
+    thread,
+};
 
 use serde::Serialize;
 
-use self::meaning::{Extent, Meaning};
+use self::{
+    examined::Examined,
+    integrity::Integrity,
+    meaning::{Extent, Meaning},
+};
 use crate::{
     Hash,
     checkpoint::{Checkpoint, VerifierKey},
@@ -161,35 +172,25 @@ impl fmt::Display for Report {
 /// What a trusted key alone does not show.
 const KEY_ONLY: &str = "nothing held outside was compared: whoever holds the trusted key could have written everything anew; --against shows that";
 
-/// Checks a whole ledger on two threads: one reads, chains and hashes, the other checks signatures and meaning.
+/// How many examined pieces may wait, for each thread: what bounds the memory.
+const AHEAD: usize = 2;
+
+/// Checks a whole ledger on all processors: each piece is read and examined by itself, and put in order afterwards.
 pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
-    let (sender, receiver) = mpsc::sync_channel(4);
     let policy = |hash: &Hash| source.policy(hash);
-    let (mut integrity, meaning) = thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            let mut meaning = Meaning::new(&policy, Extent::Ledger);
-            for piece in receiver {
-                meaning.piece(&piece, options.open);
+    let (mut integrity, mut meaning) =
+        (Integrity::new(options, examined::keys(source)), Meaning::new(&policy, Extent::Ledger));
+    let whole = in_order(source, &integrity.keys.clone(), options, |index, piece| {
+        match piece {
+            Ok(piece) => {
+                integrity.piece(&piece);
+                meaning.piece(piece);
             }
-            meaning
-        });
-        let mut integrity = integrity::Integrity::new(options);
-        for index in 0..source.pieces() {
-            match source.piece(index) {
-                Ok(piece) => {
-                    integrity.piece(&piece);
-                    if sender.send(piece).is_err() {
-                        break;
-                    }
-                }
-                Err(damage) => integrity.lost(damage),
-            }
-            if let Some(progress) = options.progress {
-                progress(index + 1);
-            }
+            Err(damage) => integrity.lost(damage),
         }
-        drop(sender);
-        (integrity, other.join().ok())
+        if let Some(progress) = options.progress {
+            progress(index + 1);
+        }
     });
     integrity.finish(options);
     let mut report = Report {
@@ -203,16 +204,50 @@ pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
         report.notes.push(KEY_ONLY.to_owned());
     }
     report.findings.extend(integrity.findings);
-    match meaning {
-        Some(meaning) => meaning.finish(&mut report),
-        None => report.findings.push(finding(
-            "verifier-failed",
-            None,
-            "the check itself failed; please report it".to_owned(),
-        )),
+    meaning.finish(&mut report);
+    if !whole {
+        let what = "the check itself failed; please report it".to_owned();
+        report.findings.push(finding("verifier-failed", None, what));
     }
     report.settle();
     report
+}
+
+/// Examines all pieces, as many at a time as there are processors, and hands them over first to last. False when an examination failed.
+fn in_order(
+    source: &dyn Source,
+    keys: &[VerifierKey],
+    options: &Options<'_>,
+    mut each: impl FnMut(u64, Result<Examined, Damage>),
+) -> bool {
+    let pieces = source.pieces();
+    let lanes = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let (threads, lanes): (Vec<_>, Vec<Receiver<_>>) = (0u64..)
+            .take(lanes)
+            .map(|lane| {
+                let (sender, receiver) = mpsc::sync_channel(AHEAD);
+                let examine = move || {
+                    for index in (lane..pieces).step_by(lanes) {
+                        let examined = source.piece(index).map(|piece| Examined::new(piece, keys, options.open));
+                        if sender.send(examined).is_err() {
+                            break;
+                        }
+                    }
+                };
+                (scope.spawn(examine), receiver)
+            })
+            .unzip();
+        let whole = (0..pieces).zip(lanes.iter().cycle()).all(|(index, lane)| match lane.recv() {
+            Ok(piece) => {
+                each(index, piece);
+                true
+            }
+            Err(_) => false,
+        });
+        drop(lanes);
+        threads.into_iter().fold(whole, |whole, thread| thread.join().is_ok() && whole)
+    })
 }
 
 fn finding(code: &'static str, seq: Option<u64>, what: String) -> Finding {

@@ -54,6 +54,8 @@ fn bytes_that_are_not_canonical_are_refused() {
     let bytes = entry().to_bytes().unwrap();
     let spaced = String::from_utf8(bytes.clone()).unwrap().replace("\"seq\":7", "\"seq\": 7");
     assert!(matches!(Entry::parse(spaced.as_bytes()), Err(EntryError::NotCanonical)));
+    let null = String::from_utf8(bytes.clone()).unwrap().replace("\"n\":2", "\"n\":null");
+    assert!(matches!(Entry::parse(null.as_bytes()), Err(EntryError::Envelope(_))));
     assert!(matches!(Entry::parse(&bytes[1..]), Err(EntryError::Envelope(_))));
     assert!(matches!(Entry::parse(&vec![b' '; MAX_ENTRY_BYTES + 1]), Err(EntryError::TooLong(65_536))));
 }

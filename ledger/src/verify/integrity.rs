@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Held, Options, finding};
+use super::{
+    Finding, Held, Options,
+    examined::{Examined, ExaminedEntry},
+    finding,
+};
 use crate::{
-    Entry, Hash, Kind,
-    batch::Batch,
-    checkpoint::{Checkpoint, VerifierKey},
+    Entry, Hash,
+    checkpoint::{Checkpoint, CheckpointError, VerifierKey},
     evidence::Damage,
     record::Time,
     tree::{self, Frontier},
@@ -23,7 +26,8 @@ pub(super) struct Integrity {
     time: Option<Time>,
     /// The newest checkpoint's size.
     covered: u64,
-    keys: Vec<VerifierKey>,
+    /// The key that the first entry names, if it does.
+    pub(super) keys: Vec<VerifierKey>,
     /// Roots at the sizes of what somebody outside kept, and leaves at the indices of their proofs.
     roots: BTreeMap<u64, Option<Hash>>,
     leaves: BTreeMap<u64, Option<Hash>>,
@@ -32,7 +36,7 @@ pub(super) struct Integrity {
 }
 
 impl Integrity {
-    pub(super) fn new(options: &Options<'_>) -> Integrity {
+    pub(super) fn new(options: &Options<'_>, keys: Vec<VerifierKey>) -> Integrity {
         let proofs = options.against.iter().filter_map(|held| match held {
             Held::Proof(proof) => Some((proof.index, None)),
             Held::Checkpoint(_) => None,
@@ -46,7 +50,7 @@ impl Integrity {
             prev: Some(Hash::ZERO),
             time: None,
             covered: 0,
-            keys: Vec::new(),
+            keys,
             roots: options.against.iter().map(|held| (held.checkpoint().size(), None)).collect(),
             leaves: proofs.collect(),
             lost: false,
@@ -64,15 +68,15 @@ impl Integrity {
         self.prev = None;
     }
 
-    pub(super) fn piece(&mut self, piece: &Batch) {
+    pub(super) fn piece(&mut self, piece: &Examined) {
         let mut checkpoints = piece.checkpoints.iter().peekable();
-        for (seq, stored) in (piece.first..).zip(&piece.entries) {
-            self.entry(seq, &stored.bytes);
-            while let Some(checkpoint) = checkpoints.next_if(|checkpoint| checkpoint.size() <= seq + 1) {
-                self.checkpoint(checkpoint);
+        for (seq, examined) in (piece.first..).zip(&piece.entries) {
+            self.entry(seq, examined);
+            while let Some((checkpoint, signed)) = checkpoints.next_if(|(checkpoint, _)| checkpoint.size() <= seq + 1) {
+                self.checkpoint(checkpoint, signed);
             }
         }
-        for checkpoint in checkpoints {
+        for (checkpoint, _) in checkpoints {
             let size = checkpoint.size();
             self.find(
                 "checkpoint-beyond",
@@ -82,23 +86,23 @@ impl Integrity {
         }
     }
 
-    fn entry(&mut self, seq: u64, bytes: &[u8]) {
-        match Entry::parse(bytes) {
+    fn entry(&mut self, seq: u64, examined: &ExaminedEntry) {
+        match &examined.entry {
             Err(error) => self.find("entry-malformed", seq, error.to_string()),
-            Ok(entry) => self.envelope(seq, &entry),
+            Ok(entry) => self.envelope(seq, entry),
         }
         self.entries += 1;
-        self.prev = Some(Hash::of(bytes));
+        self.prev = Some(examined.hash);
         if self.lost {
             return;
         }
-        self.frontier.push(tree::leaf_hash(bytes), |_, _| {});
+        self.frontier.push(examined.leaf, |_, _| {});
         let size = self.frontier.size();
         if let Some(root) = self.roots.get_mut(&size) {
             *root = Some(self.frontier.root());
         }
         if let Some(leaf) = self.leaves.get_mut(&seq) {
-            *leaf = Some(tree::leaf_hash(bytes));
+            *leaf = Some(examined.leaf);
         }
     }
 
@@ -126,16 +130,15 @@ impl Integrity {
         self.time = Some(entry.time);
         if seq == 0 {
             self.origin.clone_from(&entry.origin);
-            match entry.text("vkey").map(str::parse::<VerifierKey>) {
-                Some(Ok(key)) if entry.kind == Kind::Ledger => self.keys.push(key),
-                _ => self.find("first-entry", 0, "the first entry does not name the key that signs the checkpoints"),
+            if self.keys.is_empty() {
+                self.find("first-entry", 0, "the first entry does not name the key that signs the checkpoints");
             }
         } else if entry.origin != self.origin {
             self.find("origin-differs", seq, format!("it belongs to the ledger `{}`", entry.origin));
         }
     }
 
-    fn checkpoint(&mut self, checkpoint: &Checkpoint) {
+    fn checkpoint(&mut self, checkpoint: &Checkpoint, signed: &Result<(), CheckpointError>) {
         let last = checkpoint.size().saturating_sub(1);
         self.checkpoints += 1;
         if checkpoint.origin() != self.origin {
@@ -149,7 +152,7 @@ impl Integrity {
         if !self.lost && !fits {
             self.find("checkpoint-root", last, format!("the signed checkpoint of size {} has another root: an entry up to here was changed after it was signed", checkpoint.size()));
         }
-        if let Err(error) = checkpoint.verify(&self.keys) {
+        if let Err(error) = signed {
             self.find(
                 "checkpoint-signature",
                 last,

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Finding, Report,
     authority::{Approved, Grants, Held},
+    examined::{Examined, ExaminedEntry, Values},
     finding,
     stated::{self, Keys},
 };
 use crate::{
     Entry, Hash, Kind,
-    batch::Batch,
     disclosure::Disclosure,
     erasure::{self, ErasureStatement},
-    evidence::{Opener, Shown},
+    evidence::Shown,
     record::{EntryError, Time, body},
 };
 
@@ -105,38 +105,23 @@ impl<'s> Meaning<'s> {
         self.findings.push(finding(code, Some(seq), what.into()));
     }
 
-    pub(super) fn piece(&mut self, piece: &Batch, open: Option<&Opener<'_>>) {
-        for (seq, stored) in (piece.first..).zip(&piece.entries) {
+    pub(super) fn piece(&mut self, piece: Examined) {
+        for (seq, ExaminedEntry { hash, entry, values, .. }) in (piece.first..).zip(piece.entries) {
             // What cannot be read at all is told by the other half.
-            let hash = Hash::of(&stored.bytes);
-            let Ok(entry) = Entry::parse(&stored.bytes) else {
+            let Ok(entry) = entry else {
                 self.seen.insert(prefix(&hash));
                 continue;
             };
             self.entry(seq, hash, &entry);
-            let Some(open) = open else { continue };
-            let mut values = BTreeMap::new();
-            for attachment in &stored.attachments {
-                let shown = match open(attachment) {
-                    Ok(Some(disclosure)) => Shown::Value(disclosure),
-                    Ok(None) => Shown::Erased,
-                    Err(what) => {
-                        self.find("value-unreadable", seq, what);
-                        Shown::Withheld
-                    }
-                };
-                values.insert(attachment.name.clone(), shown);
+            let Some(Values { shown, unreadable }) = values else { continue };
+            for what in unreadable {
+                self.find("value-unreadable", seq, what);
             }
-            for name in entry.commitments().keys() {
-                if !values.contains_key(name) {
-                    self.find(
-                        "value-missing",
-                        seq,
-                        format!("the value of `{name}` that the entry commits to is missing"),
-                    );
-                }
+            for name in entry.commitments().keys().filter(|name| !shown.contains_key(*name)) {
+                let what = format!("the value of `{name}` that the entry commits to is missing");
+                self.find("value-missing", seq, what);
             }
-            self.values(seq, hash, &entry, &values);
+            self.values(seq, hash, &entry, &shown);
         }
     }
 
