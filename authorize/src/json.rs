@@ -59,7 +59,8 @@ impl Json {
         pointer.strip_prefix('/')?.split('/').try_fold(self, |value, part| value.member(&unescape(part)))
     }
 
-    fn member(&self, name: &str) -> Option<&Json> {
+    /// A member of an object, or an item of a list by its number.
+    pub(crate) fn member(&self, name: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => members.iter().find(|(member, _)| member == name).map(|(_, value)| value),
             Json::Array(items) => items.get(name.parse::<usize>().ok()?),

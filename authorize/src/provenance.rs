@@ -165,6 +165,51 @@ impl Observations {
         self.note_content(Source::ThirdParty { call, action, field: String::new() }, body);
     }
 
+    /// Notes the result of a call of MCP. `structuredContent` is read like the answer of an API, and so is a text that is JSON where there is none;
+    /// everything else is a third party's text, and all of it when the tool failed.
+    pub fn observe_result(&mut self, call: &str, action: &Action, result: &Json) {
+        let Json::Object(members) = result else { return self.observe_content(call, action, "", result) };
+        let failed = result.pointer("/isError") == Some(&Json::Bool(true));
+        let structured = result.pointer("/structuredContent").filter(|_| !failed);
+        for (name, value) in members {
+            match (name.as_str(), value) {
+                ("structuredContent", value) if !failed => self.observe_response(call, action, value),
+                ("content" | "contents", Json::Array(items)) if !failed => {
+                    for (index, item) in items.iter().enumerate() {
+                        self.observe_item(call, action, (&format!("/{name}/{index}"), item), structured);
+                    }
+                }
+                (name, value) => self.observe_content(call, action, &format!("/{name}"), value),
+            }
+        }
+    }
+
+    /// Notes a part of a result's content. A text that only repeats the structured content says nothing of its own.
+    fn observe_item(&mut self, call: &str, action: &Action, (at, item): (&str, &Json), structured: Option<&Json>) {
+        let Json::Object(members) = item else { return self.observe_content(call, action, at, item) };
+        for (name, value) in members {
+            let Some(text) = value.as_text().filter(|_| name == "text") else {
+                self.observe_content(call, action, &format!("{at}/{name}"), value);
+                continue;
+            };
+            let json = Json::parse_response(text.as_bytes(), 64).ok();
+            match (json, structured) {
+                (json, Some(structured)) if repeats(structured, &text, json.as_ref()) => {}
+                (Some(json @ (Json::Object(_) | Json::Array(_))), None) => self.observe_response(call, action, &json),
+                _ => self.observe_content(call, action, &format!("{at}/text"), value),
+            }
+        }
+    }
+
+    /// Notes what nobody vouches for.
+    fn observe_content(&mut self, call: &str, action: &Action, at: &str, value: &Json) {
+        value.scalars(&mut at.to_owned(), &mut |at, value| {
+            let Some(text) = value.as_text().filter(|_| !matches!(value, Json::Bool(_))) else { return };
+            let (call, action) = (call.to_owned(), action.name.clone());
+            self.note_content(Source::ThirdParty { call, action, field: at.to_owned() }, &text);
+        });
+    }
+
     fn has_room(&mut self, bytes: usize) -> bool {
         let bytes = bytes.saturating_add(64);
         let room = self.count < MAX_VALUES && self.bytes.saturating_add(bytes) <= MAX_BYTES;
@@ -233,6 +278,17 @@ fn matches(pattern: &str, pointer: &str) -> bool {
             _ => return false,
         }
     }
+}
+
+/// Whether a text is the structured content once more: whole, or the one value that a server wrapped as `result` because it is no object.
+fn repeats(structured: &Json, text: &str, json: Option<&Json>) -> bool {
+    let same = |value: &Json| {
+        json.is_some_and(|json| json.canonical() == value.canonical())
+            || value.as_text().is_some_and(|value| value == text)
+    };
+    let wrapped = structured.pointer("/result");
+    let in_list = |value: &Json| matches!(value, Json::Array(items) if items.iter().any(same));
+    same(structured) || wrapped.is_some_and(|value| same(value) || in_list(value))
 }
 
 #[cfg(test)]

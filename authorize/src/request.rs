@@ -50,6 +50,8 @@ pub enum Operation {
     Resource,
     /// MCP `prompts/get`.
     Prompt,
+    /// Any other message of MCP: it opens, lists, tunes, notifies or answers.
+    Plumbing,
 }
 
 /// A request that has one reading.
@@ -154,6 +156,11 @@ impl Request {
         })
     }
 
+    /// A message of MCP that is no action, in the HTTP request that it came in; `name` is its method, or what it is.
+    pub(crate) fn plumbing(http: &Request, name: &str) -> Request {
+        Request { operation: Operation::Plumbing, target: name.to_owned(), segments: Vec::new(), ..http.clone() }
+    }
+
     /// What it asks for.
     pub const fn operation(&self) -> Operation {
         self.operation
@@ -166,6 +173,7 @@ impl Request {
             Operation::Tool => "tools/call",
             Operation::Resource => "resources/read",
             Operation::Prompt => "prompts/get",
+            Operation::Plumbing => "mcp/message",
         }
     }
 

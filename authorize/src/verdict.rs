@@ -11,8 +11,9 @@ use crate::{
     Json, Refusal,
     catalogue::{Argument, Catalogue, Effect, Resolved},
     grant::{ActionGrant, Exhausted, Grant, Usage},
+    mcp,
     provenance::{Observations, Source},
-    request::{Body, Request},
+    request::{Body, Operation, Request},
 };
 
 /// What is to be done with a call.
@@ -170,6 +171,9 @@ fn deny(code: &'static str, argument: Option<&str>, message: String) -> Reason {
 
 /// The way of a verdict: each step either goes on or denies.
 fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> {
+    if inputs.request.operation() == Operation::Plumbing {
+        return decide_plumbing(inputs, judgement);
+    }
     let Resolved { action, arguments } =
         inputs.catalogue.resolve(inputs.request).map_err(|refusal| deny(refusal.code, None, refusal.message))?;
     judgement.action = Some(action.name.clone());
@@ -213,21 +217,44 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
     Ok(())
 }
 
+/// A message of MCP that is no action passes while the grant holds and has anything to do with this server. It uses nothing up.
+fn decide_plumbing(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> {
+    let (grant, request) = (inputs.grant, inputs.request);
+    holds(inputs)?;
+    if !grant.actions.values().any(|granted| is_for(granted, request)) {
+        let message = format!("the instruction's grant has no action of `{}`", request.upstream());
+        return Err(deny("action-not-granted", None, message));
+    }
+    if request.target() == "completion/complete" && !mcp::may_complete(inputs.catalogue, grant, request) {
+        let message = "what is to be completed is not in the instruction's grant".to_owned();
+        return Err(deny("action-not-granted", None, message));
+    }
+    judgement.rules.push("mcp-plumbing");
+    judgement.verdict = Verdict::Allow;
+    Ok(())
+}
+
+fn holds(inputs: &Inputs<'_>) -> Result<(), Reason> {
+    let expires = inputs.grant.expires;
+    if inputs.now >= expires {
+        return Err(deny("grant-expired", None, format!("the grant ended at {expires}")));
+    }
+    Ok(())
+}
+
+/// Two upstreams may have an action of the same name: only the one it was granted for counts.
+fn is_for(granted: &ActionGrant, request: &Request) -> bool {
+    granted.upstream.as_deref().is_none_or(|upstream| upstream == request.upstream())
+}
+
 /// The action as granted, while the grant holds.
 fn granted<'a>(inputs: &Inputs<'a>, action: &str) -> Result<&'a ActionGrant, Reason> {
-    let grant = inputs.grant;
-    if inputs.now >= grant.expires {
-        return Err(deny("grant-expired", None, format!("the grant ended at {}", grant.expires)));
-    }
-    // Two upstreams may have an action of the same name: only the one it was granted for counts.
-    let here = |granted: &&ActionGrant| {
-        granted.upstream.as_deref().is_none_or(|upstream| upstream == inputs.request.upstream())
-    };
+    holds(inputs)?;
     let not_granted = || {
         let message = format!("the instruction's grant does not include `{action}`");
         deny("action-not-granted", None, message)
     };
-    grant.actions.get(action).filter(here).ok_or_else(not_granted)
+    inputs.grant.actions.get(action).filter(|granted| is_for(granted, inputs.request)).ok_or_else(not_granted)
 }
 
 fn check_constraints(

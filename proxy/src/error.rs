@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 
-use crate::{Body, problem::Problem};
+use crate::{Body, mcp::Exchange, problem::Problem};
 
 /// Code, status and title of the problems that have a status of their own; any other refusal is 400 or 403.
-const KNOWN: [(&str, StatusCode, &str); 30] = [
+const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("token-missing", StatusCode::UNAUTHORIZED, "A bearer token is needed"),
     ("token-invalid", StatusCode::UNAUTHORIZED, "The bearer token is not valid"),
     ("token-expired", StatusCode::UNAUTHORIZED, "The bearer token has expired"),
@@ -36,18 +36,24 @@ const KNOWN: [(&str, StatusCode, &str); 30] = [
     ("request-cut", StatusCode::BAD_REQUEST, "The body did not arrive whole"),
     ("request-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
     ("gateway-fault", StatusCode::INTERNAL_SERVER_ERROR, "The gateway failed"),
+    ("mcp-not-endpoint", StatusCode::NOT_FOUND, "The MCP server is not here"),
+    ("mcp-header-mismatch", StatusCode::BAD_REQUEST, "Headers and body of the message differ"),
+    ("mcp-version-unknown", StatusCode::BAD_REQUEST, "The protocol version is not known"),
+    ("mcp-method-unknown", StatusCode::FORBIDDEN, "The method does not pass"),
+    ("origin-refused", StatusCode::FORBIDDEN, "The request comes from a foreign page"),
     ("not-ascii", StatusCode::BAD_REQUEST, "The request can be read in two ways"),
     ("not-utf8", StatusCode::BAD_REQUEST, "The request can be read in two ways"),
 ];
 
 /// How codes begin that say a request can be read in two ways.
-const AMBIGUOUS: [&str; 13] = [
+const AMBIGUOUS: &[&str] = &[
     "connection-",
     "host",
     "target-",
     "path-",
     "query-",
     "json-",
+    "jsonrpc-",
     "header-",
     "content-",
     "transfer-",
@@ -68,6 +74,14 @@ pub fn problem(code: &str, detail: impl Into<String>) -> Problem {
         }
     });
     Problem::new(status, code, title, detail)
+}
+
+/// The answer that a problem is for this call: of MCP, a JSON-RPC error.
+pub(crate) fn answer_call(exchange: Option<&Exchange>, problem: Problem) -> Response<Body> {
+    match exchange {
+        Some(exchange) => exchange.refuse(problem),
+        None => answer(problem),
+    }
 }
 
 /// The answer that a problem is.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_authorize::{
     Refusal,
+    catalogue::{Catalogue, Protocol},
     grant::{Grant, Usage},
+    mcp,
     request::{self, RequestBody},
     verdict::{self, Inputs, Judgement, Reason, Verdict},
     view::View,
@@ -24,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Body,
     identify::Identified,
+    mcp::Exchange,
     server::Arrival,
     settings::Limits,
     stack::{Context, Step},
@@ -98,6 +101,8 @@ pub struct Call {
     pub traceparent: Option<String>,
     /// What of the answer the agent sees; everything when there is none.
     pub view: Option<Arc<View>>,
+    /// What is to be answered, when the API speaks MCP.
+    pub exchange: Option<Arc<Exchange>>,
 }
 
 /// How a held call waits for its answer.
@@ -212,12 +217,16 @@ impl Step<Identified> for Authorize {
         let limits = &self.context.limits;
         let arrived = arrive(limits, &parts, body).await;
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
-        let normal = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref());
+        let catalogue = upstream.as_ref().and_then(|upstream| self.context.gateway.catalogue(&upstream.settings.name));
+        let http = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref());
+        let exchange = Exchange::begin(catalogue, http.as_ref().ok());
+        let normal = http.and_then(|http| message(limits, catalogue, http, &parts));
         let decision = decision.and_then(Result::ok);
 
         let (mut session, turn) = (live.session(), self.context.gateway.registry.read_arc());
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
-        let mut call = Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None };
+        let mut call =
+            Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None, exchange: None };
         let mut judgement = self.judge(&session, &turn, &call, normal.as_ref());
         // INVARIANT: an entry names no cause that is not there; what an agent makes up is refused, and stays out of the record.
         call.decision = call.decision.filter(|decision| session.decisions.contains(decision));
@@ -240,6 +249,10 @@ impl Step<Identified> for Authorize {
             if judgement.verdict == Verdict::Allow {
                 call.view = view(&self.context, &judgement, &state.grant);
             }
+            call.exchange = exchange.map(|exchange| match (catalogue, &normal) {
+                (Some(catalogue), Ok(request)) => Arc::new(exchange.judged(catalogue, &state.grant, request)),
+                _ => Arc::new(exchange),
+            });
             if judgement.approved {
                 approval = state.approved.remove(&judgement.digest);
             }
@@ -327,12 +340,36 @@ fn normalise(
         let message = "the path begins with the name of no upstream; write `/<upstream>/…`".to_owned();
         return Err(Refusal { code: "upstream-unknown", message });
     };
-    let bounds = request::Limits {
-        target_bytes: limits.target_bytes,
-        body_bytes: limits.json_bytes,
-        json_depth: limits.json_depth,
+    request::Request::normalise(&bounds(limits), &upstream.settings.name, &parts.method, target, &parts.headers, body)
+}
+
+const fn bounds(limits: &Limits) -> request::Limits {
+    request::Limits { target_bytes: limits.target_bytes, body_bytes: limits.json_bytes, json_depth: limits.json_depth }
+}
+
+/// The message of MCP in a request, when the API speaks that.
+fn message(
+    limits: &Limits,
+    catalogue: Option<&Arc<Catalogue>>,
+    http: request::Request,
+    parts: &Parts,
+) -> Result<request::Request, Refusal> {
+    if catalogue.is_none_or(|catalogue| catalogue.protocol() != Protocol::Mcp) {
+        return Ok(http);
+    }
+    let origin = parts.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+    let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
+    // A page of another origin that found its way here by a name of its own.
+    let foreign = |origin: &[u8]| {
+        let named = [&b"http://"[..], b"https://"].iter().find_map(|scheme| origin.strip_prefix(*scheme));
+        named.is_none() || named != host
     };
-    request::Request::normalise(&bounds, &upstream.settings.name, &parts.method, target, &parts.headers, body)
+    if origin.is_some_and(foreign) {
+        let message = "the request comes from a page of another origin".to_owned();
+        return Err(Refusal { code: "origin-refused", message });
+    }
+    mcp::read(&bounds(limits), &http, &parts.headers)
 }
 
 /// What the vault keeps of the request: its one reading, or what can be said of one that has none.
@@ -378,12 +415,15 @@ fn permit(
     let action = action.and_then(|action| context.gateway.catalogue(request.upstream())?.action(action));
     let declared = action.into_iter().flat_map(|action| &action.arguments);
     let declared = declared.filter(|(_, argument)| argument.place == countersign_authorize::catalogue::Place::Header);
-    let declared = declared.filter_map(|(name, argument)| argument.key(name).parse().ok()).collect();
+    let declared = declared.filter_map(|(name, argument)| argument.key(name).parse().ok());
+    let transport = if call.exchange.is_some() { &mcp::HEADERS[..] } else { &[] };
+    let declared = declared.chain(transport.iter().map(|name| HeaderName::from_static(name))).collect();
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned);
     let outgoing = Outgoing {
         method: parts.method,
-        target: request.target().to_owned(),
+        // An MCP server has one address, which is in the settings.
+        target: if call.exchange.is_some() { String::new() } else { request.target().to_owned() },
         headers: parts.headers,
         declared,
         body,

@@ -20,6 +20,7 @@ use super::{Ending, JSON_DEPTH, finish};
 use crate::{
     BoxError,
     forward::headers::of_trailers,
+    mcp::{Awaiting, Exchange},
     record::Receipt,
     upstream::{Upstream, deepest, echo::Scan},
 };
@@ -44,8 +45,14 @@ pub(super) struct Answering {
     kept: Option<BytesMut>,
     keep: usize,
     observes: bool,
-    /// Through which the agent sees the answer: nothing passes before it is whole.
+    /// Whether nothing passes before the answer is whole, since only a part of it does.
+    rewrites: bool,
+    /// Through which the agent sees the answer.
     view: Option<Arc<View>>,
+    /// What is answered, when the API speaks MCP.
+    exchange: Option<Arc<Exchange>>,
+    /// The answer of MCP in a stream of events.
+    awaiting: Option<Awaiting>,
     /// What of the answer is seen, once it is whole.
     shown: Option<Bytes>,
     /// What comes after the frame that was just given.
@@ -64,9 +71,12 @@ impl Answering {
         status: StatusCode,
     ) -> Answering {
         let json = media_type.as_deref().is_some_and(is_json) && status.is_success();
-        let observe = if json { receipt.context().limits.observe_bytes } else { 0 };
-        let view = receipt.call().view.clone();
-        let whole = if view.is_some() { receipt.context().limits.observe_bytes } else { 0 };
+        let limit = receipt.context().limits.observe_bytes;
+        let (view, exchange) = (receipt.call().view.clone(), receipt.call().exchange.clone());
+        let awaiting = exchange.clone().filter(|_| media_type.as_deref().is_some_and(is_events));
+        let observe = if json { limit } else { 0 };
+        let rewrites = view.is_some() || exchange.as_ref().is_some_and(|exchange| exchange.rewrites());
+        let whole = if rewrites { limit } else { 0 };
         let keep = upstream.settings.keep_response_bytes.max(observe).max(whole);
         let timeouts = &upstream.settings.timeouts;
         let mut answering = Answering {
@@ -82,8 +92,11 @@ impl Answering {
             status,
             kept: (keep > 0).then(BytesMut::new),
             keep,
-            observes: json,
+            observes: json || awaiting.is_some(),
+            rewrites,
             view,
+            exchange,
+            awaiting: awaiting.map(|exchange| Awaiting::new(exchange, limit)),
             shown: None,
             last: None,
             upstream,
@@ -100,18 +113,49 @@ impl Answering {
     fn complete(&mut self) {
         let kept = self.kept.take().map(BytesMut::freeze);
         let mut response = self.describe(kept.as_ref());
-        if let Some(view) = &self.view {
-            let json =
-                kept.as_ref().filter(|_| self.observes).and_then(|kept| Json::parse_response(kept, JSON_DEPTH).ok());
-            let shown = json.and_then(|json| view.show(&json)).map(|json| json.to_text()).unwrap_or_default();
-            let seen = json!({ "name": view.name(), "sha256": HEXLOWER.encode(&Sha256::digest(&shown)), "bytes": shown.len() });
+        let message = match &mut self.awaiting {
+            Some(awaiting) => awaiting.answer(),
+            None => kept.clone(),
+        };
+        if self.rewrites {
+            let shown = self.show(message.as_ref());
+            let name = self.view.as_ref().map_or("granted", |view| view.name());
+            let seen =
+                json!({ "name": name, "sha256": HEXLOWER.encode(&Sha256::digest(&shown)), "bytes": shown.len() });
             response.as_object_mut().and_then(|response| response.insert("view".to_owned(), seen));
             self.shown = Some(shown.into());
         }
-        let observed = kept.filter(|_| self.observes);
+        let observed = match self.exchange {
+            Some(_) => message.filter(|_| self.observes).and_then(|message| Exchange::result(&message)),
+            None => kept.filter(|_| self.observes),
+        };
         if let Some(receipt) = self.receipt.take() {
             finish(receipt, Ending::new("completed").response(response).observed(observed));
         }
+    }
+
+    /// What the agent sees of an answer that it does not see whole.
+    fn show(&self, message: Option<&Bytes>) -> String {
+        match (&self.exchange, &self.view) {
+            (Some(exchange), view) => {
+                let shown = exchange.show(message.map_or(&[], |message| &message[..]), view.as_deref());
+                match self.awaiting {
+                    Some(_) => format!("event: message\ndata: {shown}\n\n"),
+                    None => shown,
+                }
+            }
+            (None, view) => {
+                let json = message.filter(|_| self.observes);
+                let json = json.and_then(|kept| Json::parse_response(kept, JSON_DEPTH).ok());
+                let shown = json.and_then(|json| view.as_ref()?.show(&json));
+                shown.map(|json| json.to_text()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Whether nothing more comes that concerns this call.
+    fn is_over(&self) -> bool {
+        self.body.is_end_stream() || self.awaiting.as_ref().is_some_and(Awaiting::is_answered)
     }
 
     /// The answer is not whole, or must not pass on.
@@ -152,7 +196,11 @@ impl Answering {
         if let Some(receipt) = &self.receipt {
             receipt.note(|trail| trail.bytes = [trail.bytes[0], self.bytes]);
         }
-        if self.view.is_some() && self.kept.is_none() {
+        if let Some(awaiting) = &mut self.awaiting {
+            awaiting.push(&data);
+        }
+        let unread = self.awaiting.as_ref().map_or(self.kept.is_none(), Awaiting::is_over);
+        if self.rewrites && unread {
             let why =
                 format!("the grant sees a part of the answer only, and the answer has more than {} bytes", self.keep);
             return self.cut("response_cut", why);
@@ -166,12 +214,12 @@ impl Answering {
                 }
             },
         };
-        if !self.body.is_end_stream() {
-            return (!pass.is_empty() && self.view.is_none()).then(|| Ok(Frame::data(pass)));
+        if !self.is_over() {
+            return (!pass.is_empty() && !self.rewrites).then(|| Ok(Frame::data(pass)));
         }
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         self.complete();
-        if self.view.is_some() {
+        if self.rewrites {
             return self.seen();
         }
         let whole = if rest.is_empty() { pass } else { [pass, rest].concat().into() };
@@ -186,7 +234,7 @@ impl Answering {
         let trailers = Frame::trailers(of_trailers(trailers, &self.upstream.settings));
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         self.complete();
-        if self.view.is_some() {
+        if self.rewrites {
             return self.seen();
         }
         if rest.is_empty() {
@@ -204,7 +252,7 @@ impl Answering {
     fn end(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         self.complete();
-        if self.view.is_some() {
+        if self.rewrites {
             return self.seen();
         }
         (!rest.is_empty()).then(|| Ok(Frame::data(rest)))
@@ -218,6 +266,10 @@ impl Answering {
         let idle = self.idle.as_mut().poll(cx).is_ready();
         idle.then(|| format!("idle: nothing came for {:?}", timeouts.idle))
     }
+}
+
+fn is_events(media_type: &str) -> bool {
+    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
 }
 
 impl Body for Answering {

@@ -27,8 +27,9 @@ use tower::Service;
 use self::body::Answering;
 use crate::{
     Body,
-    error::{answer, problem},
+    error::{answer_call, problem},
     forward::{ForwardError, forward, headers},
+    mcp::Exchange,
     record::{Receipt, Recorded, Sent, Trail, stamp},
     stack::Context,
     state::open_key,
@@ -115,12 +116,11 @@ fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
 /// Closes the call and tells the agent why there is no answer.
 fn refuse(receipt: Receipt, code: &str, detail: &str, ending: Ending) -> Response<Body> {
     let sent = receipt.note(|trail| trail.sent);
-    let mut response = answer(
-        problem(code, detail)
-            .with("call", receipt.call().id.as_str())
-            .with("entry", receipt.sealed().hash.to_string())
-            .with("sent", sent.as_str()),
-    );
+    let problem = problem(code, detail)
+        .with("call", receipt.call().id.as_str())
+        .with("entry", receipt.sealed().hash.to_string())
+        .with("sent", sent.as_str());
+    let mut response = answer_call(receipt.call().exchange.as_deref(), problem);
     stamp(response.headers_mut(), receipt.sealed());
     finish(receipt, ending);
     response
@@ -152,8 +152,13 @@ fn answered(receipt: Receipt, response: Response<Incoming>) -> Response<Body> {
         return cut(receipt, "a header of the API's answer holds the gateway's credential");
     }
     let mut headers = headers::of_response(&parts.headers, parts.version, &upstream.settings);
-    if receipt.call().view.is_some() {
+    let exchange = receipt.call().exchange.as_deref();
+    if receipt.call().view.is_some() || exchange.is_some_and(Exchange::rewrites) {
         headers::keep_general(&mut headers);
+    }
+    if exchange.is_some() {
+        // A stream of events ends with the answer, whatever the server would say behind it.
+        headers.remove(header::CONTENT_LENGTH);
     }
     stamp(&mut headers, receipt.sealed());
     let media = media_type(&parts.headers).map(str::to_owned);

@@ -22,7 +22,7 @@ pub use self::receipt::{Receipt, Sent, Trail};
 use crate::{
     Body, api,
     authorize::{Judged, Outgoing, Permit},
-    error::{answer, problem},
+    error::{answer_call, problem},
     problem::Problem,
     stack::{Context, Step},
     state::open_state,
@@ -140,7 +140,7 @@ impl Step<Judged> for Record {
             Ok(ticket) => ticket,
             Err(error) => {
                 pending.undo(&mut session);
-                return Err(answer(refuse(&error)));
+                return Err(answer_call(pending.call.exchange.as_deref(), refuse(&error)));
             }
         };
         // The order is fixed: others may be judged while this one is sealed.

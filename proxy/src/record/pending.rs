@@ -17,7 +17,7 @@ use super::{Receipt, Recorded, refuse, stamp};
 use crate::{
     Body,
     authorize::{Call, Permit, Waits},
-    error::{answer, problem},
+    error::{answer_call, problem},
     outcome::{Ending, finish},
     stack::Context,
     state::{Approved, Held, HeldStatus, Inner},
@@ -65,10 +65,10 @@ impl Sealing {
             (_, queued) => {
                 (self.queued, self.late) = (queued, true);
                 tracing::error!("a call is refused because the ledger is too slow");
-                Err(answer(problem(
-                    "not-recorded",
-                    "the ledger is too slow; the call was not forwarded, try again later",
-                )))
+                let exchange = self.queued.as_ref().and_then(|(pending, _)| pending.call.exchange.as_deref());
+                let problem =
+                    problem("not-recorded", "the ledger is too slow; the call was not forwarded, try again later");
+                Err(answer_call(exchange, problem))
             }
         }
     }
@@ -100,7 +100,7 @@ impl Pending {
                     self.context.gateway.open_calls().fetch_sub(1, Ordering::Relaxed);
                 }
                 self.undo(&mut self.call.live.lock());
-                return Err(answer(refuse(&error.into())));
+                return Err(answer_call(self.call.exchange.as_deref(), refuse(&error.into())));
             }
         };
         self.context.gateway.count(self.judgement.verdict.as_str());
@@ -188,7 +188,7 @@ impl Pending {
         if !self.allowed.is_null() {
             problem = problem.with("allowed", self.allowed.clone());
         }
-        let mut response = answer(problem);
+        let mut response = answer_call(call.exchange.as_deref(), problem);
         stamp(response.headers_mut(), sealed);
         response
     }

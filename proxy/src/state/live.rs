@@ -7,7 +7,7 @@ use std::{
 
 use countersign_authorize::{
     Json,
-    catalogue::Catalogue,
+    catalogue::{Catalogue, Protocol},
     grant::{Grant, Usage},
     provenance::Observations,
 };
@@ -260,10 +260,12 @@ impl Inner {
         };
     }
 
-    /// Takes the answer of an API. `body` is its JSON, if it was read.
+    /// Takes the answer of an API: `body` is its JSON, or the result in an answer of MCP.
     pub fn observe_response(&mut self, call: &Hash, action: &str, catalogue: &Catalogue, body: &Json) {
-        if let Some(action) = catalogue.action(action) {
-            self.observations.observe_response(&call.to_string(), action, body);
+        let Some(action) = catalogue.action(action) else { return };
+        match catalogue.protocol() {
+            Protocol::Http => self.observations.observe_response(&call.to_string(), action, body),
+            Protocol::Mcp => self.observations.observe_result(&call.to_string(), action, body),
         }
     }
 
@@ -335,7 +337,8 @@ impl Inner {
                     serde_json::from_value(values.get("arguments")?.clone()).ok()?;
                 let arguments: BTreeMap<String, Json> =
                     arguments.into_iter().filter_map(|(name, value)| Some((name, to_json(&value)?))).collect();
-                let action = call.action?;
+                // A message of MCP that is no action uses nothing and brings nothing.
+                let Some(action) = call.action else { return Some(()) };
                 if let Some(catalogue) = catalogue(&call.upstream) {
                     self.observe_arguments(&hash, &action, catalogue, &arguments);
                 }

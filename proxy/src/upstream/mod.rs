@@ -111,8 +111,11 @@ impl Upstream {
         self.echo.clone()
     }
 
-    /// The URI of a target behind the configured base path.
+    /// The URI of a target behind the configured base path; without a target, the configured URL as it is.
     pub fn uri(&self, target: &str) -> Result<Uri, http::Error> {
+        if target.is_empty() {
+            return Ok(self.settings.url.clone());
+        }
         let mut parts = self.settings.url.clone().into_parts();
         let base = self.settings.url.path().trim_end_matches('/');
         parts.path_and_query = Some(format!("{base}{target}").parse::<PathAndQuery>()?);

@@ -1,0 +1,177 @@
+//! What is different when an upstream speaks MCP: refusals are JSON-RPC errors, lists show what the grant has, and the result in an answer is
+//! what later calls may take values from. The messages themselves are read in `countersign_authorize::mcp`.
+
+pub mod events;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_authorize::{
+    Json,
+    catalogue::{Catalogue, Protocol},
+    grant::Grant,
+    mcp::{self, Listed},
+    request::Request,
+    view::View,
+};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use self::events::Events;
+use crate::{Body, error, problem::Problem};
+
+/// Nesting of an answer that is read.
+const JSON_DEPTH: usize = 64;
+
+/// The grant does not allow the call.
+const DENIED: i64 = -32010;
+/// A person must approve the call first.
+const HELD: i64 = -32011;
+/// The gateway or the server behind it failed.
+const FAILED: i64 = -32012;
+
+/// One request or notification of MCP on its way.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// The id by which it is answered, if it is.
+    id: Option<Json>,
+    /// What of a list is shown, if it asks for one.
+    listed: Option<Listed>,
+}
+
+impl Exchange {
+    /// The exchange that an HTTP request to this catalogue's upstream begins; none when the upstream does not speak MCP.
+    pub fn begin(catalogue: Option<&Arc<Catalogue>>, http: Option<&Request>) -> Option<Exchange> {
+        catalogue.filter(|catalogue| catalogue.protocol() == Protocol::Mcp)?;
+        Some(Exchange { id: http.and_then(mcp::id).cloned(), listed: None })
+    }
+
+    /// Once it is judged: what the grant shows of the list it asks for.
+    #[must_use]
+    pub fn judged(mut self, catalogue: &Arc<Catalogue>, grant: &Grant, request: &Request) -> Exchange {
+        self.listed = Listed::is_list(request).then(|| Listed::new(catalogue.clone(), grant));
+        self
+    }
+
+    /// Whether the answer passes only once it is whole, and changed.
+    pub const fn rewrites(&self) -> bool {
+        self.listed.is_some()
+    }
+
+    /// A problem as JSON-RPC error with the problem document as `data`. A verdict on a request is an answer, so its HTTP status is 200: clients take
+    /// other statuses for a broken connection.
+    pub fn refuse(&self, problem: Problem) -> Response<Body> {
+        let code = code(problem.code(), problem.status);
+        let judged = self.id.is_some() && matches!(code, DENIED | HELD | -32602 | -32601);
+        let status = if judged { StatusCode::OK } else { StatusCode::from_u16(problem.status).unwrap_or_default() };
+        let mut message = json!({
+            "jsonrpc": "2.0",
+            "error": { "code": code, "message": format!("{}: {}", problem.title, problem.detail), "data": problem },
+        });
+        if let (Some(id), Some(members)) = (self.id(), message.as_object_mut()) {
+            members.insert("id".to_owned(), id);
+        }
+        let mut response = error::answer(problem);
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *response.body_mut() = error::full(message.to_string());
+        response
+    }
+
+    fn id(&self) -> Option<Value> {
+        serde_json::from_str(&self.id.as_ref()?.to_text()).ok()
+    }
+
+    /// The result that the agent is answered with, as JSON text.
+    pub fn result(message: &[u8]) -> Option<Bytes> {
+        let message = Json::parse_response(message, JSON_DEPTH).ok()?;
+        Some(mcp::result(&message)?.to_text().into())
+    }
+
+    /// What the agent sees of an answer that is not shown whole.
+    pub fn show(&self, message: &[u8], view: Option<&View>) -> String {
+        let unreadable = || {
+            let id = self.id().unwrap_or_default();
+            json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32603, "message": "the server's answer cannot be read" } })
+                .to_string()
+        };
+        let Ok(message) = Json::parse_response(message, JSON_DEPTH) else { return unreadable() };
+        let Some(result) = mcp::result(&message) else { return message.to_text() };
+        let shown = match (&self.listed, view) {
+            (Some(listed), _) => listed.show(result),
+            (None, Some(view)) => seen(result, view),
+            (None, None) => result.clone(),
+        };
+        mcp::with_result(&message, &shown).to_text()
+    }
+}
+
+/// A result through a view: the structured content that it names, and that again as text; a tool's error tells nothing but that it is one.
+fn seen(result: &Json, view: &View) -> Json {
+    let structured = result.pointer("/structuredContent").and_then(|content| view.show(content));
+    let text = structured.as_ref().map(Json::to_text).unwrap_or_default();
+    let content = [("type", "text".to_owned()), ("text", text)];
+    let content = content.map(|(name, value)| (name.to_owned(), Json::String(value)));
+    let mut members = vec![("content".to_owned(), Json::Array(vec![Json::Object(content.into())]))];
+    members.extend(structured.map(|structured| ("structuredContent".to_owned(), structured)));
+    for name in ["isError", "resultType"] {
+        members.extend(result.pointer(&format!("/{name}")).map(|value| (name.to_owned(), value.clone())));
+    }
+    Json::Object(members)
+}
+
+fn code(problem: &str, status: u16) -> i64 {
+    match problem {
+        "approval-required" => HELD,
+        "mcp-header-mismatch" => -32020,
+        "mcp-version-unknown" => -32022,
+        "mcp-method-unknown" => -32601,
+        "argument-missing" | "argument-type" | "argument-unknown" => -32602,
+        problem if problem.starts_with("jsonrpc-") => -32600,
+        problem if problem.starts_with("json-") || problem == "not-utf8" => -32700,
+        _ if status >= 500 => FAILED,
+        _ => DENIED,
+    }
+}
+
+/// Waits in a stream of events for the one that answers the exchange.
+#[derive(Debug)]
+pub struct Awaiting {
+    exchange: Arc<Exchange>,
+    events: Events,
+    answer: Option<Bytes>,
+}
+
+impl Awaiting {
+    /// Reads events of up to `limit` bytes.
+    pub fn new(exchange: Arc<Exchange>, limit: usize) -> Awaiting {
+        Awaiting { exchange, events: Events::new(limit), answer: None }
+    }
+
+    /// Takes the next piece of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let Awaiting { exchange, events, answer } = self;
+        let Some(id) = &exchange.id else { return };
+        events.push(bytes, |data| {
+            let message = Json::parse_response(data, JSON_DEPTH).ok();
+            if answer.is_none() && message.is_some_and(|message| mcp::is_answer(&message, id)) {
+                *answer = Some(Bytes::copy_from_slice(data));
+            }
+        });
+    }
+
+    /// Whether the answer came.
+    pub const fn is_answered(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Whether an event was too long to be read.
+    pub const fn is_over(&self) -> bool {
+        self.events.is_over()
+    }
+
+    /// The answer, if it came.
+    pub fn answer(&mut self) -> Option<Bytes> {
+        self.answer.take()
+    }
+}
