@@ -62,7 +62,8 @@ impl Exchange {
     /// other statuses for a broken connection.
     pub fn refuse(&self, problem: Problem) -> Response<Body> {
         let code = code(problem.code(), problem.status);
-        let judged = self.id.is_some() && matches!(code, DENIED | HELD | -32602 | -32601);
+        let judged =
+            self.id.is_some() && problem.code() != "origin-refused" && matches!(code, DENIED | HELD | -32602 | -32601);
         let status = if judged { StatusCode::OK } else { StatusCode::from_u16(problem.status).unwrap_or_default() };
         let mut message = json!({
             "jsonrpc": "2.0",

@@ -18,20 +18,25 @@ async fn world(hold: Duration) -> (Api, World) {
     let api = Api::start(|_| json_answer(&json!({ "ok": true }))).await;
     let url = format!("http://{}", api.address);
     let world = World::with(upstream(&url), |settings| settings.limits.hold_timeout = hold, scope()).await;
+    register(&world).await;
+    (api, world)
+}
+
+/// Makes the approver's key known.
+pub(super) async fn register(world: &World) {
     let jwk = Jwk::ed25519(&SigningKey::from_bytes(&[1; 32]).verifying_key());
     let registered = world.ask("POST", "/v1/keys", OPERATOR, &json!({ "party": "carol", "jwk": jwk })).await;
     assert_eq!(registered.status, 201);
-    (api, world)
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn waiting(world: &World) -> Vec<Value> {
+pub(super) async fn waiting(world: &World) -> Vec<Value> {
     let list = world.ask("GET", "/v1/approvals", APPROVER, &Value::Null).await.json();
     list["held"].as_array().unwrap().clone()
 }
 
-async fn decide(world: &World, held: &Value, decision: &str) -> Answer {
+pub(super) async fn decide(world: &World, held: &Value, decision: &str) -> Answer {
     let now = Time::new(jiff::Timestamp::now());
     let said = json!({
         "origin": "test.example", "call": held["entry"], "digest": held["digest"], "decision": decision, "shown": now, "answered": now,
@@ -48,7 +53,7 @@ async fn pay_with_key(world: &World, amount: &str, key: &str) -> Answer {
 }
 
 /// What is known of the instruction is what its entries say.
-fn same_after_a_restart(world: &World) {
+pub(super) fn same_after_a_restart(world: &World) {
     let live = world.gateway.live(&world.instruction).unwrap();
     world.gateway.forget(&world.instruction);
     let loaded = world.gateway.live(&world.instruction).unwrap();

@@ -21,3 +21,5 @@ mod after;
 mod api;
 
 mod schema;
+
+mod mcp;

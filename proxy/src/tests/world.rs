@@ -314,6 +314,15 @@ impl World {
     }
 
     pub async fn with(upstream: settings::Upstream, tune: impl FnOnce(&mut Settings), scope: Value) -> World {
+        World::of(CATALOGUE, upstream, tune, scope).await
+    }
+
+    pub async fn of(
+        catalogue: &str,
+        upstream: settings::Upstream,
+        tune: impl FnOnce(&mut Settings),
+        scope: Value,
+    ) -> World {
         let dir = tempfile::tempdir().unwrap();
         let faults = Arc::new(Faults::default());
         let mut options = Options::new(dir.path().join("ledger"));
@@ -328,7 +337,7 @@ impl World {
         let parts = Parts {
             ledger,
             vault: Arc::new(vault),
-            catalogues: vec![(Catalogue::parse(CATALOGUE).unwrap(), CATALOGUE.to_owned())],
+            catalogues: vec![(Catalogue::parse(catalogue).unwrap(), catalogue.to_owned())],
             tokens: Tokens::new("test.example", SigningKey::from_bytes(&[8; 32])),
             clock: Arc::new(SystemClock),
         };
