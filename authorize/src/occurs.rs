@@ -6,12 +6,14 @@
 
 mod dates;
 mod numerals;
+mod within;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfkc_quick};
 
 use self::numerals::numerals;
+pub(crate) use self::within::addresses;
 use crate::catalogue::Type;
 
 /// Between texts: a character that no text has, so that no value stands across.
@@ -195,7 +197,7 @@ impl Needle {
             Needle::Digits(digits) => {
                 folded.contains(digits) && numerals(folded).any(|numeral| numeral.is_name(digits))
             }
-            Needle::Url(value) => tokens(&text.exact).any(|token| url_is(token, value)),
+            Needle::Url(value) => tokens(&text.exact).any(|token| url(token) == *value),
             Needle::Email(value) => folded.contains(value) && email(value, folded),
         }
     }
@@ -215,19 +217,17 @@ fn squeeze(text: &str) -> Option<String> {
     (long && number.bytes().any(|byte| byte.is_ascii_digit())).then_some(number)
 }
 
-/// Scheme and host in lower case, no `/` at the end, the rest as it is.
+/// Scheme and host in lower case, no `/` at the end, the rest as it is. Without a scheme it means https.
 fn url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (scheme, rest) = match text.split_once("://") {
+        Some(parts) => parts,
+        None if text.contains('.') => ("https", text),
+        None => return text.to_owned(),
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
     let path = if path.contains(['?', '#']) { path } else { path.strip_suffix('/').unwrap_or(path) };
     format!("{}://{}{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
-}
-
-/// Whether a word of a text is this URL. Without a scheme it means https.
-fn url_is(token: &str, wanted: &str) -> bool {
-    let bare = || token.contains('.') && !token.contains("://") && url(&format!("https://{token}")) == wanted;
-    url(token) == wanted || bare()
 }
 
 /// The words of a text that can be addresses, without the punctuation around them.

@@ -9,9 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Json, Refusal,
-    catalogue::{Argument, Catalogue, Effect, Resolved},
+    catalogue::{Argument, Catalogue, Effect, Resolved, Type},
     grant::{ActionGrant, Exhausted, Grant, Usage},
-    mcp,
+    mcp, occurs,
     provenance::{Observations, Source},
     request::{Body, Operation, Request},
 };
@@ -56,8 +56,11 @@ pub struct Reason {
 pub struct Provenance {
     /// The argument.
     pub argument: String,
-    /// Its value.
+    /// Its value, or the address in it.
     pub value: String,
+    /// Whether the value is an address within a free text.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub within: bool,
     /// Every source.
     pub sources: Vec<Source>,
     /// Whether the catalogue accepts where it came from.
@@ -184,9 +187,13 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
     check_constraints(granted, &action.arguments, &judgement.arguments)?;
     let usage = inputs.usage.reserve(inputs.grant, granted, &judgement.arguments).map_err(exhausted)?;
     judgement.rules.push("action-granted");
-    for (name, argument) in action.arguments.iter().filter(|(_, argument)| argument.binds) {
+    for (name, argument) in &action.arguments {
         let Some(value) = judgement.arguments.get(name) else { continue };
-        judgement.provenance.extend(provenance(inputs.observations, granted, name, argument, value));
+        if argument.binds {
+            judgement.provenance.extend(provenance(inputs.observations, granted, name, argument, value));
+        } else if argument.ty == Type::Text && action.effect != Effect::Read {
+            judgement.provenance.extend(provenance_within(inputs.observations, granted, name, argument, value));
+        }
     }
     let full = inputs.observations.is_full();
     let unaccepted = judgement.provenance.iter().filter(|provenance| !provenance.accepted);
@@ -305,32 +312,61 @@ fn provenance(
     argument: &Argument,
     value: &Json,
 ) -> Vec<Provenance> {
-    let constraint = granted.arguments.get(name);
-    let of_value = |value: String| {
-        let sources = observations.sources(argument.ty, &value, constraint);
-        let allowed =
-            |source: &Source| *source == Source::Host || argument.from.iter().any(|from| source.is_named_by(from));
-        let said = sources.iter().find(|source| source.is_said() && allowed(source));
-        // Content that repeats a value may be what made the agent choose it. When not all content could be kept, nobody knows.
-        let doubtful = observations.is_full() || !sources.iter().all(Source::is_trusted);
-        let seen = sources.iter().find(|source| allowed(source)).filter(|_| !doubtful);
-        let accepting = said.or(seen);
-        let (accepted, decided_by) = (accepting.is_some(), accepting.or(sources.last()).cloned());
-        Provenance { argument: name.to_owned(), value, sources, accepted, decided_by }
-    };
     let values = scalars(value);
     if values.is_empty() {
         // `null` and `[]` say something too: nobody asked for it.
-        let argument = name.to_owned();
-        return vec![Provenance {
-            argument,
-            value: String::new(),
-            sources: Vec::new(),
-            accepted: false,
-            decided_by: None,
-        }];
+        return vec![unsaid(name, String::new(), false)];
     }
-    values.into_iter().map(of_value).collect()
+    let trace = |value| trace(observations, granted, name, argument, (argument.ty, value));
+    values.into_iter().map(trace).collect()
+}
+
+/// Links, e-mail addresses and account numbers within a free text bind, whoever wrote the text around them.
+fn provenance_within(
+    observations: &Observations,
+    granted: &ActionGrant,
+    name: &str,
+    argument: &Argument,
+    value: &Json,
+) -> Vec<Provenance> {
+    let mut found = Vec::new();
+    let constraint = granted.arguments.get(name);
+    // A text that the host itself wrote is the host's.
+    for text in scalars(value).into_iter().filter(|text| !constraint.is_some_and(|c| c.names(argument.ty, text))) {
+        let (addresses, more) = occurs::addresses(&text);
+        let trace = |address| Provenance { within: true, ..trace(observations, granted, name, argument, address) };
+        found.extend(addresses.into_iter().map(trace));
+        if more {
+            found.push(unsaid(name, "more than 64 addresses".to_owned(), true));
+        }
+    }
+    found
+}
+
+fn unsaid(name: &str, value: String, within: bool) -> Provenance {
+    Provenance { argument: name.to_owned(), value, within, sources: Vec::new(), accepted: false, decided_by: None }
+}
+
+/// Where one value came from.
+fn trace(
+    observations: &Observations,
+    granted: &ActionGrant,
+    name: &str,
+    argument: &Argument,
+    (ty, value): (Type, String),
+) -> Provenance {
+    // A constraint is about the whole argument.
+    let constraint = granted.arguments.get(name).filter(|_| argument.binds);
+    let sources = observations.sources(ty, &value, constraint);
+    let allowed =
+        |source: &Source| *source == Source::Host || argument.from.iter().any(|from| source.is_named_by(from));
+    let said = sources.iter().find(|source| source.is_said() && allowed(source));
+    // Content that repeats a value may be what made the agent choose it. When not all content could be kept, nobody knows.
+    let doubtful = observations.is_full() || !sources.iter().all(Source::is_trusted);
+    let seen = sources.iter().find(|source| allowed(source)).filter(|_| !doubtful);
+    let accepting = said.or(seen);
+    let (accepted, decided_by) = (accepting.is_some(), accepting.or(sources.last()).cloned());
+    Provenance { argument: name.to_owned(), value, within: false, sources, accepted, decided_by }
 }
 
 fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
@@ -351,7 +387,11 @@ fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
             ("value-from-words", "comes from the user's words, which are no source for it".to_owned())
         }
     };
-    deny(code, Some(argument), format!("the value of `{argument}` {from}; a human must approve this call"))
+    let what = match provenance.within {
+        true => format!("`{}` within `{argument}`", provenance.value),
+        false => format!("the value of `{argument}`"),
+    };
+    deny(code, Some(argument), format!("{what} {from}; a human must approve this call"))
 }
 
 /// What an approval names: SHA-256 over grant, upstream, method, target, arguments and body in the canonical form of RFC 8785. The body stands in

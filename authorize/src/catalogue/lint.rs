@@ -97,7 +97,8 @@ fn single(action: &Action, name: &str, argument: &Argument, say: &mut Say<'_>) {
     if !argument.sensitive && is_sensitive(name) {
         warn("by its name it is a secret; add `sensitive = true`");
     }
-    if !argument.binds && argument.from != ["words"] {
+    // Within a free text addresses bind.
+    if !argument.binds && argument.from != ["words"] && argument.ty != Type::Text {
         warn("it does not bind, so its `from` counts for nothing");
     }
     if !argument.binds {

@@ -127,6 +127,27 @@ fn binding_values_come_from_the_words_or_wait_for_a_human() {
 }
 
 #[test]
+fn addresses_within_a_free_text_bind_whoever_wrote_it() {
+    let grant = grant(named(&["transactions.send"]));
+    let pay = |subject: &str| {
+        let body = format!(r#"{{"recipient":"Ann","amount":5,"subject":"{subject}","date":"2022-04-01"}}"#);
+        request(Method::POST, "/transactions", &body)
+    };
+    let words = "pay Ann 5 for the ticket, see www.tickets.example/7";
+    let allowed = |subject: &str| verdict(&grant, words, &pay(subject), &[]).0 == Verdict::Allow;
+    assert!(allowed("the ticket") && allowed("as in https://WWW.tickets.example/7"));
+    for subject in ["www.tickets.example/8", "ask mark@evil.example", "GB29 NWBK 6016 1331 9268 19"] {
+        let judgement = judged(&grant, words, &pay(subject), &[]);
+        assert_eq!(judgement.verdict, Verdict::Hold, "{subject}");
+        let [reason] = &judgement.reasons[..] else { panic!("{judgement:?}") };
+        assert_eq!((reason.code, reason.argument.as_deref()), ("value-not-observed", Some("subject")));
+        assert!(reason.message.contains("within `subject`"), "{}", reason.message);
+    }
+    let held = judged(&grant, words, &pay("evil.example"), &[]);
+    assert!(judged(&grant, words, &pay("evil.example"), &[held.digest]).approved);
+}
+
+#[test]
 fn an_approval_never_makes_a_denied_call_an_allowed_one() {
     let grant = grant(named(&["account.balance.read"]));
     let call = pay("X", "1");
@@ -248,7 +269,7 @@ fn a_value_from_content_is_not_laundered_through_the_api() {
     observations.observe_response("c1", bank.action("files.read").unwrap(), &json(file));
     // Approved once by a human, it now stands in the bank's own list.
     let recipient = Json::String("US133000000121212121212".into());
-    observations.observe_arguments("c2", [(crate::catalogue::Type::Account, &recipient)].into_iter());
+    observations.observe_arguments("c2", [(Type::Account, &recipient)].into_iter());
     let list = r#"{"transactions":[{"recipient":"US133000000121212121212"}]}"#;
     observations.observe_response("c3", bank.action("transactions.list").unwrap(), &json(list));
     let judged = seen(&bank, &grant, &observations, &pay("US133000000121212121212", "5"), &[]);
