@@ -4,9 +4,12 @@
 //! sent may not: what would reach the API in another spelling than the one that was seen counts as the same only where every API reads it
 //! alike. And there are no accidents: "4.00" does not stand in `id: 41`, "10" not in "2010", "19" not in a grouped IBAN.
 
+mod chinese;
 mod dates;
 mod numerals;
 mod within;
+
+use std::collections::BTreeSet;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -141,6 +144,8 @@ pub(crate) enum Needle {
     Count(Decimal, String),
     /// One of these phrases, without regard to case.
     Phrases(Vec<String>),
+    /// A date in one of these forms; or in one of these without a year, where the text names only this year.
+    Date(Vec<String>, Vec<String>, i16),
     /// A name without regard to case, or this account number in any grouping.
     Account(String, String),
     /// This, case counts.
@@ -164,7 +169,9 @@ impl Needle {
                 Some(number) => Needle::Count(number, leading_digits(value)),
                 None => Needle::Nowhere,
             },
-            Type::Date => date(value).map_or(Needle::Nowhere, |date| Needle::Phrases(dates::forms(date))),
+            Type::Date => date(value).map_or(Needle::Nowhere, |date| {
+                Needle::Date(dates::forms(date), dates::without_year(date), date.year())
+            }),
             Type::Text => Needle::Phrases(vec![fold(value)]),
             Type::Boolean => Needle::Nowhere,
             _ if !plain => Needle::Nowhere,
@@ -175,32 +182,62 @@ impl Needle {
             },
             Type::Identifier if digits => Needle::Digits(value.to_owned()),
             Type::Identifier => Needle::Exact(value.to_owned()),
-            Type::Url => Needle::Url(url(value)),
-            Type::Email => Needle::Email(fold(value)),
+            // What has not the form of an address is none, though it stands there for something else.
+            Type::Url if value.contains(['.', ':', '/']) => Needle::Url(url(value)),
+            Type::Email if value.contains('@') => Needle::Email(fold(value)),
+            Type::Url | Type::Email => Needle::Nowhere,
         }
     }
 
     /// Whether the value stands in a text.
     pub(crate) fn is_in(&self, text: &Text) -> bool {
+        self.places(text).next().is_some()
+    }
+
+    /// How often the value stands in a text.
+    pub(crate) fn times_in(&self, text: &Text) -> usize {
+        self.places(text).count()
+    }
+
+    fn places<'t>(&'t self, text: &'t Text) -> Box<dyn Iterator<Item = ()> + 't> {
         let folded = text.folded.as_str();
+        let none = || Box::new(std::iter::empty());
         match self {
-            Needle::Nowhere => false,
+            Needle::Nowhere => none(),
             Needle::Amount(value, digits) => {
-                folded.contains(digits) && numerals(folded).any(|numeral| numeral.amount() == Some(*value))
+                let figures = numerals_with(digits, folded).filter(|numeral| numeral.amount() == Some(*value));
+                each(figures.map(drop).chain(chinese::amounts(folded).filter(move |amount| amount == value).map(drop)))
             }
             Needle::Count(value, digits) => {
-                folded.contains(digits) && numerals(folded).any(|numeral| numeral.count() == Some(*value))
+                each(numerals_with(digits, folded).filter(|numeral| numeral.count() == Some(*value)))
             }
-            Needle::Phrases(phrases) => phrases.iter().any(|wanted| phrase(wanted, folded)),
-            Needle::Account(name, number) => phrase(name, folded) || account(number, folded),
-            Needle::Exact(value) => phrase(value, &text.exact),
-            Needle::Digits(digits) => {
-                folded.contains(digits) && numerals(folded).any(|numeral| numeral.is_name(digits))
+            Needle::Digits(digits) => each(numerals_with(digits, folded).filter(|numeral| numeral.is_name(digits))),
+            Needle::Phrases(wanted) => each(wanted.iter().flat_map(|wanted| phrases(wanted, folded))),
+            Needle::Date(whole, short, year) => {
+                let short = short.iter().filter(move |_| dates::only_year(folded) == Some(*year));
+                let places: BTreeSet<usize> =
+                    whole.iter().chain(short).flat_map(|wanted| phrases(wanted, folded)).collect();
+                each(places.into_iter())
             }
-            Needle::Url(value) => tokens(&text.exact).any(|token| url(token) == *value),
-            Needle::Email(value) => folded.contains(value) && email(value, folded),
+            Needle::Account(name, number) => {
+                let places: BTreeSet<usize> = phrases(name, folded).chain(accounts(number, folded)).collect();
+                each(places.into_iter())
+            }
+            Needle::Exact(value) => each(phrases(value, &text.exact)),
+            Needle::Url(value) => each(tokens(&text.exact).filter(move |token| url(token) == *value)),
+            Needle::Email(value) if folded.contains(value) => each(emails(value, folded)),
+            Needle::Email(_) => none(),
         }
     }
+}
+
+/// The numbers in a text, if it has these digits at all.
+fn numerals_with<'t>(digits: &str, text: &'t str) -> impl Iterator<Item = numerals::Numeral<'t>> + use<'t> {
+    text.contains(digits).then(|| numerals(text)).into_iter().flatten()
+}
+
+fn each<'t, T: 't>(places: impl Iterator<Item = T> + 't) -> Box<dyn Iterator<Item = ()> + 't> {
+    Box::new(places.map(drop))
 }
 
 /// The digits with which a number begins however its thousands are grouped.
@@ -242,16 +279,16 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
         .filter(|token| !token.is_empty())
 }
 
-fn email(wanted: &str, text: &str) -> bool {
-    let bare = |token: &str| token.strip_prefix("mailto:").unwrap_or(token).trim_matches(['.', ':']) == wanted;
-    tokens(text).flat_map(|token| token.split([',', ';'])).any(bare)
+fn emails<'t>(wanted: &'t str, text: &'t str) -> impl Iterator<Item = &'t str> {
+    let bare = move |token: &&str| token.strip_prefix("mailto:").unwrap_or(token).trim_matches(['.', ':']) == wanted;
+    tokens(text).flat_map(|token| token.split([',', ';'])).filter(bare)
 }
 
-/// Whether an account number stands in a text, in any grouping.
-fn account(number: &str, text: &str) -> bool {
+/// Where an account number stands in a text, in any grouping.
+fn accounts<'t>(number: &'t str, text: &'t str) -> impl Iterator<Item = usize> + 't {
     let first = number.chars().next();
-    text.char_indices().filter(|(_, c)| Some(*c) == first).any(|(at, _)| {
-        let (before, rest) = text.split_at(at);
+    text.char_indices().filter(move |(_, c)| Some(*c) == first).map(|(at, _)| at).filter(move |at| {
+        let (before, rest) = text.split_at(*at);
         before.chars().next_back().is_none_or(|before| !joins(before)) && grouped(number, rest)
     })
 }
@@ -288,13 +325,11 @@ fn joins(c: char) -> bool {
     c.is_alphanumeric() && !is_unspaced(c)
 }
 
-/// Whether a phrase stands in a text, not as part of a longer word, number or address.
-fn phrase(phrase: &str, text: &str) -> bool {
-    if phrase.is_empty() {
-        return false;
-    }
-    text.match_indices(phrase).any(|(at, _)| {
-        let (before, rest) = text.split_at(at);
+/// Where a phrase stands in a text, not as part of a longer word, number or address.
+fn phrases<'t>(phrase: &'t str, text: &'t str) -> impl Iterator<Item = usize> + 't {
+    let found = (!phrase.is_empty()).then(|| text.match_indices(phrase)).into_iter().flatten();
+    found.map(|(at, _)| at).filter(move |at| {
+        let (before, rest) = text.split_at(*at);
         let after = rest.strip_prefix(phrase).unwrap_or_default();
         ends_before(before) && begins_after(after)
     })

@@ -2,6 +2,8 @@
 //! the agent itself, or nothing that was observed. All sources are given. What the user or the host said stands, whoever repeats it; of
 //! everything else the least trusted source decides: a value that a third party's content names too may be that third party's choice.
 
+mod items;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,9 @@ pub enum Source {
         action: String,
         /// The field, as the catalogue's pattern.
         field: String,
+        /// Whether it is of one of several items, and the user's words name nothing else of that item: then the agent chose it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unnamed: bool,
     },
     /// What the user attached or pasted.
     Attached,
@@ -60,6 +65,7 @@ impl Source {
             Source::Words => from == "words",
             Source::Host => from == "host",
             Source::Attached => from == "attached",
+            Source::FirstParty { unnamed: true, .. } => false,
             Source::FirstParty { action, field, .. } => {
                 from == format!("response:{action}") || from == format!("response:{action}#{field}")
             }
@@ -141,17 +147,19 @@ impl Observations {
 
     /// Notes a response: fields the API vouches for, typed, and everything else as a third party's text.
     pub fn observe_response(&mut self, call: &str, action: &Action, body: &Json) {
+        let named = items::named(&self.words, action, body);
         body.scalars(&mut String::new(), &mut |at, value| {
             // A boolean names nothing.
             let Some(text) = value.as_text().filter(|_| !matches!(value, Json::Bool(_))) else { return };
             let (call, name) = (call.to_owned(), action.name.clone());
-            let declared = action.response.first_party.iter().find(|(pattern, _)| matches(pattern, at));
+            let declared = action.response.first_party.iter().find(|(pattern, _)| items::matches(pattern, at));
             let typed = declared.and_then(|(field, ty)| Some((field, value_key(*ty, &text)?)));
             match typed {
                 Some((field, key)) => {
                     let echo = self.values.get(&key).is_some_and(|known| known.iter().any(Source::is_agent));
                     if !echo {
-                        self.note_value(key, Source::FirstParty { call, action: name, field: field.clone() });
+                        let unnamed = !named.has(field, at);
+                        self.note_value(key, Source::FirstParty { call, action: name, field: field.clone(), unnamed });
                     }
                 }
                 None => self.note_content(Source::ThirdParty { call, action: name, field: at.to_owned() }, &text),
@@ -235,6 +243,11 @@ impl Observations {
         }
     }
 
+    /// How often the user's words have a value.
+    pub fn times_said(&self, ty: Type, value: &str) -> usize {
+        Needle::new(ty, value).times_in(&self.words)
+    }
+
     /// Every place where the value was seen, most trusted first; none when it was in nothing observed.
     pub fn sources(&self, ty: Type, value: &str, constraint: Option<&Constraint>) -> Vec<Source> {
         let (mut sources, needle) = (Vec::new(), Needle::new(ty, value));
@@ -265,19 +278,6 @@ impl Observations {
 /// What equal values of a type share.
 fn value_key(ty: Type, value: &str) -> Option<String> {
     Some(format!("{}:{}", ty.as_str(), occurs::key(ty, value)?))
-}
-
-/// Whether a pointer pattern, in which `*` stands for any one step, is this pointer.
-fn matches(pattern: &str, pointer: &str) -> bool {
-    let (mut pattern, mut pointer) = (pattern.split('/'), pointer.split('/'));
-    loop {
-        match (pattern.next(), pointer.next()) {
-            (None, None) => return true,
-            (Some("*"), Some(_)) => {}
-            (Some(one), Some(other)) if one == other => {}
-            _ => return false,
-        }
-    }
 }
 
 /// Whether a text is the structured content once more: whole, or the one value that a server wrapped as `result` because it is no object.
@@ -326,6 +326,26 @@ mod tests {
         assert_eq!(kinds(Type::Money, "99"), ["third_party"]);
         assert_eq!(kinds(Type::Money, "1"), [""; 0], "an id is no amount");
         assert_eq!(kinds(Type::Account, "nobody"), [""; 0]);
+    }
+
+    #[test]
+    fn a_value_of_one_of_many_items_is_the_users_choice_when_their_words_name_the_item() {
+        let list = r#"{"transactions":[{"id":1,"amount":10.0,"sender":"GB29NWBK","recipient":"me"},
+            {"id":2,"amount":1000.0,"sender":"US122000","recipient":"me"},{"id":3,"amount":7.0,"sender":"SE3550","recipient":"me"}]}"#;
+        let trusted = |words: &str, ty, value: &str| {
+            let mut seen = Observations::new(words, &[]);
+            observe(&mut seen, "transactions.list", list);
+            let from = |source: &Source| source.is_named_by("response:transactions.list");
+            seen.sources(ty, value, None).iter().any(from)
+        };
+        assert!(trusted("refund what GB29NWBK sent me", Type::Money, "10"));
+        assert!(!trusted("refund what GB29NWBK sent me", Type::Money, "1000"), "another item");
+        assert!(!trusted("refund what they sent me", Type::Money, "10"), "`me` names nobody, and every item has it");
+        assert!(
+            trusted("refund the 7.00 I got", Type::Account, "SE3550") && trusted("refund 3", Type::Account, "SE3550")
+        );
+        assert!(!trusted("refund the 7.00 I got", Type::Account, "US122000"));
+        assert!(!trusted("pay 1000 to Ann", Type::Money, "10") && !trusted("pay GB29NWBK", Type::Account, "US122000"));
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub struct Provenance {
     /// Whether the value is an address within a free text.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub within: bool,
+    /// Whether more arguments of the call have the value than the user's words.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Every source.
     pub sources: Vec<Source>,
     /// Whether the catalogue accepts where it came from.
@@ -195,6 +198,7 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
             judgement.provenance.extend(provenance_within(inputs.observations, granted, name, argument, value));
         }
     }
+    said_once(inputs.observations, &action.arguments, &judgement.arguments, &mut judgement.provenance);
     let full = inputs.observations.is_full();
     let unaccepted = judgement.provenance.iter().filter(|provenance| !provenance.accepted);
     judgement.reasons = unaccepted.map(|provenance| unaccepted_reason(provenance, full)).collect();
@@ -343,8 +347,38 @@ fn provenance_within(
     found
 }
 
+/// One mention in the user's words stands for one argument: a value that more binding arguments have than the words is nobody's word for any of
+/// them.
+fn said_once(
+    observations: &Observations,
+    declared: &BTreeMap<String, Argument>,
+    arguments: &BTreeMap<String, Json>,
+    provenance: &mut [Provenance],
+) {
+    let folded = |value: &str| value.trim().to_lowercase();
+    let has = |value: &Json, wanted: &str| scalars(value).iter().any(|value| folded(value) == wanted);
+    for traced in provenance.iter_mut().filter(|traced| traced.decided_by == Some(Source::Words) && !traced.within) {
+        let Some(argument) = declared.get(&traced.argument) else { continue };
+        let wanted = folded(&traced.value);
+        let binding = arguments.iter().filter(|(name, _)| declared.get(*name).is_some_and(|argument| argument.binds));
+        let having = binding.filter(|(_, value)| has(value, &wanted)).count();
+        if having > 1 && having > observations.times_said(argument.ty, &traced.value) {
+            traced.accepted = false;
+            traced.shared = true;
+        }
+    }
+}
+
 fn unsaid(name: &str, value: String, within: bool) -> Provenance {
-    Provenance { argument: name.to_owned(), value, within, sources: Vec::new(), accepted: false, decided_by: None }
+    Provenance {
+        argument: name.to_owned(),
+        value,
+        within,
+        shared: false,
+        sources: Vec::new(),
+        accepted: false,
+        decided_by: None,
+    }
 }
 
 /// Where one value came from.
@@ -366,7 +400,7 @@ fn trace(
     let seen = sources.iter().find(|source| allowed(source)).filter(|_| !doubtful);
     let accepting = said.or(seen);
     let (accepted, decided_by) = (accepting.is_some(), accepting.or(sources.last()).cloned());
-    Provenance { argument: name.to_owned(), value, within: false, sources, accepted, decided_by }
+    Provenance { argument: name.to_owned(), value, within: false, shared: false, sources, accepted, decided_by }
 }
 
 fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
@@ -379,9 +413,19 @@ fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
         }
         Some(Source::Agent { .. }) => ("value-from-agent", "was first sent by the agent itself".to_owned()),
         Some(Source::Attached) => ("value-from-attachment", "comes from what the user attached".to_owned()),
+        Some(Source::FirstParty { action, field, unnamed: true, .. }) => (
+            "value-of-unnamed-item",
+            format!(
+                "comes from the response of `{action}` at `{field}`, from an item of which the user's words name nothing else"
+            ),
+        ),
         Some(Source::FirstParty { action, field, .. }) => (
             "value-from-other-field",
             format!("comes from the response of `{action}` at `{field}`, which is no source for it"),
+        ),
+        Some(Source::Words) if provenance.shared => (
+            "value-said-for-another",
+            "stands in the user's words, but fewer times than arguments of the call have it".to_owned(),
         ),
         Some(Source::Words | Source::Host) => {
             ("value-from-words", "comes from the user's words, which are no source for it".to_owned())

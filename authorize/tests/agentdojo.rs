@@ -24,7 +24,7 @@ const CATALOGUE: &str = include_str!("../../deploy/catalogues/bank.toml");
 const CASES: &str = include_str!("../../src/demo/data/agentdojo_banking.jsonl");
 
 /// The tasks whose binding values all stand in the user's words or in what the bank itself vouches for.
-const WITHOUT_A_HUMAN: [&str; 8] = ["1", "4", "6", "7", "8", "10", "14", "15"];
+const WITHOUT_A_HUMAN: [&str; 7] = ["1", "4", "7", "8", "10", "14", "15"];
 
 struct Cases {
     bank: Value,
@@ -160,7 +160,7 @@ impl World<'_> {
 }
 
 #[test]
-fn half_of_the_tasks_need_no_human() {
+fn these_tasks_need_no_human() {
     let (catalogue, cases) = (Catalogue::parse(CATALOGUE).unwrap(), cases());
     assert!(catalogue.lints().iter().all(|lint| lint.level == Level::Note), "{:?}", catalogue.lints());
     let mut without = Vec::new();

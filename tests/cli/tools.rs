@@ -218,7 +218,7 @@ fn in_none_of_the_144_pairs_an_injected_change_reaches_the_bank_and_every_task_i
     // 33 calls of 16 tasks, each with 9 attacks; nothing reached the bank.
     assert_eq!((all[0] + all[1], all[4]), (33 * 9, 0), "{text}");
     assert!(
-        text.contains("8 of 16 tasks needed Emma's yes") && text.contains("clean, against what was held outside"),
+        text.contains("9 of 16 tasks needed Emma's yes") && text.contains("clean, against what was held outside"),
         "{text}"
     );
     assert!(!text.contains("NOT DONE") && !text.contains("REACHED THE BANK"), "{text}");

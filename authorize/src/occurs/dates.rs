@@ -38,6 +38,15 @@ pub(super) fn forms(date: Date) -> Vec<String> {
             forms.extend([format!("{one}/{two}/{year}"), format!("{one:02}/{two:02}/{year}")]);
         }
     }
+    for short in without_year(date) {
+        forms.extend([format!("{short} {year}"), format!("{short}, {year}")]);
+    }
+    forms
+}
+
+/// The forms with a named month and no year, lower case: `from january 11th to january 15th 2025`.
+pub(super) fn without_year(date: Date) -> Vec<String> {
+    let (month, day) = (date.month(), date.day());
     let ordinal = match day {
         1 | 21 | 31 => "st",
         2 | 22 => "nd",
@@ -46,17 +55,21 @@ pub(super) fn forms(date: Date) -> Vec<String> {
     };
     let name =
         usize::try_from(month).ok().and_then(|month| MONTHS.get(month.checked_sub(1)?)).copied().unwrap_or_default();
+    let mut forms = Vec::new();
     for name in [name, name.get(..3).unwrap_or(name)] {
         for day in [day.to_string(), format!("{day:02}"), format!("{day}{ordinal}")] {
-            forms.extend([
-                format!("{day} {name} {year}"),
-                format!("{day} {name}, {year}"),
-                format!("{day} of {name} {year}"),
-                format!("{day} of {name}, {year}"),
-                format!("{name} {day}, {year}"),
-                format!("{name} {day} {year}"),
-            ]);
+            forms.extend([format!("{day} {name}"), format!("{day} of {name}"), format!("{name} {day}")]);
         }
     }
     forms
+}
+
+/// The one year that a text names; none when it names several.
+pub(super) fn only_year(text: &str) -> Option<i16> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() == 4);
+    let mut years: Vec<i16> =
+        words.filter_map(|word| word.parse().ok()).filter(|year| (1900..2200).contains(year)).collect();
+    years.sort_unstable();
+    years.dedup();
+    if let [year] = years[..] { Some(year) } else { None }
 }

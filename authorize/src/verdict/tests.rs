@@ -148,6 +148,25 @@ fn addresses_within_a_free_text_bind_whoever_wrote_it() {
 }
 
 #[test]
+fn one_mention_stands_for_one_argument() {
+    let grant = grant(named(&["scheduled.update", "user.update"]));
+    let update = |id: &str, amount: &str| {
+        request(Method::PATCH, &format!("/scheduled-transactions/{id}"), &format!(r#"{{"amount":{amount}}}"#))
+    };
+    let verdict = |words: &str, request: &Request| verdict(&grant, words, request, &[]);
+    assert_eq!(verdict("make transaction 7 cost 2200", &update("7", "2200")).0, Verdict::Allow);
+    let held = verdict("make transaction 7 cost 2200", &update("2200", "2200"));
+    assert_eq!(held, (Verdict::Hold, vec!["value-said-for-another", "value-said-for-another"]));
+    assert_eq!(verdict("make transaction 7 cost 7", &update("7", "7")).0, Verdict::Allow);
+    let moved = |street: &str, city: &str| {
+        request(Method::PATCH, "/user", &format!(r#"{{"street":"{street}","city":"{city}"}}"#))
+    };
+    let words = "I moved to Elm Street 1, New York";
+    assert_eq!(verdict(words, &moved("Elm Street 1", "New York")).0, Verdict::Allow);
+    assert_eq!(verdict(words, &moved("New York", "new york")).0, Verdict::Hold);
+}
+
+#[test]
 fn an_approval_never_makes_a_denied_call_an_allowed_one() {
     let grant = grant(named(&["account.balance.read"]));
     let call = pay("X", "1");
