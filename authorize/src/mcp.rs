@@ -24,13 +24,16 @@ pub const VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", STATE
 pub const HEADERS: [&str; 4] = ["mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name"];
 
 /// Requests that are no actions: they open, list and tune. Every other one is refused.
-const REQUESTS: [&str; 9] = [
+const REQUESTS: [&str; 12] = [
     "initialize",
     "server/discover",
     "ping",
     "tools/list",
     "resources/list",
     "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "subscriptions/listen",
     "prompts/list",
     "logging/setLevel",
     "completion/complete",
@@ -43,6 +46,9 @@ const NOTIFICATIONS: [&str; 4] = [
     "notifications/progress",
     "notifications/roots/list_changed",
 ];
+
+/// The name of an answer with values in it.
+pub(crate) const ANSWER: &str = "answer";
 
 /// Members of `_meta` that pass beside the protocol's own (`io.modelcontextprotocol/…`): what links progress and traces.
 const META: [&str; 4] = ["progressToken", "traceparent", "tracestate", "baggage"];
@@ -173,9 +179,11 @@ fn read_call(
     bytes: &[u8],
 ) -> Result<Request, Refusal> {
     let Json::Object(members) = params else { return invalid("`params` is no object") };
+    let mut answers = Vec::new();
     for (name, value) in members {
         match name.as_str() {
             "_meta" => check_meta(value)?,
+            "inputResponses" | "requestState" => answers.push((name.clone(), value.clone())),
             "arguments" if operation != Operation::Resource => {
                 if !matches!(value, Json::Object(_)) {
                     return invalid("`params.arguments` is no object");
@@ -189,7 +197,8 @@ fn read_call(
         }
     }
     let Some(name) = text(params, called) else { return invalid(format!("`params.{called}` is no text")) };
-    Request::mcp(limits, upstream, operation, name, params.member("arguments").cloned(), bytes)
+    let request = Request::mcp(limits, upstream, operation, name, params.member("arguments").cloned(), bytes)?;
+    Ok(if answers.is_empty() { request } else { request.answering(Json::Object(answers)) })
 }
 
 fn check_meta(meta: &Json) -> Result<(), Refusal> {
@@ -200,7 +209,7 @@ fn check_meta(meta: &Json) -> Result<(), Refusal> {
     })
 }
 
-/// What an agent answers to a request of the server. An answer with values of the agent's would reach the server unjudged in the middle of a call.
+/// What an agent answers to a request of the server. Values of the agent's reach the server in the middle of a call, so an action must say that it asks.
 fn read_answer(http: &Request, message: &Json) -> Result<Request, Refusal> {
     if message.member("id").is_none() || message.member("params").is_some() {
         return invalid("a message has a `method`, or an `id` with `result` or `error`");
@@ -213,13 +222,7 @@ fn read_answer(http: &Request, message: &Json) -> Result<Request, Refusal> {
                 ("action", Json::String(action)) => action == "decline" || action == "cancel",
                 _ => false,
             };
-            match result.iter().all(silent) {
-                true => Ok(Request::plumbing(http, "result")),
-                false => refuse(
-                    "mcp-answer-with-values",
-                    "an answer to the server with values in it cannot be judged; decline, or put the values into the call's arguments",
-                ),
-            }
+            Ok(Request::plumbing(http, if result.iter().all(silent) { "result" } else { ANSWER }))
         }
         _ => invalid("an answer has either a `result` or an `error`, which are objects"),
     }
@@ -253,7 +256,10 @@ fn check_headers(
     };
     let said = params.member("_meta").and_then(|meta| meta.member(VERSION_META));
     let said = said.map(|said| if let Json::String(said) = said { said.as_str() } else { "" });
-    if (stateless && asks && said.is_none()) || said.is_some_and(|said| Some(said) != version) {
+    if stateless && asks && said.is_none() {
+        return refuse("mcp-meta-missing", format!("`params._meta` does not say `{VERSION_META}`"));
+    }
+    if said.is_some_and(|said| Some(said) != version) {
         return mismatch("MCP-Protocol-Version", VERSION_META);
     }
     match header(headers, "mcp-method")? {
@@ -291,6 +297,26 @@ pub(crate) fn may_complete(catalogue: &Catalogue, grant: &Grant, request: &Reque
     catalogue.actions().iter().any(|action| here.contains(&action.name) && asked(&action.route))
 }
 
+/// Whether all resources whose changes are asked for are in the grant: `resources/subscribe` and its kin.
+pub(crate) fn may_subscribe(catalogue: &Catalogue, grant: &Grant, request: &Request) -> bool {
+    let Some(params) = request.json().and_then(|message| message.member("params")) else { return false };
+    let wanted: Vec<&Json> = match (params.member("uri"), params.pointer("/notifications/resourceSubscriptions")) {
+        (Some(uri), None) => vec![uri],
+        (None, Some(Json::Array(uris))) => uris.iter().collect(),
+        // The lists that change are cut to the grant when they are read.
+        (None, None) => Vec::new(),
+        _ => return false,
+    };
+    let here = granted(catalogue, grant);
+    wanted.into_iter().all(|uri| matches!(uri, Json::String(uri) if has_resource(catalogue, &here, uri)))
+}
+
+/// Whether the grant has an action here in the middle of which the server may ask.
+pub(crate) fn may_answer(catalogue: &Catalogue, grant: &Grant) -> bool {
+    let here = granted(catalogue, grant);
+    catalogue.actions().iter().any(|action| action.asks && here.contains(&action.name))
+}
+
 /// The names of the actions that the grant has at this server.
 fn granted(catalogue: &Catalogue, grant: &Grant) -> BTreeSet<String> {
     let here = grant
@@ -298,6 +324,11 @@ fn granted(catalogue: &Catalogue, grant: &Grant) -> BTreeSet<String> {
         .iter()
         .filter(|(_, granted)| granted.upstream.as_deref().is_none_or(|upstream| upstream == catalogue.upstream()));
     here.map(|(name, _)| name.clone()).collect()
+}
+
+fn has_resource(catalogue: &Catalogue, granted: &BTreeSet<String>, uri: &str) -> bool {
+    let uri = Request::mcp(&Limits::default(), catalogue.upstream(), Operation::Resource, uri, None, b"");
+    uri.is_ok_and(|uri| catalogue.resolve(&uri).is_ok_and(|resolved| granted.contains(&resolved.action.name)))
 }
 
 /// What a grant lets its agent know of a server's lists.
@@ -343,9 +374,7 @@ impl Listed {
         };
         let Some(key) = text(item, key) else { return false };
         if list == "resources" {
-            let uri = Request::mcp(&Limits::default(), self.catalogue.upstream(), Operation::Resource, key, None, b"");
-            let action = uri.ok().and_then(|uri| Some(self.catalogue.resolve(&uri).ok()?.action.name.clone()));
-            return action.is_some_and(|action| self.granted.contains(&action));
+            return has_resource(&self.catalogue, &self.granted, key);
         }
         let is = |route: &Route| match (list, route) {
             ("tools", Route::Tool(name)) | ("prompts", Route::Prompt(name)) => name == key,

@@ -65,6 +65,8 @@ pub struct Request {
     headers: BTreeMap<String, Header>,
     body: Body,
     target: String,
+    /// Of MCP: what the agent's side answers to what the server asked in the middle of the call.
+    answers: Option<Json>,
 }
 
 /// The normalised body.
@@ -114,6 +116,7 @@ impl Request {
             query,
             headers: headers::arguments(headers),
             body: read_body(limits, headers, body)?,
+            answers: None,
         })
     }
 
@@ -153,7 +156,14 @@ impl Request {
             headers: BTreeMap::new(),
             body: arguments.map_or(Body::Empty, |arguments| Body::Json(arguments, message.to_vec())),
             target: name.to_owned(),
+            answers: None,
         })
+    }
+
+    /// The call with what the agent's side answers to the server's questions, which only some actions take.
+    #[must_use]
+    pub(crate) fn answering(self, answers: Json) -> Request {
+        Request { answers: Some(answers), ..self }
     }
 
     /// A message of MCP that is no action, in the HTTP request that it came in; `name` is its method, or what it is.
@@ -212,6 +222,11 @@ impl Request {
         }
     }
 
+    /// What the agent's side answers to the server's questions, of MCP.
+    pub const fn answers(&self) -> Option<&Json> {
+        self.answers.as_ref()
+    }
+
     /// The body.
     pub const fn body(&self) -> &Body {
         &self.body
@@ -242,11 +257,14 @@ impl Request {
 /// What a record holds of a request.
 impl Serialize for Request {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut request = serializer.serialize_struct("Request", 4)?;
+        let mut request = serializer.serialize_struct("Request", 4 + usize::from(self.answers.is_some()))?;
         request.serialize_field("upstream", &self.upstream)?;
         request.serialize_field("method", self.verb())?;
         request.serialize_field("target", &self.target)?;
         request.serialize_field("body", &self.json())?;
+        if let Some(answers) = &self.answers {
+            request.serialize_field("answers", answers)?;
+        }
         request.end()
     }
 }

@@ -187,6 +187,9 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
     judgement.digest = digest(inputs.grant, inputs.request, &arguments);
     judgement.arguments = arguments;
     let granted = granted(inputs, &action.name)?;
+    if inputs.request.answers().is_some() && !action.asks {
+        return Err(answers_refused());
+    }
     check_constraints(granted, &action.arguments, &judgement.arguments)?;
     let usage = inputs.usage.reserve(inputs.grant, granted, &judgement.arguments).map_err(exhausted)?;
     judgement.rules.push("action-granted");
@@ -236,13 +239,27 @@ fn decide_plumbing(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(),
         let message = format!("the instruction's grant has no action of `{}`", request.upstream());
         return Err(deny("action-not-granted", None, message));
     }
+    let subscribes = ["resources/subscribe", "resources/unsubscribe", "subscriptions/listen"];
+    if subscribes.contains(&request.target()) && !mcp::may_subscribe(inputs.catalogue, grant, request) {
+        let message = "a resource that is asked for is not in the instruction's grant".to_owned();
+        return Err(deny("action-not-granted", None, message));
+    }
     if request.target() == "completion/complete" && !mcp::may_complete(inputs.catalogue, grant, request) {
         let message = "what is to be completed is not in the instruction's grant".to_owned();
         return Err(deny("action-not-granted", None, message));
     }
+    if request.target() == mcp::ANSWER && !mcp::may_answer(inputs.catalogue, grant) {
+        return Err(answers_refused());
+    }
     judgement.rules.push("mcp-plumbing");
     judgement.verdict = Verdict::Allow;
     Ok(())
+}
+
+/// Values in an answer to the server would reach it unjudged.
+fn answers_refused() -> Reason {
+    let message = "an answer to the server with values in it cannot be judged, and no action of the grant here says `asks`; decline, or put the values into the call's arguments";
+    deny("mcp-answer-with-values", None, message.to_owned())
 }
 
 fn holds(inputs: &Inputs<'_>) -> Result<(), Reason> {
@@ -441,7 +458,7 @@ fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
 /// What an approval names: SHA-256 over grant, upstream, method, target, arguments and body in the canonical form of RFC 8785. The body stands in
 /// it as one text, members sorted and numbers as written, so that `4.5` and `"4.5"` are two calls.
 pub fn digest(grant: &Grant, request: &Request, arguments: &BTreeMap<String, Json>) -> String {
-    let call = json!({
+    let mut call = json!({
         "grant": grant.id,
         "upstream": request.upstream(),
         "method": request.verb(),
@@ -449,6 +466,9 @@ pub fn digest(grant: &Grant, request: &Request, arguments: &BTreeMap<String, Jso
         "arguments": arguments.iter().map(|(name, value)| (name, value.canonical())).collect::<BTreeMap<_, _>>(),
         "body": request.json().map(Json::canonical),
     });
+    if let (Some(answers), Some(call)) = (request.answers(), call.as_object_mut()) {
+        call.insert("answers".to_owned(), answers.canonical().into());
+    }
     let bytes = serde_json_canonicalizer::to_vec(&call).unwrap_or_default();
     data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))
 }

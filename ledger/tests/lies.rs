@@ -238,6 +238,18 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
             true,
         ),
         (
+            "an action that passed as a message of the protocol",
+            lie(|w| {
+                let call = w.call(|c| {
+                    c.action = None;
+                    c.rules = vec!["mcp-plumbing".into()];
+                });
+                w.add(Some("i"), &call, &[("request", json!({ "method": "tools/call", "target": "pay" }))]);
+            }),
+            &["not-plumbing"],
+            true,
+        ),
+        (
             "a call after the grant's end",
             lie(|w| {
                 w.later(7200);

@@ -38,6 +38,7 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("gateway-fault", StatusCode::INTERNAL_SERVER_ERROR, "The gateway failed"),
     ("mcp-not-endpoint", StatusCode::NOT_FOUND, "The MCP server is not here"),
     ("mcp-header-mismatch", StatusCode::BAD_REQUEST, "Headers and body of the message differ"),
+    ("mcp-meta-missing", StatusCode::BAD_REQUEST, "The message does not say its version"),
     ("mcp-version-unknown", StatusCode::BAD_REQUEST, "The protocol version is not known"),
     ("mcp-method-unknown", StatusCode::FORBIDDEN, "The method does not pass"),
     ("origin-refused", StatusCode::FORBIDDEN, "The request comes from a foreign page"),

@@ -11,7 +11,7 @@ use countersign_authorize::{
     catalogue::{Catalogue, Protocol},
     grant::Grant,
     mcp::{self, Listed},
-    request::Request,
+    request::{Operation, Request},
     view::View,
 };
 use http::{HeaderValue, Response, StatusCode, header};
@@ -37,19 +37,28 @@ pub struct Exchange {
     id: Option<Json>,
     /// What of a list is shown, if it asks for one.
     listed: Option<Listed>,
+    /// Whether it is of the era without sessions.
+    stateless: bool,
+    /// The version that it is of, as it says.
+    version: Option<String>,
+    /// The URI, of a resource that is read.
+    uri: Option<String>,
 }
 
 impl Exchange {
     /// The exchange that an HTTP request to this catalogue's upstream begins; none when the upstream does not speak MCP.
     pub fn begin(catalogue: Option<&Arc<Catalogue>>, http: Option<&Request>) -> Option<Exchange> {
         catalogue.filter(|catalogue| catalogue.protocol() == Protocol::Mcp)?;
-        Some(Exchange { id: http.and_then(mcp::id).cloned(), listed: None })
+        let version = http.and_then(|http| http.header("mcp-protocol-version").ok().flatten()).map(str::to_owned);
+        let (id, stateless) = (http.and_then(mcp::id).cloned(), version.as_deref() == Some(mcp::STATELESS));
+        Some(Exchange { id, listed: None, stateless, version, uri: None })
     }
 
     /// Once it is judged: what the grant shows of the list it asks for.
     #[must_use]
     pub fn judged(mut self, catalogue: &Arc<Catalogue>, grant: &Grant, request: &Request) -> Exchange {
         self.listed = Listed::is_list(request).then(|| Listed::new(catalogue.clone(), grant));
+        self.uri = (request.operation() == Operation::Resource).then(|| request.target().to_owned());
         self
     }
 
@@ -60,11 +69,23 @@ impl Exchange {
 
     /// A problem as JSON-RPC error with the problem document as `data`. A verdict on a request is an answer, so its HTTP status is 200: clients take
     /// other statuses for a broken connection.
-    pub fn refuse(&self, problem: Problem) -> Response<Body> {
-        let code = code(problem.code(), problem.status);
-        let judged =
-            self.id.is_some() && problem.code() != "origin-refused" && matches!(code, DENIED | HELD | -32602 | -32601);
-        let status = if judged { StatusCode::OK } else { StatusCode::from_u16(problem.status).unwrap_or_default() };
+    pub fn refuse(&self, mut problem: Problem) -> Response<Body> {
+        let (mut code, what) = (code(problem.code(), problem.status), problem.code().to_owned());
+        let transport = ["origin-refused", "mcp-meta-missing"].contains(&what.as_str());
+        let judged = self.id.is_some() && !transport && matches!(code, DENIED | HELD | -32602 | -32601);
+        let mut status = if judged { StatusCode::OK } else { StatusCode::from_u16(problem.status).unwrap_or_default() };
+        // What the version without sessions says of its errors.
+        match (what.as_str(), &self.uri) {
+            ("mcp-method-unknown", _) if self.stateless => status = StatusCode::NOT_FOUND,
+            ("action-unknown", Some(uri)) if self.stateless => {
+                code = -32602;
+                problem = problem.with("uri", uri.as_str());
+            }
+            ("mcp-version-unknown", _) => {
+                problem = problem.with("supported", json!([mcp::STATELESS])).with("requested", json!(self.version));
+            }
+            _ => {}
+        }
         let mut message = json!({
             "jsonrpc": "2.0",
             "error": { "code": code, "message": format!("{}: {}", problem.title, problem.detail), "data": problem },
@@ -127,7 +148,7 @@ fn code(problem: &str, status: u16) -> i64 {
         "mcp-header-mismatch" => -32020,
         "mcp-version-unknown" => -32022,
         "mcp-method-unknown" => -32601,
-        "argument-missing" | "argument-type" | "argument-unknown" => -32602,
+        "argument-missing" | "argument-type" | "argument-unknown" | "mcp-meta-missing" => -32602,
         problem if problem.starts_with("jsonrpc-") => -32600,
         problem if problem.starts_with("json-") || problem == "not-utf8" => -32700,
         _ if status >= 500 => FAILED,

@@ -4,15 +4,15 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-use crate::sidecar::{Sidecar, countersign, path};
+use crate::{
+    peers::{EVERYTHING, everything, fastmcp, is_there, node, python},
+    sidecar::{Sidecar, countersign, path},
+};
 
 fn output(args: &[&str]) -> (i32, String, String) {
     let output = countersign(args);
@@ -169,64 +169,13 @@ fn a_catalogue_is_learnt_from_what_was_refused() {
     assert!(learn(&[]).2.contains("nothing to learn from"), "values stay in the vault");
 }
 
-struct Peer(Child);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn peers() -> PathBuf {
-    let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers"));
-    std::env::var_os("COUNTERSIGN_PEERS").map_or(target, PathBuf::from)
-}
-
-/// Whether the peer is there; without it the test passes, unless peers are required.
-fn is_there(what: &str, file: &std::path::Path) -> bool {
-    if !file.exists() {
-        assert!(std::env::var_os("COUNTERSIGN_PEERS_REQUIRED").is_none(), "{} is missing", file.display());
-        eprintln!("SKIPPED: {what} (run tests/peers/setup)");
-    }
-    file.exists()
-}
-
-/// Starts a server on a free port and waits until it listens.
-fn start<'c>(command: impl FnOnce(u16) -> &'c mut Command) -> (Peer, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let peer = Peer(command(port).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not listen");
-        thread::sleep(Duration::from_millis(100));
-    }
-    (peer, port)
-}
-
-const PYTHON: &str = r#"
-import sys
-from fastmcp import FastMCP
-server = FastMCP("bank")
-@server.tool
-def send_money(recipient: str, amount: float, memo: str | None = None) -> dict:
-    """Sends money"""
-    return {}
-@server.resource("bank://{account}/statement")
-def statement(account: str) -> str:
-    return ""
-server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)
-"#;
-
 #[test]
 fn a_server_without_sessions_is_imported_by_its_own_protocol() {
-    let python = peers().join("python/fastmcp/bin/python");
-    if !is_there("import from a server of 2026-07-28", &python) {
+    if !is_there("import from a server of 2026-07-28", &python("fastmcp")) {
         return;
     }
-    let mut command = Command::new(python);
-    let (_peer, port) = start(|port| command.args(["-c", PYTHON, &port.to_string()]));
-    let (code, toml, said) = output(&["import", "mcp", &format!("http://127.0.0.1:{port}/mcp"), "--upstream", "bank"]);
+    let (_peer, url) = fastmcp();
+    let (code, toml, said) = output(&["import", "mcp", &url, "--upstream", "bank"]);
     assert_eq!(code, 0, "{said}");
     for part in [
         "(2026-07-28)",
@@ -240,23 +189,12 @@ fn a_server_without_sessions_is_imported_by_its_own_protocol() {
 
 #[test]
 fn the_reference_server_is_imported_and_accepted_as_it_stands() {
-    let server = peers().join("node/everything/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-    if !is_there("import from server-everything", &server) {
+    if !is_there("import from server-everything", &node("everything", EVERYTHING)) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    // It has no option for the address; this makes it listen on loopback only.
-    let loopback = dir.path().join("loopback.cjs");
-    fs::write(
-        &loopback,
-        "const net = require('net'); const listen = net.Server.prototype.listen;\n\
-         net.Server.prototype.listen = function (port, ...rest) { return listen.call(this, { port: +port, host: '127.0.0.1' }, rest.find((r) => typeof r === 'function')); };\n",
-    )
-    .unwrap();
-    let mut node = Command::new("node");
-    node.arg("--require").arg(&loopback).arg(&server).arg("streamableHttp");
-    let (_peer, port) = start(|port| node.env("PORT", port.to_string()));
-    let (url, catalogue) = (format!("http://127.0.0.1:{port}/mcp"), dir.path().join("everything.toml"));
+    let (_peer, url) = everything(dir.path());
+    let catalogue = dir.path().join("everything.toml");
     let (code, _, said) = output(&["import", "mcp", &url, "--upstream", "everything", "-o", path(&catalogue)]);
     assert_eq!(code, 0, "{said}");
     let (code, said, _) = output(&["check", "--catalogue", path(&catalogue)]);

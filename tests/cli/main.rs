@@ -10,6 +10,8 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+mod adder;
+mod peers;
 mod sidecar;
 
 mod agent_cannot_widen;
@@ -17,6 +19,7 @@ mod approvals;
 mod ceiling;
 mod import;
 mod life;
+mod mcp;
 mod openapi;
 mod tools;
 mod view;

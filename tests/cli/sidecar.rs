@@ -32,7 +32,7 @@ impl Answer {
 
 pub struct Sidecar {
     pub dir: tempfile::TempDir,
-    bank: Child,
+    bank: Option<Child>,
     serve: Option<Child>,
     pub gateway: String,
     pub api: String,
@@ -50,8 +50,8 @@ fn first_line(child: &mut Child) -> Value {
 }
 
 impl Sidecar {
+    /// In front of the bank.
     pub fn start() -> Sidecar {
-        let dir = tempfile::tempdir().unwrap();
         let mut bank = Command::new(BINARY)
             .args(["demo-bank", "--key", BANK_KEY, "--admin-key", "bank-admin-0123456789"])
             .stdin(Stdio::piped())
@@ -59,12 +59,18 @@ impl Sidecar {
             .spawn()
             .unwrap();
         let address = first_line(&mut bank)["address"].as_str().unwrap().to_owned();
-        let catalogue = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/catalogues/bank.toml");
-        fs::copy(catalogue, dir.path().join("bank.toml")).unwrap();
+        let catalogue = include_str!("../../deploy/catalogues/bank.toml");
+        Sidecar::before(&format!("http://{address}"), catalogue, Some(bank))
+    }
+
+    /// In front of an API.
+    pub fn before(url: &str, catalogue: &str, bank: Option<Child>) -> Sidecar {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("bank.toml"), catalogue).unwrap();
         fs::write(dir.path().join("bank.key"), BANK_KEY).unwrap();
         let mut config = format!(
             "origin = \"bank.example/agents\"\n[ledger]\ndirectory = \"ledger\"\nkeys = \"keys\"\nreserve_mib = 1\n[gateway]\nlisten = \"127.0.0.1:0\"\n\
-             [api]\nlisten = \"127.0.0.1:0\"\n[[upstream]]\nname = \"bank\"\nurl = \"http://{address}\"\ncatalogue = \"bank.toml\"\n\
+             [api]\nlisten = \"127.0.0.1:0\"\n[[upstream]]\nname = \"bank\"\nurl = \"{url}\"\ncatalogue = \"bank.toml\"\n\
              credential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
         );
         let mut secrets = json!({});
@@ -139,8 +145,9 @@ impl Sidecar {
     }
 
     pub fn kill_bank(&mut self) {
-        self.bank.kill().unwrap();
-        self.bank.wait().unwrap();
+        let bank = self.bank.as_mut().unwrap();
+        bank.kill().unwrap();
+        bank.wait().unwrap();
     }
 
     pub fn secret(&self, role: &str) -> &str {
@@ -199,7 +206,7 @@ pub fn raw(to: &str, request: &str) -> Answer {
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        for child in self.serve.iter_mut().chain([&mut self.bank]) {
+        for child in self.serve.iter_mut().chain(&mut self.bank) {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -107,6 +107,9 @@ fn below(own: &Action, above: &Action, names: &BTreeMap<&str, &str>) -> Result<(
     if own.extra == Extra::Allow && above.extra != Extra::Allow {
         return fail("the ceiling refuses undeclared arguments".to_owned());
     }
+    if own.asks && !above.asks {
+        return fail("in the ceiling its server does not ask the agent's side".to_owned());
+    }
     let vouched = |(pointer, ty): &(&String, &super::Type)| above.response.first_party.get(*pointer) != Some(*ty);
     if let Some((pointer, _)) = own.response.first_party.iter().find(vouched) {
         return fail(format!("the ceiling does not declare `{pointer}` as first-party, or with another type"));

@@ -35,6 +35,8 @@ pub(super) struct Typed {
     #[serde(default)]
     abort_on_revoke: bool,
     #[serde(default)]
+    asks: bool,
+    #[serde(default)]
     body: BodyKind,
     #[serde(default)]
     extra: Extra,
@@ -76,6 +78,9 @@ impl Typed {
             }
             _ => {}
         }
+        if of_http && self.asks {
+            return Err(format!("`{name}`: only a server of MCP `asks`"));
+        }
         Ok(Action {
             name: self.name,
             description: self.description,
@@ -83,6 +88,7 @@ impl Typed {
             effect: self.effect,
             risk: self.risk,
             abort_on_revoke: self.abort_on_revoke,
+            asks: self.asks,
             body: self.body,
             extra: self.extra,
             arguments: self.arguments.into_iter().map(|(name, argument)| (name, argument.into_inner())).collect(),

@@ -72,6 +72,11 @@ fn whole(action: &Action, say: &mut Say<'_>) {
     if changes && action.extra == Extra::Allow {
         warn(format!("`{name}` changes something and lets undeclared arguments pass unjudged"));
     }
+    if changes && action.asks {
+        warn(format!(
+            "`{name}` changes something and its server may ask: what the agent's side answers passes unjudged"
+        ));
+    }
     if binds && action.body == BodyKind::Opaque {
         warn(format!("`{name}` has an opaque body: no approval can cover it, so what would be held is denied"));
     }

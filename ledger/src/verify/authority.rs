@@ -13,6 +13,11 @@ pub(super) type Wrong = (&'static str, String);
 /// How long a call may wait between judgement and number, in seconds: a grant that ends in between was good when it was judged.
 const QUEUED_SECONDS: i64 = 60;
 
+/// Whether a call passed as a message of MCP that is no action: a grant names none of them.
+pub(super) fn is_plumbing(call: &body::Call) -> bool {
+    call.action.is_none() && call.rules.iter().any(|rule| rule == "mcp-plumbing")
+}
+
 fn is_over(end: Option<Time>, now: Time) -> bool {
     end.is_some_and(|end| now.instant().as_second() - end.instant().as_second() > QUEUED_SECONDS)
 }
@@ -114,6 +119,7 @@ impl Grants {
             }
             Some(grant) => match &call.action {
                 Some(action) if grant.actions.contains(action) => None,
+                None if is_plumbing(call) => None,
                 action => {
                     let action = action.as_deref().unwrap_or("?");
                     let what = format!("it was allowed although its grant does not include `{action}`");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Finding, Report,
-    authority::{Approved, Grants, Held},
+    authority::{Approved, Grants, Held, is_plumbing},
     examined::{Examined, ExaminedEntry, Values},
     finding,
     stated::{self, Keys},
@@ -372,6 +372,7 @@ impl<'s> Meaning<'s> {
             }
         }
         self.digest(seq, hash, entry, &opened);
+        self.plumbing(seq, entry, &opened);
         if let Some(found) = stated::check(entry, &opened, &self.keys) {
             self.statements += 1;
             self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
@@ -393,6 +394,22 @@ impl<'s> Meaning<'s> {
         }
         if entry.kind == Kind::Approval || entry.text("verdict") == Some("hold") {
             self.digests.insert(hash, digest.to_owned());
+        }
+    }
+
+    /// What passed as a message of the protocol must not have been an action, where its request is disclosed.
+    fn plumbing(&mut self, seq: u64, entry: &Entry, opened: &[&Disclosure]) {
+        if entry.kind != Kind::Call || !entry.body_as().is_ok_and(|call| is_plumbing(&call)) {
+            return;
+        }
+        let request = opened.iter().find(|disclosure| disclosure.name() == "request").map(|request| request.value());
+        let verb = request.and_then(|request| request.get("method")).and_then(serde_json::Value::as_str);
+        if let Some(verb) = verb.filter(|verb| *verb != "mcp/message") {
+            self.find(
+                "not-plumbing",
+                seq,
+                format!("it passed as a message of the protocol, but its request is `{verb}`"),
+            );
         }
     }
 

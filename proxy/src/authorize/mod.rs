@@ -360,16 +360,24 @@ fn message(
     let origin = parts.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
     let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
     let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
-    // A page of another origin that found its way here by a name of its own.
+    // A page of another origin; or one whose own name was made to lead here (DNS rebinding), which no name but `localhost` can be told from.
     let foreign = |origin: &[u8]| {
         let named = [&b"http://"[..], b"https://"].iter().find_map(|scheme| origin.strip_prefix(*scheme));
-        named.is_none() || named != host
+        named.is_none() || named != host || !host.is_some_and(is_local)
     };
     if origin.is_some_and(foreign) {
         let message = "the request comes from a page of another origin".to_owned();
         return Err(Refusal { code: "origin-refused", message });
     }
     mcp::read(&bounds(limits), &http, &parts.headers)
+}
+
+/// Whether a host is `localhost` or an address, with or without a port.
+fn is_local(host: &[u8]) -> bool {
+    let host = std::str::from_utf8(host).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || address.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// What the vault keeps of the request: its one reading, or what can be said of one that has none.

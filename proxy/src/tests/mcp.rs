@@ -32,6 +32,12 @@ effect = "read"
 short = ["/account"]
 
 [[action]]
+name = "list"
+tool = "list_accounts"
+effect = "read"
+asks = true
+
+[[action]]
 name = "head"
 resource = "bank://{year}"
 effect = "read"
@@ -174,6 +180,19 @@ async fn what_the_grant_does_not_allow_is_a_json_rpc_error_with_the_problem() {
         (world.method("resources/read", json!({ "uri": "file:///etc/passwd" })).await, (200, -32010, "action-unknown")),
         (world.method("tasks/list", json!({})).await, (200, -32601, "mcp-method-unknown")),
         (
+            world.method("resources/subscribe", json!({ "uri": "file:///etc/passwd" })).await,
+            (200, -32010, "action-not-granted"),
+        ),
+        (
+            world
+                .method(
+                    "subscriptions/listen",
+                    json!({ "notifications": { "resourceSubscriptions": ["bank://1", "x:y"] } }),
+                )
+                .await,
+            (200, -32010, "action-not-granted"),
+        ),
+        (
             world.method("completion/complete", json!({ "ref": { "type": "ref/prompt", "name": "other" } })).await,
             (200, -32010, "action-not-granted"),
         ),
@@ -213,7 +232,7 @@ async fn what_the_grant_does_not_allow_is_a_json_rpc_error_with_the_problem() {
     }
     assert_eq!(answered(&world.tool("other", json!({})).await)["id"], 7);
     assert_eq!(api.calls(), 0, "nothing was sent");
-    assert_eq!(world.entries(&Kind::Call).len(), 14, "each is a record");
+    assert_eq!(world.entries(&Kind::Call).len(), 16, "each is a record");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,8 +316,30 @@ async fn without_sessions_headers_and_body_say_the_same() {
     assert_eq!(problem(&world.message(&lie, &call).await), (400, -32020, "mcp-header-mismatch".to_owned()));
     let mut answer = call;
     answer["params"]["inputResponses"] = json!({ "x": { "action": "accept", "content": { "to": EVIL } } });
-    assert_eq!(problem(&world.message(&good, &answer).await).2, "argument-unknown");
+    assert_eq!(problem(&world.message(&good, &answer).await).2, "mcp-answer-with-values");
     assert_eq!(api.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_agents_side_answers_passes_only_where_an_action_asks() {
+    let api = Api::start(server(false)).await;
+    let accept = json!({ "jsonrpc": "2.0", "id": 1, "result": { "action": "accept", "content": { "to": EVIL } } });
+    let round =
+        json!({ "name": "list_accounts", "requestState": "s", "inputResponses": { "x": { "action": "accept" } } });
+    for (asks, expected) in [(true, ""), (false, "mcp-answer-with-values")] {
+        let url = settings::Upstream { prefix: "/bank".into(), ..upstream(&format!("http://{}/mcp", api.address)) };
+        let scope = json!({ "actions": [if asks { "list" } else { "get" }] });
+        let world = World::of(CATALOGUE, url, |_| {}, scope).await;
+        assert_eq!(problem(&world.message(&[], &accept).await).2, expected);
+        if asks {
+            assert!(answered(&world.method("tools/call", round.clone()).await)["error"].is_null());
+            let (seq, _) = world.entries(&Kind::Call).pop().unwrap();
+            let request = world.gateway.value(seq, "request").unwrap().unwrap();
+            assert_eq!(request["answers"]["requestState"], "s", "they are recorded");
+        }
+        let decline = json!({ "jsonrpc": "2.0", "id": 1, "result": { "action": "decline" } });
+        assert_eq!(world.message(&[], &decline).await.status, 200, "no value in it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

