@@ -213,10 +213,15 @@ fn typed(ty: Type, value: &Value) -> Value {
     }
 }
 
-/// Whether a value stands in a text, read generously: this only sorts what is reported.
+/// Whether a value stands in a text as whole words: written otherwise than by the gateway, which is what is tried here.
 fn stands_in(value: &Value, text: &str) -> bool {
     let squeeze = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
     let value = value.as_str().map_or_else(|| value.to_string(), squeeze);
-    let value = value.trim_end_matches(".0");
-    !value.is_empty() && squeeze(text).contains(value)
+    let (value, text) = (value.trim_end_matches(".0"), squeeze(text));
+    let joins = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    !value.is_empty()
+        && text.match_indices(value).any(|(at, _)| {
+            let (before, rest) = text.split_at(at);
+            !joins(before.chars().next_back()) && !joins(rest.strip_prefix(value).and_then(|rest| rest.chars().next()))
+        })
 }

@@ -90,8 +90,8 @@ impl Report {
 pub async fn run(world: &World, tasks: &[Task]) -> anyhow::Result<Report> {
     let mut report = Report::default();
     for task in tasks {
-        let (alone, worker) = alone(world, task).await.with_context(|| task.id.clone())?;
-        changed(world, task, worker, &mut report).await.with_context(|| format!("{}, changed", task.id))?;
+        let (alone, _) = alone(world, task).await.with_context(|| task.id.clone())?;
+        changed(world, task, &mut report).await.with_context(|| format!("{}, changed", task.id))?;
         for attack in &task.attacks {
             pair(world, task, attack, &alone, &mut report)
                 .await
@@ -181,8 +181,8 @@ async fn injected(
     Ok(())
 }
 
-/// Each changing call of the task, after all of it was done, with one argument changed.
-async fn changed(world: &World, task: &Task, mut worker: Worker, report: &mut Report) -> anyhow::Result<()> {
+/// Each changing call of the task with one argument changed: each under an instruction of its own, after all of the task was done.
+async fn changed(world: &World, task: &Task, report: &mut Report) -> anyhow::Result<()> {
     let answers = task.steps.iter().filter_map(|step| Some((action(&world.catalogue, &step.call.tool)?, step)));
     let seen: Vec<_> = answers.flat_map(|(action, step)| seen(action, &result(step, ""))).collect();
     for call in &task.calls {
@@ -192,6 +192,7 @@ async fn changed(world: &World, task: &Task, mut worker: Worker, report: &mut Re
             if task.calls.contains(&mutation.call) {
                 continue;
             }
+            let (_, mut worker) = alone(world, task).await?;
             let (became, _) = world.call(&mut worker, &mutation.call, false).await?;
             let fates = match mutation.put {
                 Put::Foreign => &mut report.mutated_foreign,
@@ -201,7 +202,7 @@ async fn changed(world: &World, task: &Task, mut worker: Worker, report: &mut Re
                 Put::Free => &mut report.mutated_free,
             };
             fates.count(&became);
-            if became == Became::Executed && mutation.put != Put::Free {
+            if became == Became::Executed {
                 let (put, argument) = (mutation.put, &mutation.argument);
                 report.mutated_executed.push(format!("{} ({put:?}, `{argument}`): {}", task.id, line(&mutation.call)));
             }
