@@ -173,20 +173,12 @@ async fn countersign(api: SocketAddr, dir: &std::path::Path) -> anyhow::Result<(
         gateway: any()?,
         api: any()?,
         upstreams: vec![settings::Upstream {
-            name: "api".into(),
-            prefix: String::new(),
-            url: format!("http://{api}").parse()?,
             credential: Some(settings::Credential::new(
                 http::header::AUTHORIZATION,
                 "Bearer a-secret-of-the-api".into(),
             )?),
-            authorities: None,
             http: settings::Http::One,
-            timeouts: settings::Timeouts::default(),
-            shadow: false,
-            keep_response_bytes: 0,
-            pass_cookies: false,
-            pass_headers: Vec::new(),
+            ..settings::Upstream::new("api", format!("http://{api}").parse()?)
         }],
         limits: Limits::default(),
         drain: Duration::from_secs(1),

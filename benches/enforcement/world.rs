@@ -177,20 +177,12 @@ fn settings(catalogue: &Catalogue, url: &str) -> anyhow::Result<Settings> {
         gateway: any()?,
         api: any()?,
         upstreams: vec![settings::Upstream {
-            name: catalogue.upstream().to_owned(),
-            prefix: String::new(),
-            url: url.parse()?,
             credential: Some(settings::Credential::new(
                 http::header::AUTHORIZATION,
                 "Bearer a-secret-of-the-api".into(),
             )?),
-            authorities: None,
             http: settings::Http::One,
-            timeouts: settings::Timeouts::default(),
-            shadow: false,
-            keep_response_bytes: 0,
-            pass_cookies: false,
-            pass_headers: Vec::new(),
+            ..settings::Upstream::new(catalogue.upstream(), url.parse()?)
         }],
         limits: Limits::default(),
         drain: Duration::from_secs(1),

@@ -78,6 +78,25 @@ pub struct Upstream {
     pub pass_headers: Vec<HeaderName>,
 }
 
+impl Upstream {
+    /// An API with nothing special about it: at the root, no credential, its own pace.
+    pub fn new(name: &str, url: Uri) -> Upstream {
+        Upstream {
+            name: name.to_owned(),
+            prefix: String::new(),
+            url,
+            credential: None,
+            authorities: None,
+            http: Http::default(),
+            timeouts: Timeouts::default(),
+            shadow: false,
+            keep_response_bytes: 0,
+            pass_cookies: false,
+            pass_headers: Vec::new(),
+        }
+    }
+}
+
 /// How long the phases of a call may take.
 #[derive(Debug, Clone)]
 pub struct Timeouts {

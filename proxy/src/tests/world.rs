@@ -280,17 +280,9 @@ pub struct World {
 
 pub fn upstream(url: &str) -> settings::Upstream {
     settings::Upstream {
-        name: "api".into(),
-        prefix: String::new(),
-        url: url.parse().unwrap(),
         credential: Some(settings::Credential::new(http::header::AUTHORIZATION, format!("Bearer {SECRET}")).unwrap()),
-        authorities: None,
-        http: settings::Http::Auto,
-        timeouts: settings::Timeouts::default(),
-        shadow: false,
         keep_response_bytes: 1024,
-        pass_cookies: false,
-        pass_headers: vec![],
+        ..settings::Upstream::new("api", url.parse().unwrap())
     }
 }
 
