@@ -29,8 +29,10 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
+pub use countersign_instruction::{Approved, GrantState, Held, HeldStatus, Inner, MAX_KEYS};
+
 pub use self::{
-    live::{Approved, GrantState, Held, HeldStatus, Inner, Live, MAX_KEYS, Session, Turn},
+    live::{Live, Session, Turn},
     registry::{KeyRow, Registry},
     under_way::{Named, UnderWay},
 };

@@ -1,0 +1,10 @@
+//! The state of one instruction: its grant and what was used of it, what was observed, its held calls and their approvals.
+//!
+//! It is a fold over the instruction's entries and nothing else. The gateway keeps it in memory and reads it anew after a restart; an investigator
+//! reads it from a ledger or a bundle, up to the call in question. Both run this code, so that what a verdict was made from is one thing.
+//!
+//! Pure: no I/O, no clock.
+
+mod state;
+
+pub use state::{Approved, GrantState, Held, HeldStatus, Inner, MAX_KEYS, Values};
