@@ -53,6 +53,11 @@ impl Archive {
         Archive { disk, dir: dir.to_owned() }
     }
 
+    /// Where the index lies.
+    pub(crate) fn index_dir(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
     fn entries_path(&self, tile: u64, width: u64) -> PathBuf {
         self.dir.join("tile/entries").join(with_width(tile, width))
     }

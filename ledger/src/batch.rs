@@ -5,42 +5,45 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
-    Hash,
+    Hash, Kind,
     checkpoint::Checkpoint,
     record::{Attachment, StatePut},
+    term::Term,
 };
 
 /// An entry with what is stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    // INVARIANT: never changed without `hash` and `place`.
+    // INVARIANT: never changed without `hash`, `n` and `terms`.
     pub(crate) bytes: Arc<[u8]>,
     /// Encrypted disclosures.
     pub attachments: Vec<Attachment>,
     /// State that becomes durable with it.
     pub state: Vec<StatePut>,
     hash: Hash,
-    place: Option<(String, u64)>,
+    n: Option<u64>,
+    terms: Vec<Term>,
 }
 
 impl Stored {
     /// An entry with what is stored beside it.
     pub fn new(bytes: Arc<[u8]>, attachments: Vec<Attachment>, state: Vec<StatePut>) -> Stored {
-        let (hash, place) = (Hash::of(&bytes), place_in_instruction(&bytes));
-        Stored { bytes, attachments, state, hash, place }
+        let (hash, (n, terms)) = (Hash::of(&bytes), place_and_terms(&bytes).unwrap_or_default());
+        Stored { bytes, attachments, state, hash, n, terms }
     }
 
     /// As [`Stored::new`], for the writer, who knows them already.
-    pub(crate) const fn known(
+    pub(crate) fn known(
         bytes: Arc<[u8]>,
         hash: Hash,
-        place: Option<(String, u64)>,
+        (n, terms): (Option<u64>, Vec<Term>),
         attachments: Vec<Attachment>,
         state: Vec<StatePut>,
     ) -> Stored {
-        Stored { bytes, attachments, state, hash, place }
+        Stored { bytes, attachments, state, hash, n, terms }
     }
 
     /// The canonical bytes.
@@ -53,9 +56,14 @@ impl Stored {
         &self.hash
     }
 
-    /// The instruction it belongs to and its counter there.
-    pub const fn place(&self) -> Option<&(String, u64)> {
-        self.place.as_ref()
+    /// Its counter in its instruction.
+    pub(crate) const fn n(&self) -> Option<u64> {
+        self.n
+    }
+
+    /// What it is found by, besides its hash.
+    pub(crate) fn terms(&self) -> &[Term] {
+        &self.terms
     }
 
     /// About how much memory it takes, in bytes.
@@ -66,15 +74,23 @@ impl Stored {
     }
 }
 
-/// The instruction and counter in an entry's envelope.
-fn place_in_instruction(bytes: &[u8]) -> Option<(String, u64)> {
+/// The counter in its instruction and the terms of an entry.
+fn place_and_terms(bytes: &[u8]) -> Option<(Option<u64>, Vec<Term>)> {
     #[derive(Deserialize)]
     struct Envelope {
+        kind: Kind,
         instruction: Option<String>,
         n: Option<u64>,
+        body: Body,
     }
-    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
-    envelope.instruction.zip(envelope.n)
+    #[derive(Deserialize)]
+    struct Body {
+        call: Option<Value>,
+        closed: Option<Value>,
+    }
+    let Envelope { kind, instruction, n, body } = serde_json::from_slice(bytes).ok()?;
+    let terms = Term::of(&kind, instruction.as_deref(), body.call.as_ref(), body.closed.as_ref());
+    Some((n.filter(|_| instruction.is_some()), terms))
 }
 
 /// Entries that became durable together.
@@ -152,6 +168,22 @@ impl Batch {
         let checkpoints = reader.list(|reader| Checkpoint::parse(std::str::from_utf8(reader.bytes()?).ok()?).ok())?;
         reader.0.is_empty().then_some(Batch { first, entries, checkpoints })
     }
+}
+
+/// The entries' bytes in what [`Batch::encode`] made, without reading anything else of them.
+#[cfg(feature = "store")]
+pub(crate) fn entries_in(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut reader = Reader(bytes);
+    reader.chunk::<8>()?;
+    reader.list(|reader| {
+        let bytes = reader.bytes()?;
+        reader.list(|reader| reader.bytes().and(reader.bytes()).and(reader.bytes()))?;
+        reader.list(|reader| {
+            reader.bytes()?;
+            if *reader.chunk::<1>()? == [1] { reader.bytes().map(drop) } else { Some(()) }
+        })?;
+        Some(bytes)
+    })
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {

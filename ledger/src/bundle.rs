@@ -28,7 +28,7 @@ const MAX_BYTES: u64 = 2 << 30;
 #[non_exhaustive]
 pub enum BundleError {
     /// The zip file.
-    #[error("not a bundle: {0}")]
+    #[error("not a bundle, or cut off: {0}")]
     Zip(#[from] ZipError),
     /// The system.
     #[error("the bundle cannot be written or read: {0}")]
@@ -193,15 +193,20 @@ fn entry(files: &mut BTreeMap<String, Vec<u8>>, seq: u64, evidence: &mut Evidenc
 fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
     let mut zip = ZipArchive::new(Cursor::new(bytes))?;
     if zip.len() > MAX_FILES {
-        return Err(bad("", format!("more than {MAX_FILES} files")));
+        return Err(bad("zip file", format!("more than {MAX_FILES} files")));
+    }
+    // Two readers must not see two different bundles: each name once, no files that only some readers list, nothing before or behind.
+    zip.validate_header_consistency().map_err(|error| bad("zip file", error))?;
+    if zip.offset() != 0 || !zip.comment().is_empty() {
+        return Err(bad("zip file", "something stands before or behind the zip file"));
     }
     let (mut files, mut total) = (BTreeMap::new(), 0);
     for index in 0..zip.len() {
-        let file = zip.by_index(index)?;
-        let name = file.name()?.into_owned();
+        let file = zip.by_index(index).map_err(|error| bad("zip file", error))?;
+        let name = file.name().map_err(|error| bad("zip file", error))?.into_owned();
         let mut bytes = Vec::new();
         // The size in the header may lie: what is read is counted.
-        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| bad(&name, error))?;
         total += bytes.len() as u64;
         if bytes.len() as u64 > MAX_FILE_BYTES || total > MAX_BYTES {
             return Err(bad(&name, "too large"));

@@ -1,7 +1,7 @@
 //! A ledger's directory read from outside: no lock, no store; works on a copy and beside a running gateway.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,8 +15,10 @@ use crate::{
     checkpoint::Checkpoint,
     disk::{Disk, SystemDisk},
     evidence::{Damage, Source},
+    index::Index,
     journal,
     proof::Proof,
+    term::Term,
     tree::{self, Frontier, Place},
 };
 
@@ -26,6 +28,7 @@ pub struct Directory {
     dir: PathBuf,
     archive: Archive,
     tiles: u64,
+    index: Index,
     /// What the journal has beyond full tiles.
     rest: Batch,
     damage: Vec<Damage>,
@@ -60,7 +63,8 @@ impl Directory {
             damage.push(Damage { code: "entries-missing", seq: Some(archived), what });
         }
         let rest = beyond(contents.batches, archived);
-        let mut directory = Directory { disk, dir: dir.to_owned(), archive, tiles, rest, damage };
+        let index = Index::read(disk.clone(), &archive, archived);
+        let mut directory = Directory { disk, dir: dir.to_owned(), archive, tiles, index, rest, damage };
         directory.check_anchor(anchor.unwrap_or(&dir.join("anchor")));
         Ok(directory)
     }
@@ -188,6 +192,15 @@ impl Source for Directory {
         let whole = |(beside, bytes): (Stored, _)| Arc::new(Stored::new(bytes, beside.attachments, beside.state));
         piece.entries = beside.zip(entries).map(whole).collect();
         Ok(piece)
+    }
+
+    fn pieces_with(&self, terms: &[Term]) -> Option<BTreeSet<u64>> {
+        // What the index does not reach is looked at in full.
+        let mut pieces: BTreeSet<u64> = (self.index.end() / TILE..self.pieces()).collect();
+        for term in terms {
+            pieces.extend(self.index.find(*term).ok()?.into_iter().map(|seq| seq / TILE));
+        }
+        Some(pieces)
     }
 
     fn policy(&self, hash: &Hash) -> Option<Vec<u8>> {

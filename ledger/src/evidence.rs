@@ -1,6 +1,10 @@
 //! What is looked at after the fact: a whole ledger, or the part of one that a bundle carries.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,6 +16,7 @@ use crate::{
     disclosure::Disclosure,
     proof::Proof,
     record::{Attachment, EntryError, Time},
+    term::{Term, is_context, totals},
 };
 
 /// Something that is wrong with the files themselves.
@@ -35,6 +40,11 @@ pub trait Source: Sync {
     /// # Errors
     /// What is wrong with it, in words.
     fn piece(&self, index: u64) -> Result<Batch, Damage>;
+
+    /// Pieces among which all entries are that have one of the terms; `None` when only looking at all tells.
+    fn pieces_with(&self, _terms: &[Term]) -> Option<BTreeSet<u64>> {
+        None
+    }
 
     /// The bytes of a catalogue, policy or configuration.
     fn policy(&self, hash: &Hash) -> Option<Vec<u8>>;
@@ -113,9 +123,6 @@ pub struct Evidence {
     pub selection: Option<Selection>,
 }
 
-/// Kinds without which others cannot be judged; they are always part of the evidence.
-const CONTEXT: [Kind; 6] = [Kind::Ledger, Kind::Party, Kind::Key, Kind::Policy, Kind::Hold, Kind::Erasure];
-
 impl Evidence {
     /// Adds an entry; what is not in `values` counts as withheld.
     ///
@@ -148,7 +155,7 @@ impl Evidence {
         let selection = resolve(source, selection)?;
         let mut evidence =
             Evidence { selection: Some(selection.clone()).filter(|s| *s != Selection::All), ..Evidence::default() };
-        for index in 0..source.pieces() {
+        for index in pieces_of(source, &selection)? {
             let piece = source.piece(index)?;
             for (seq, stored) in (piece.first..).zip(&piece.entries) {
                 let unreadable =
@@ -179,10 +186,48 @@ impl Evidence {
     }
 }
 
+/// The pieces in which something of a selection may be, in order; always the first, which names ledger and key, and the last, which has the
+/// newest checkpoint.
+fn pieces_of(source: &dyn Source, selection: &Selection) -> Result<Vec<u64>, Damage> {
+    let all = 0..source.pieces();
+    let mut terms = vec![Term::context()];
+    let mut within = 0..0;
+    match selection {
+        Selection::All => return Ok(all.collect()),
+        Selection::Instruction(id) | Selection::Call(id) => terms.extend([Term::instruction(id), Term::total(id)]),
+        Selection::Window(from, to) => within = window(source, *from, *to)?,
+    }
+    let Some(mut pieces) = source.pieces_with(&terms) else { return Ok(all.collect()) };
+    pieces.extend(within);
+    pieces.extend(all.clone().next().into_iter().chain(all.last()));
+    Ok(pieces.into_iter().collect())
+}
+
+/// The pieces that a window may touch: times never go back.
+fn window(source: &dyn Source, from: Time, to: Time) -> Result<Range<u64>, Damage> {
+    let first_of = |index| -> Result<Option<Time>, Damage> {
+        let piece = source.piece(index)?;
+        Ok(piece.entries.first().and_then(|stored| Some(Entry::parse(&stored.bytes).ok()?.time)))
+    };
+    // The first piece of which the first entry is not before `time`; one that cannot be read counts as such.
+    let begins_at = |time: Time| -> Result<u64, Damage> {
+        let (mut low, mut high) = (0, source.pieces());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if first_of(middle)?.is_some_and(|first| first < time) { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    };
+    Ok(begins_at(from)?.saturating_sub(1)..begins_at(to)?)
+}
+
 /// A call's selection becomes that of its instruction.
 fn resolve(source: &dyn Source, selection: &Selection) -> Result<Selection, Damage> {
     let Selection::Call(call) = selection else { return Ok(selection.clone()) };
-    for index in 0..source.pieces() {
+    let mut terms = vec![Term::call(call)];
+    terms.extend(call.parse().ok().map(|hash| Term::entry(&hash)));
+    let pieces = source.pieces_with(&terms).map_or_else(|| (0..source.pieces()).collect(), Vec::from_iter);
+    for index in pieces {
         for stored in source.piece(index)?.entries {
             let by_hash = Hash::of(&stored.bytes).to_string() == *call;
             // Parsed only when it may be the one.
@@ -215,15 +260,11 @@ fn wanted(selection: &Selection, entry: &Entry) -> bool {
     };
     let names_total = || match selection {
         Selection::Instruction(id) | Selection::Call(id) => {
-            entry.kind == Kind::Heartbeat
-                && entry.body.get("closed").is_some_and(|closed| closed.to_string().contains(id))
+            entry.kind == Kind::Heartbeat && totals(entry.body.get("closed")).any(|instruction| instruction == id)
         }
         _ => false,
     };
-    selected
-        || names_total()
-        || CONTEXT.contains(&entry.kind)
-        || (entry.kind == Kind::Revocation && entry.instruction.is_none())
+    selected || names_total() || is_context(&entry.kind, entry.instruction.as_deref())
 }
 
 fn opened(

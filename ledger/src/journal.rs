@@ -76,8 +76,8 @@ impl Journal {
         self.segments
     }
 
-    /// Makes a batch durable.
-    pub(crate) fn append(&mut self, batch: &Batch) -> io::Result<()> {
+    /// Makes a batch durable; `check` looks at the frame's payload before it is written.
+    pub(crate) fn append(&mut self, batch: &Batch, check: impl FnOnce(&[u8]) -> bool) -> io::Result<()> {
         let mut payload = std::mem::take(&mut self.buffer);
         payload.clear();
         payload.resize(FRAME_HEADER_BYTES, 0);
@@ -87,6 +87,11 @@ impl Journal {
             self.segments += 1;
         }
         seal_frame(&mut payload, &self.current.id, self.current.end);
+        // After the checksum: what flips from here on is seen by it.
+        if !payload.get(FRAME_HEADER_BYTES..).is_some_and(check) {
+            let what = "an entry's bytes changed in memory after they were hashed; nothing of its batch was written; have the machine's memory checked";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         payload.resize(payload.len().next_multiple_of(ALIGNMENT), 0);
         self.current.file.write_at(&payload, self.current.end as u64)?;
         // Here the batch becomes durable.

@@ -21,16 +21,18 @@ use crate::{
     anchor::{Anchor, Anchored},
     archive::{Archive, ArchiveNodes, TILE, Upper},
     batch::Stored,
-    checkpoint::{Checkpoint, CheckpointSigner},
+    checkpoint::{Checkpoint, CheckpointSigner, VerifierKey},
     clock::Clock,
     disk::{Disk, SystemDisk},
     files,
+    index::Index,
     journal::{self, Journal},
     open::{OpenError, Paths, Recovered, recover},
     proof::Proof,
     record::{Attachment, Draft, body},
-    repair::set_aside,
+    repair::{Repaired, make_store_anew, set_aside},
     store::{Head, Probe, StateRow, Store, StoreError},
+    term::Term,
     tree::{self, Frontier},
     writer::{
         AppendError, Applier, Archiver, Behind, Limits, Queue, ROUND, Sealed, Shared, Status, Tail, Ticket,
@@ -89,6 +91,8 @@ pub struct Opened {
     pub replayed: u64,
     /// The anchor is damaged: that nothing was put back to an older state could not be checked.
     pub anchor_lost: bool,
+    /// Why the store was made anew from journal and archive, if it was; an entry `repaired` says so too.
+    pub repaired: Option<String>,
 }
 
 /// Why something cannot be read.
@@ -172,7 +176,9 @@ impl Ledger {
             adopts: adopts.map(|adopts| adopts.checkpoint.as_str().to_owned()),
             ..body::Ledger::default()
         };
+        let index = Index::open(options.disk.clone(), &archive, 0).map_err(io)?;
         let recovered = Begun {
+            index,
             checkpoint: signer.sign(0, Frontier::default().root()),
             journal: begun,
             store,
@@ -205,8 +211,9 @@ impl Ledger {
             return Err(OpenError::Missing(options.dir));
         }
         let lock = lock(&options.dir)?;
-        let found: Recovered = recover(&options.disk, &paths, &options.probe, signer.verifier())?;
-        let opened = Opened { size: found.head.size, replayed: found.replayed, anchor_lost: found.anchor_lost };
+        let (found, repaired) = recover_or_heal(&options, &paths, signer.verifier())?;
+        let (size, replayed, anchor_lost) = (found.head.size, found.replayed, found.anchor_lost);
+        let opened = Opened { size, replayed, anchor_lost, repaired };
         if opened.anchor_lost {
             tracing::warn!(anchor = %paths.anchor.display(), "the anchor is damaged: whether older files were put back cannot be told; compare with a checkpoint that somebody outside holds (`countersign verify --against`)");
         }
@@ -217,6 +224,7 @@ impl Ledger {
             journal,
             store: found.store,
             archive: found.archive,
+            index: found.index,
             anchor: found.anchor,
             head: found.head,
             frontier: found.frontier,
@@ -227,7 +235,17 @@ impl Ledger {
             upper: found.upper,
             archived: found.archived,
         };
-        Ok((Ledger::start(options, signer, clock, begun, lock), opened))
+        let ledger = Ledger::start(options, signer, clock, begun, lock);
+        if let Some(why) = &opened.repaired {
+            let entry = body::Ledger {
+                event: "repaired".to_owned(),
+                software: crate::SOFTWARE.to_owned(),
+                detail: Some(why.clone()),
+                ..body::Ledger::default()
+            };
+            ledger.append_blocking(Draft::new(&entry)?)?;
+        }
+        Ok((ledger, opened))
     }
 
     fn start(options: Options, signer: CheckpointSigner, clock: Arc<dyn Clock>, begun: Begun, lock: File) -> Ledger {
@@ -240,6 +258,7 @@ impl Ledger {
             archiving: Behind::new(ROUND),
             store: begun.store,
             archive: begun.archive,
+            index: begun.index,
             tail: RwLock::new(Tail::new(begun.archived, begun.pending.iter().cloned())),
             nodes: RwLock::new(begun.nodes),
             head: watch::Sender::new(begun.checkpoint),
@@ -333,6 +352,21 @@ impl Ledger {
         self.0.shared.status()
     }
 
+    /// Whether it would accept and seal an entry now; asks the disk for its free space.
+    ///
+    /// # Errors
+    /// [`AppendError`]: why it would not.
+    pub fn can_seal(&self) -> Result<(), AppendError> {
+        let (shared, Options { dir, disk, limits, .. }) = (&self.0.shared, &self.0.options);
+        shared.check_poison()?;
+        shared.queue.check_open()?;
+        let (free, reserve) = match disk.space(dir) {
+            Ok((free, _)) => (free, limits.min_free_bytes),
+            Err(error) => return Err(AppendError::Poisoned(format!("free space cannot be read: {error}").into())),
+        };
+        if free < reserve { Err(AppendError::NoSpace { free, reserve }) } else { Ok(()) }
+    }
+
     /// An entry's bytes.
     ///
     /// # Errors
@@ -375,14 +409,7 @@ impl Ledger {
     /// # Errors
     /// [`ReadError`].
     pub fn of_instruction(&self, instruction: &str) -> Result<Vec<u64>, ReadError> {
-        let shared = &self.0.shared;
-        // The tail is looked at first: what leaves it in between is in the store by then.
-        let tail = shared.tail.read().of_instruction(instruction);
-        let mut numbers = shared.store.of_instruction(instruction)?;
-        numbers.extend(tail);
-        numbers.sort_unstable();
-        numbers.dedup();
-        Ok(numbers)
+        Ok(self.0.shared.find(Term::instruction(instruction))?)
     }
 
     /// The number of the entry with this hash.
@@ -390,15 +417,12 @@ impl Ledger {
     /// # Errors
     /// [`ReadError`].
     pub fn find(&self, hash: &Hash) -> Result<Option<u64>, ReadError> {
-        let shared = &self.0.shared;
-        let in_tail = shared.tail.read().find(hash);
-        if in_tail.is_some() {
-            return Ok(in_tail);
+        for seq in self.0.shared.find(Term::entry(hash))? {
+            if Hash::of(&self.entry(seq)?) == *hash {
+                return Ok(Some(seq));
+            }
         }
-        match shared.store.find(hash)? {
-            Some(seq) if Hash::of(&self.entry(seq)?) == *hash => Ok(Some(seq)),
-            _ => Ok(None),
-        }
+        Ok(None)
     }
 
     /// The durable state under a prefix, as of the store; at open that is all of it.
@@ -474,6 +498,33 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
+/// Reads and compares everything. A store that is damaged, missing or too old is made anew, where journal, archive and anchor are whole, agree
+/// and are signed with the ledger's key: then it holds nothing that they do not prove. Otherwise nothing is changed.
+fn recover_or_heal(
+    options: &Options,
+    paths: &Paths,
+    key: &VerifierKey,
+) -> Result<(Recovered, Option<String>), OpenError> {
+    let error = match recover(&options.disk, paths, &options.probe, key) {
+        Ok(found) => return Ok((found, None)),
+        Err(error) if error.is_of_the_store_alone() => error,
+        Err(error) => return Err(error),
+    };
+    tracing::warn!(%error, "the store cannot be used; the other copies are checked, to make it anew from them");
+    match make_store_anew(options, Some(key)) {
+        Ok(Repaired { aside, .. }) => {
+            let aside = aside.file_name().unwrap_or_default().display().to_string();
+            let why = format!("the store was made anew from journal and archive, the old one is `{aside}`: {error}");
+            tracing::warn!(why);
+            Ok((recover(&options.disk, paths, &options.probe, key)?, Some(why)))
+        }
+        Err(reason) => {
+            tracing::error!(%reason, "the store is not made anew");
+            Err(error)
+        }
+    }
+}
+
 /// So many entries go into the store at once, unless they have waited for [`Limits::store_interval`].
 const APPLIED_TOGETHER: usize = 2048;
 
@@ -482,6 +533,7 @@ struct Begun {
     journal: Journal,
     store: Store,
     archive: Archive,
+    index: Index,
     anchor: Anchor,
     head: Head,
     frontier: Frontier,

@@ -29,6 +29,7 @@ pub mod disclosure;
 pub mod erasure;
 pub mod proof;
 pub mod statement;
+pub mod term;
 pub mod tree;
 
 #[cfg(feature = "store")]
@@ -46,6 +47,8 @@ pub mod disk;
 pub mod evidence;
 #[cfg(feature = "store")]
 mod files;
+#[cfg(feature = "store")]
+mod index;
 #[cfg(feature = "store")]
 pub mod journal;
 #[cfg(feature = "store")]

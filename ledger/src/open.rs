@@ -16,6 +16,7 @@ use crate::{
     batch::{Batch, Stored},
     checkpoint::{Checkpoint, CheckpointError, VerifierKey},
     disk::Disk,
+    index::Index,
     journal::{self, JournalDamage, Tail},
     record::Time,
     store::{Head, Probe, Store, StoreError},
@@ -102,10 +103,23 @@ pub enum OpenError {
     Entry(#[from] crate::record::EntryError),
 }
 
+impl OpenError {
+    /// Whether only the store is at fault, and knows of nothing that the others do not.
+    pub(crate) fn is_of_the_store_alone(&self) -> bool {
+        matches!(
+            self,
+            OpenError::Store(
+                StoreError::Damaged { .. } | StoreError::Sled { source: sled::Error::Corruption { .. }, .. }
+            ) | OpenError::Behind { who: "store", .. }
+        )
+    }
+}
+
 /// The files of a ledger, read and found to agree.
 pub(crate) struct Recovered {
     pub(crate) store: Store,
     pub(crate) archive: Archive,
+    pub(crate) index: Index,
     pub(crate) anchor: Anchor,
     pub(crate) tail: Tail,
     pub(crate) head: Head,
@@ -203,6 +217,7 @@ pub(crate) fn recover(
     compare_anchor(&walk, anchored.as_ref(), &archive)?;
     let head = replay(&store, &stored, &contents.batches, &walk)?;
     let upper = archive.upper(archived / TILE).map_err(io(&paths.dir))?;
+    let index = Index::open(disk.clone(), &archive, archived).map_err(io(&archive.index_dir()))?;
     let checkpoints = contents.batches.iter().flat_map(|batch| &batch.checkpoints);
     Ok(Recovered {
         replayed: end - stored.size,
@@ -211,6 +226,7 @@ pub(crate) fn recover(
         checkpoints: checkpoints.filter(|checkpoint| checkpoint.size() > archived).cloned().collect(),
         store,
         archive,
+        index,
         anchor,
         tail,
         head,

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use crate::{
     Hash,
+    anchor::Anchor,
     batch::Batch,
+    checkpoint::VerifierKey,
     directory::Directory,
     evidence::Source as _,
     files,
@@ -12,7 +14,7 @@ use crate::{
     open::{OpenError, links},
     store::{Head, Probe, Store, StoreError},
     tree::{self, Frontier},
-    verify::{self, verify},
+    verify::{self, Held, verify},
 };
 
 /// What was done.
@@ -46,19 +48,28 @@ pub enum RepairError {
 }
 
 /// What a rebuilt store would hide. Findings about meaning are no reason not to rebuild it.
-const INTEGRITY: [&str; 12] = [
+const INTEGRITY: [&str; 21] = [
     "anchor-damaged",
+    "anchor-unreadable",
     "archive-damaged",
     "chain-broken",
     "checkpoint-beyond",
+    "checkpoint-origin",
     "checkpoint-root",
     "checkpoint-signature",
     "entries-missing",
     "entry-malformed",
+    "first-entry",
+    "forked",
+    "held-origin",
+    "held-signature",
     "journal-damaged",
+    "key-not-trusted",
     "not-covered",
     "number-wrong",
+    "origin-differs",
     "rolled-back",
+    "truncated",
 ];
 
 /// Sets the store aside and builds it anew.
@@ -66,11 +77,22 @@ const INTEGRITY: [&str; 12] = [
 /// # Errors
 /// [`RepairError`]; nothing was changed then.
 pub fn repair(options: &Options) -> Result<Repaired, RepairError> {
+    let _lock = lock(&options.dir)?;
+    make_store_anew(options, None)
+}
+
+/// As [`repair`], for who has the lock. With a `key` the others must be signed with it, and an anchor must be there and agree.
+pub(crate) fn make_store_anew(options: &Options, key: Option<&VerifierKey>) -> Result<Repaired, RepairError> {
     let paths = options.paths();
     let io = |source| OpenError::Io { path: paths.dir.clone(), source };
-    let _lock = lock(&options.dir)?;
     let directory = Directory::read(&options.dir, Some(&options.anchor_dir)).map_err(io)?;
-    let report = verify(&directory, &verify::Options::default());
+    let (_, anchored, _) = Anchor::open(options.disk.clone(), &options.anchor_dir).map_err(io)?;
+    if key.is_some() && anchored.is_none() {
+        return Err(RepairError::NotWhole { what: "there is no anchor to compare with".to_owned() });
+    }
+    let against = anchored.map(|anchored| Held::Checkpoint(anchored.checkpoint));
+    let (trust, against) = (key.cloned().into_iter().collect(), against.into_iter().collect());
+    let report = verify(&directory, &verify::Options { trust, against, ..verify::Options::default() });
     if let Some(finding) = report.findings.iter().find(|finding| INTEGRITY.contains(&finding.code)) {
         return Err(RepairError::NotWhole { what: finding.what.clone() });
     }
@@ -79,9 +101,14 @@ pub fn repair(options: &Options) -> Result<Repaired, RepairError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error).into()),
         _ => {}
     }
-    let entries = rebuild(&directory, &rebuilding)?;
+    let entries = rebuild(&directory, &rebuilding, options.limits.keep_entries)?;
     let aside = set_aside(options)?;
     std::fs::rename(&rebuilding, paths.store()).map_err(io)?;
+    // Made anew from the tiles when the ledger is opened.
+    match std::fs::remove_dir_all(options.dir.join("index")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error).into()),
+        _ => {}
+    }
     files::sync_dir(&options.dir).map_err(io)?;
     Ok(Repaired { entries, aside })
 }
@@ -99,8 +126,9 @@ pub(crate) fn set_aside(options: &Options) -> Result<PathBuf, OpenError> {
     Ok(aside)
 }
 
-fn rebuild(directory: &Directory, path: &std::path::Path) -> Result<u64, RepairError> {
+fn rebuild(directory: &Directory, path: &std::path::Path, keep: u64) -> Result<u64, RepairError> {
     let (store, mut head) = Store::open(path, &Probe::default())?;
+    head.dropped = directory.size().saturating_sub(keep);
     let mut frontier = Frontier::default();
     for index in 0..directory.pieces() {
         let piece: Batch = directory.piece(index).map_err(|damage| RepairError::NotWhole { what: damage.what })?;
@@ -111,7 +139,7 @@ fn rebuild(directory: &Directory, path: &std::path::Path) -> Result<u64, RepairE
             Head::advance(&mut head, &frontier, Hash::of(&stored.bytes), links.time);
         }
         store.apply(std::slice::from_ref(&piece), &head)?;
-        store.barrier()?;
     }
+    store.barrier()?;
     Ok(frontier.size())
 }

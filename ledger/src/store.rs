@@ -1,4 +1,4 @@
-//! What the running gateway reads: recent entries, indexes, state; in sled 0.34.7.
+//! What the running gateway reads: recent entries and state; in sled 0.34.7.
 //!
 //! Measured facts that this file answers to: `flush()` is no barrier against power loss on Linux, so sled's own file is synced after it;
 //! two trees are not atomic together, so there is one; values of 8 KB and up reach files that are never synced, so none has over
@@ -130,17 +130,14 @@ impl Store {
         Ok((store, head))
     }
 
-    /// Writes entries, their indexes and state in one atomic batch; not durable before [`Store::barrier`].
+    /// Writes entries and state in one atomic batch; not durable before [`Store::barrier`].
     pub(crate) fn apply(&self, batches: &[Batch], head: &Head) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
         for batch in batches {
-            add_entries(&mut writes, batch);
-            for (seq, stored) in (batch.first..).zip(&batch.entries) {
-                add_indexes(&mut writes, seq, stored);
+            if batch.end() > head.dropped {
+                add_entries(&mut writes, batch);
             }
-            for checkpoint in &batch.checkpoints {
-                writes.insert(key(b"c/", checkpoint.size()).as_slice(), checkpoint.as_str().as_bytes());
-            }
+            batch.entries.iter().for_each(|stored| add_state(&mut writes, stored));
         }
         writes.insert(HEAD, serde_json::to_vec(head).unwrap_or_default());
         self.db.apply_batch(writes).map_err(|source| self.sled(source))
@@ -152,12 +149,10 @@ impl Store {
         self.file.sync_data().map_err(|source| self.io(source))
     }
 
-    /// Removes what the archive has: entries and checkpoints of `from..to`. Indexes stay.
+    /// Removes what the archive has: entries of `from..to`.
     pub(crate) fn drop_archived(&self, from: u64, to: u64) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
-        let entries = self.db.range(key(b"e/", from)..key(b"e/", to)).keys();
-        let checkpoints = self.db.range(key(b"c/", from + 1)..=key(b"c/", to)).keys();
-        for found in entries.chain(checkpoints) {
+        for found in self.db.range(key(b"e/", from)..key(b"e/", to)).keys() {
             writes.remove(found.map_err(|source| self.sled(source))?);
         }
         self.db.apply_batch(writes).map_err(|source| self.sled(source))
@@ -185,23 +180,6 @@ impl Store {
             run = rest;
         }
         Ok(None)
-    }
-
-    /// The numbers of an instruction's entries, in order.
-    pub(crate) fn of_instruction(&self, instruction: &str) -> Result<Vec<u64>, StoreError> {
-        self.scan(&instruction_prefix(instruction)).map(|found| Ok(number(&found?.1))).collect()
-    }
-
-    /// How many entries an instruction has.
-    pub(crate) fn count(&self, instruction: &str) -> Result<u64, StoreError> {
-        let last = self.db.scan_prefix(instruction_prefix(instruction)).keys().next_back();
-        let last = last.transpose().map_err(|source| self.sled(source))?;
-        Ok(last.and_then(|key| key.last_chunk::<8>().copied()).map_or(0, |n| u64::from_be_bytes(n) + 1))
-    }
-
-    /// The number of the entry that may have this hash; no other can.
-    pub(crate) fn find(&self, hash: &Hash) -> Result<Option<u64>, StoreError> {
-        Ok(self.get(&hash_key(hash))?.map(|value| number(&value)))
     }
 
     /// The state under a prefix.
@@ -273,11 +251,7 @@ fn add_run(writes: &mut sled::Batch, first: u64, run: &[u8]) {
     }
 }
 
-fn add_indexes(writes: &mut sled::Batch, seq: u64, stored: &Stored) {
-    writes.insert(hash_key(stored.hash()).as_slice(), &seq.to_be_bytes());
-    if let Some((instruction, n)) = stored.place() {
-        writes.insert([instruction_prefix(instruction).as_slice(), &n.to_be_bytes()].concat(), &seq.to_be_bytes());
-    }
+fn add_state(writes: &mut sled::Batch, stored: &Stored) {
     for put in &stored.state {
         let key = [b"s/", put.key.as_slice()].concat();
         match &put.value {
@@ -289,16 +263,6 @@ fn add_indexes(writes: &mut sled::Batch, seq: u64, stored: &Stored) {
 
 fn key(prefix: &[u8; 2], seq: u64) -> Vec<u8> {
     [prefix.as_slice(), &seq.to_be_bytes()].concat()
-}
-
-/// The first 12 bytes tell entries apart (whoever asks compares the entry), and keys that lie scattered should be short.
-fn hash_key(hash: &Hash) -> Vec<u8> {
-    [b"h/".as_slice(), hash.as_bytes().get(..12).unwrap_or_default()].concat()
-}
-
-/// The instruction's id behind its length, so that no id is another's prefix.
-fn instruction_prefix(instruction: &str) -> Vec<u8> {
-    [b"i/".as_slice(), &(instruction.len() as u16).to_be_bytes(), instruction.as_bytes()].concat()
 }
 
 fn number(value: &[u8]) -> u64 {

@@ -32,7 +32,7 @@ use crate::{
     evidence::{Damage, Opener, Source},
     proof::Proof,
 };
-pub use bundle::verify_bundle;
+pub use bundle::{verify_bundle, verify_bundle_file};
 
 /// Something somebody outside kept.
 #[derive(Debug, Clone)]

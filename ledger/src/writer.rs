@@ -6,12 +6,14 @@
 mod apply;
 mod draft;
 mod queue;
+mod recheck;
 mod run;
 mod shelve;
 mod tail;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -38,9 +40,11 @@ use crate::{
     Hash,
     archive::Archive,
     checkpoint::Checkpoint,
+    index::Index,
     proof::Proof,
     record::{Draft, EntryError, Time},
     store::Store,
+    term::Term,
     tree::{self, Place},
 };
 
@@ -242,6 +246,8 @@ pub(crate) struct Shared {
     pub(crate) archiving: Behind,
     pub(crate) store: Store,
     pub(crate) archive: Archive,
+    /// Of the archive.
+    pub(crate) index: Index,
     /// Sealed entries that are not in the archive yet, by number, with their attachments.
     pub(crate) tail: RwLock<Tail>,
     /// The newest nodes of the tree that are not in full tiles yet.
@@ -275,6 +281,26 @@ impl Shared {
         let (sender, receiver) = oneshot::channel();
         self.queue.push(Prepared::new(draft, &self.origin, sender)?, &self.limits)?;
         Ok(Ticket(receiver))
+    }
+
+    /// The numbers of the entries with this term, in order.
+    pub(crate) fn find(&self, term: Term) -> io::Result<Vec<u64>> {
+        // The tail is looked at first: what leaves it in between is in the index by then.
+        let tail = self.tail.read().find(term);
+        let mut numbers = self.index.find(term)?;
+        numbers.extend(tail);
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    /// How many sealed entries an instruction has.
+    pub(crate) fn count(&self, instruction: Term) -> io::Result<u64> {
+        let last = self.tail.read().last(instruction).and_then(|stored| stored.n());
+        match last {
+            Some(n) => Ok(n + 1),
+            None => Ok(self.index.find(instruction)?.len() as u64),
+        }
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -10,11 +10,11 @@ use std::{
 };
 
 use countersign_ledger::{
-    Draft, Ledger,
+    Draft, Entry, Ledger,
     checkpoint::CheckpointSigner,
     clock::SystemClock,
     directory::Directory,
-    ledger::{Adopts, Options},
+    ledger::{Adopts, Opened, Options},
     open::OpenError,
     record::body,
     repair::repair,
@@ -168,6 +168,73 @@ fn no_damage_of_anchor_store_or_files_beside_loses_an_entry_silently() {
         }
     }
     check(&original, "the store removed", |dir| fs::remove_dir_all(dir.join("sled")).unwrap());
+}
+
+/// Opens what was damaged: what it says of itself, and its last entry.
+fn heal(dir: &Path) -> Result<(Opened, Entry), OpenError> {
+    let (ledger, opened) = Ledger::open(options(dir), signer(), Arc::new(SystemClock))?;
+    let last = ledger.head().size() - 1;
+    for seq in 0..last {
+        ledger.entry(seq).unwrap();
+    }
+    let entry = Entry::parse(&ledger.entry(last).unwrap()).unwrap();
+    ledger.close().unwrap();
+    Ok((opened, entry))
+}
+
+#[test]
+fn a_damaged_store_is_made_anew_when_all_else_agrees_and_an_entry_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let original = dir.path().join("ledger");
+    make(&original);
+    let damaged = |name: &str| {
+        let copied = dir.path().join(name);
+        copy(&original, &copied);
+        fs::write(copied.join("sled/conf"), b"not what sled wrote").unwrap();
+        copied
+    };
+    let healed = damaged("healed");
+    let (opened, entry) = heal(&healed).unwrap();
+    assert_eq!(opened.size, ENTRIES);
+    assert!(opened.repaired.is_some_and(|why| why.contains("sled.damaged-0")));
+    assert_eq!((entry.seq, entry.text("event")), (ENTRIES, Some("repaired")));
+    let report = verify(&Directory::read(&healed, None).unwrap(), &verify::Options::default());
+    assert_eq!(report.findings, []);
+    let (again, entry) = heal(&healed).unwrap();
+    assert_eq!((again.size, again.repaired, entry.text("event")), (ENTRIES + 1, None, Some("repaired")));
+    // Where the others do not agree, or nothing tells whether they were put back, nothing is changed.
+    type Lie = fn(&Path);
+    let lies: [(&str, Lie); 4] = [
+        ("no anchor", |dir| fs::remove_dir_all(dir.join("anchor")).unwrap()),
+        ("a damaged anchor", |dir| {
+            ["0", "1"].iter().for_each(|slot| fs::write(dir.join("anchor").join(slot), b"x").unwrap())
+        }),
+        ("an anchor of another ledger", |dir| {
+            let other = dir.join("other");
+            let ledger = Ledger::create(options(&other), signer(), Arc::new(SystemClock), None).unwrap();
+            ledger.close().unwrap();
+            fs::remove_dir_all(dir.join("anchor")).unwrap();
+            copy(&other.join("anchor"), &dir.join("anchor"));
+        }),
+        ("a damaged journal", |dir| {
+            let path = segments(dir).remove(0);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[5000] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }),
+    ];
+    for (name, lie) in lies {
+        let copied = damaged(name);
+        lie(&copied);
+        let error = heal(&copied).map(|(opened, _)| opened).unwrap_err();
+        assert!(!error.to_string().is_empty(), "{name}");
+        assert_eq!(fs::read(copied.join("sled/conf")).unwrap(), b"not what sled wrote", "{name}: {error}");
+        assert!(!copied.join("sled.damaged-0").exists(), "{name}");
+    }
+    let copied = damaged("another key");
+    let other = CheckpointSigner::new("bank.example/agents", SigningKey::from_bytes(&[2; 32])).unwrap();
+    assert!(Ledger::open(options(&copied), other, Arc::new(SystemClock)).is_err());
+    assert!(!copied.join("sled.damaged-0").exists(), "nothing is made anew for who has another key");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use countersign_ledger::{
     statement::{Jwk, Statement},
     tree::Frontier,
     vault::{Opened, Vault},
-    verify::{Held, Options, Report, verify, verify_bundle},
+    verify::{Held, Options, Report, verify, verify_bundle, verify_bundle_file},
 };
 use ed25519_dalek::SigningKey;
 
@@ -710,6 +710,20 @@ fn a_bundle_proves_itself_and_every_lie_in_it_is_named() {
         for code in expected {
             assert!(found.contains(code), "{name}: {code} is not among {found:?}");
         }
+    }
+    // Two files of one name, of which one reader sees this, another that; and something in front.
+    let mut two = honest();
+    two.policies.insert(Hash::ZERO, b"other rules".to_vec());
+    let mut bytes_of_two = bundle::write(&two, std::io::Cursor::new(Vec::new())).unwrap().into_inner();
+    let (ours, other) = (honest().policies.into_keys().next().unwrap().to_string(), Hash::ZERO.to_string());
+    for at in 0..bytes_of_two.len() - other.len() {
+        if bytes_of_two[at..].starts_with(other.as_bytes()) {
+            bytes_of_two[at..at + ours.len()].copy_from_slice(ours.as_bytes());
+        }
+    }
+    for (name, bad) in [("two of one name", bytes_of_two), ("in front", [b"#!/bin/sh\n", bytes.as_slice()].concat())] {
+        let report = verify_bundle_file(&bad, &Options::default()).unwrap();
+        assert_eq!(codes(&report), ["bundle-malformed"], "{name}");
     }
     for at in (0..bytes.len()).step_by(bytes.len() / 300 + 1) {
         let mut bad = bytes.clone();

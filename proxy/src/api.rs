@@ -92,12 +92,7 @@ async fn openapi() -> Response {
 
 /// Ready means: the ledger can seal.
 async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
-    match api.gateway.ledger.status().poisoned {
-        None => Ok("ready\n"),
-        Some(reason) => {
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-stopped", "The ledger has stopped", reason))
-        }
-    }
+    api.gateway.ledger.can_seal().map(|()| "ready\n").map_err(|error| unavailable(&error))
 }
 
 /// Reads a JSON body; unknown fields are refused by the types. The problem names the field.

@@ -9,13 +9,12 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use countersign_ledger::{
-    bundle,
     checkpoint::VerifierKey,
     directory::Directory,
     evidence::Source as _,
     store::Probe,
     vault::Vault,
-    verify::{Finding, Held, Options, Report, verify, verify_bundle},
+    verify::{Finding, Held, Options, Report, verify, verify_bundle_file},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -34,7 +33,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
         directory(args, trust, against)?
     } else {
         let bytes = fs::read(&args.path).with_context(|| format!("`{}` cannot be read", args.path.display()))?;
-        verify_bundle(&bundle::read(&bytes)?, &Options { trust, against, ..Options::default() })
+        verify_bundle_file(&bytes, &Options { trust, against, ..Options::default() })?
     };
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&report)?))?;

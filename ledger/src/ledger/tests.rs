@@ -83,7 +83,7 @@ fn many_tiles_are_archived_and_the_journal_is_trimmed() {
     assert!(segments <= 5, "{segments} segments are left");
     drop(ledger);
     let (ledger, opened) = Ledger::open(options, signer(), Arc::new(SystemClock)).unwrap();
-    assert_eq!(opened, Opened { size: 12_001, replayed: 0, anchor_lost: false });
+    assert_eq!(opened, Opened { size: 12_001, replayed: 0, anchor_lost: false, repaired: None });
     for seq in [0, 1, 255, 256, 5000, 11_999, 12_000] {
         let bytes = ledger.entry(seq).unwrap();
         assert_eq!(Entry::parse(&bytes).unwrap().seq, seq);

@@ -11,10 +11,28 @@ use super::{
 };
 use crate::{
     Hash, Kind,
+    bundle::{self, BundleError},
     checkpoint::{Checkpoint, VerifierKey},
     evidence::{Evidence, Item, Selection},
     tree::{self, Frontier},
 };
+
+/// Checks a bundle as it is in its file. One that is not what the format says has the one finding `bundle-malformed`: two readers could see
+/// different things in it, so nothing in it is looked at.
+///
+/// # Errors
+/// [`BundleError`] when it is no zip file at all.
+pub fn verify_bundle_file(bytes: &[u8], options: &Options<'_>) -> Result<Report, BundleError> {
+    match bundle::read(bytes) {
+        Ok(evidence) => Ok(verify_bundle(&evidence, options)),
+        Err(error @ BundleError::File { .. }) => {
+            let mut report = Report::default();
+            report.findings.push(finding("bundle-malformed", None, error.to_string()));
+            Ok(report)
+        }
+        Err(error) => Err(error),
+    }
+}
 
 /// Checks a bundle's evidence.
 pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {

@@ -5,6 +5,7 @@ use crate::{
     Hash,
     canonical::{self, CanonicalError},
     record::{Attachment, Draft, EntryError, FORMAT_VERSION, Kind, MAX_ENTRY_BYTES, StatePut, Time},
+    term::Term,
 };
 
 /// The most bytes that may go with one entry into the vault and the state.
@@ -13,7 +14,10 @@ pub(crate) const MAX_BESIDE_BYTES: usize = 2 << 20;
 /// A draft whose canonical bytes are done but for `n`, `prev`, `seq` and `time`.
 pub(crate) struct Prepared {
     pub(crate) kind: Kind,
-    pub(crate) instruction: Option<String>,
+    /// The instruction that it is counted in.
+    pub(crate) instruction: Option<Term>,
+    /// What it is found by.
+    pub(crate) terms: Vec<Term>,
     /// `{"body":…,"instruction":…,"kind":…`
     start: Vec<u8>,
     /// `,"origin":…,"parents":[…]`
@@ -43,9 +47,11 @@ impl Prepared {
         middle.extend(canonical::to_vec(&origin)?);
         middle.extend(b",\"parents\":");
         middle.extend(canonical::to_vec(&draft.parents)?);
+        let (id, body) = (draft.instruction.as_deref(), &draft.body);
         let prepared = Prepared {
+            terms: Term::of(&draft.kind, id, body.get("call"), body.get("closed")),
+            instruction: id.map(Term::instruction),
             kind: draft.kind,
-            instruction: draft.instruction,
             start,
             middle,
             attachments: draft.attachments,

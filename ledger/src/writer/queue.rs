@@ -61,6 +61,10 @@ impl Queue {
         Some(batch)
     }
 
+    pub(crate) fn check_open(&self) -> Result<(), AppendError> {
+        self.inner.lock().closed.clone().map_or(Ok(()), Err)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.inner.lock().drafts.len()
     }

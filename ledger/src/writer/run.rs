@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Acknowledged, AppendError, Cover, Prepared, Shared, Waiter};
+use super::{Acknowledged, AppendError, Cover, Prepared, Shared, Waiter, recheck::is_as_signed};
 use crate::{
     Hash,
     batch::{Batch, Stored},
@@ -17,6 +17,7 @@ use crate::{
     journal::Journal,
     record::{Draft, Kind, Time, body},
     store::Head,
+    term::Term,
     tree::{self, Frontier},
 };
 
@@ -32,7 +33,7 @@ pub(crate) struct WriterThread {
     pub(crate) head: Head,
     pub(crate) frontier: Frontier,
     /// Per instruction: the next counter, and the entry that used the last one.
-    pub(crate) counters: BTreeMap<String, (u64, u64)>,
+    pub(crate) counters: BTreeMap<Term, (u64, u64)>,
     pub(crate) clock_is_back: bool,
 }
 
@@ -86,33 +87,34 @@ impl WriterThread {
     /// Makes drafts durable and says so to those who wait. After an error `waiting` has those who were not told.
     fn commit(&mut self, mut drafts: Vec<Prepared>, waiting: &mut Vec<Option<Waiter>>) -> Result<(), String> {
         let time = self.time(&mut drafts)?;
-        let mut nodes: BTreeMap<_, _> = self.frontier.nodes().collect();
+        let before = self.frontier.clone();
+        let mut nodes: BTreeMap<_, _> = before.nodes().collect();
         let (first, mut entries) = (self.head.size, Vec::with_capacity(drafts.len()));
         waiting.extend(drafts.iter_mut().map(|draft| draft.waiter.take()));
         for draft in drafts {
-            let (seq, n) = (self.frontier.size(), self.counter(draft.instruction.as_deref())?);
+            let (seq, n) = (self.frontier.size(), self.counter(draft.instruction)?);
             let bytes: Arc<[u8]> = Arc::from(draft.bytes(seq, n, &self.head.prev, time));
             let hash = Hash::of(&bytes);
             self.frontier.push(tree::leaf_hash(&bytes), |place, node| {
                 nodes.insert(place, node);
             });
             self.head.prev = hash;
-            let place = draft.instruction.zip(n);
-            entries.push(Arc::new(Stored::known(bytes, hash, place, draft.attachments, draft.state)));
+            entries.push(Arc::new(Stored::known(bytes, hash, (n, draft.terms), draft.attachments, draft.state)));
         }
         let prev = self.head.prev;
         self.head.advance(&self.frontier, prev, time);
         let checkpoint = self.signer.sign(self.frontier.size(), self.frontier.root());
         let batch = Batch { first, entries, checkpoints: vec![checkpoint.clone()] };
         let begun = Instant::now();
-        self.journal.append(&batch).map_err(|error| format!("the journal cannot be written: {error}"))?;
+        let check = |payload: &[u8]| is_as_signed(payload, before, &batch);
+        self.journal.append(&batch, check).map_err(|error| format!("the journal cannot be written: {error}"))?;
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.last_sync_us.store(took, Ordering::Relaxed);
         self.publish(&batch, &nodes, &checkpoint);
         let cover = Arc::new(Cover { checkpoint, nodes });
         for ((seq, stored), waiter) in (first..).zip(&batch.entries).zip(waiting.drain(..)) {
             if let Some(waiter) = waiter {
-                let (n, hash) = (stored.place().map(|(_, n)| *n), *stored.hash());
+                let (n, hash) = (stored.n(), *stored.hash());
                 let bytes = stored.bytes.clone();
                 let _ = waiter.send(Ok(Acknowledged { seq, n, hash, time, bytes, cover: cover.clone() }));
             }
@@ -153,21 +155,21 @@ impl WriterThread {
     }
 
     /// The next counter of an instruction.
-    fn counter(&mut self, instruction: Option<&str>) -> Result<Option<u64>, String> {
+    fn counter(&mut self, instruction: Option<Term>) -> Result<Option<u64>, String> {
         let Some(instruction) = instruction else { return Ok(None) };
         let seq = self.frontier.size();
-        if let Some((next, last)) = self.counters.get_mut(instruction) {
+        if let Some((next, last)) = self.counters.get_mut(&instruction) {
             let n = *next;
             (*next, *last) = (n + 1, seq);
             return Ok(Some(n));
         }
         if self.counters.len() >= MAX_COUNTERS {
-            // INVARIANT: what is dropped here is in the store, so it can be counted again.
-            let applied = self.shared.applied.load(Ordering::Acquire);
-            self.counters.retain(|_, (_, last)| *last >= applied);
+            // INVARIANT: what is dropped here is sealed, so it can be counted again.
+            let sealed = self.head.size;
+            self.counters.retain(|_, (_, last)| *last >= sealed);
         }
-        let n = self.shared.store.count(instruction).map_err(|error| error.to_string())?;
-        self.counters.insert(instruction.to_owned(), (n + 1, seq));
+        let n = self.shared.count(instruction).map_err(|error| format!("the index cannot be read: {error}"))?;
+        self.counters.insert(instruction, (n + 1, seq));
         Ok(Some(n))
     }
 }

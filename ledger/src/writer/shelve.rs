@@ -14,6 +14,7 @@ use crate::{
     batch::{Batch, Stored},
     checkpoint::Checkpoint,
     disk::Disk,
+    index::rows_of,
     journal,
     store::{Head, StoreError},
     tree::edge_places,
@@ -113,6 +114,7 @@ impl Archiver {
             archived = end;
         }
         self.shared.archive.write_tiles(&tiles, &mut self.upper)?;
+        self.add_to_index(&tiles)?;
         self.shared.archived.store(archived, Ordering::Release);
         self.drop_nodes(archived);
         for batch in &tiles {
@@ -124,6 +126,14 @@ impl Archiver {
         // INVARIANT: what is trimmed is in synced tiles and packs, and in the synced store.
         journal::trim(&*self.disk, &self.journal_dir, archived)?;
         Ok(())
+    }
+
+    fn add_to_index(&self, tiles: &[Batch]) -> io::Result<()> {
+        let Some((end, last)) = tiles.last().and_then(|tile| Some((tile.end(), *tile.entries.last()?.hash()))) else {
+            return Ok(());
+        };
+        let numbered = tiles.iter().flat_map(|tile| (tile.first..).zip(&tile.entries));
+        self.shared.index.add(end, last, numbered.flat_map(|(seq, stored)| rows_of(seq, stored)).collect())
     }
 
     /// Publishes the newest checkpoint with partial tiles.

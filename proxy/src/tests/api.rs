@@ -299,6 +299,7 @@ async fn a_heartbeat_totals_what_ended_and_lets_go_of_what_nobody_can_approve_an
     assert_eq!(list["held"], json!([]), "nothing to decide any more: {first}");
     // A heartbeat that cannot be written loses nothing of what it had to say.
     world.faults.full.store(true, Ordering::SeqCst);
+    assert_eq!(world.ask("GET", "/readyz", "", &Value::Null).await.status, 503, "not ready below the reserve");
     let mut refused = false;
     for _ in 0..200 {
         refused = world.gateway.heartbeat().await.is_err();
@@ -307,6 +308,7 @@ async fn a_heartbeat_totals_what_ended_and_lets_go_of_what_nobody_can_approve_an
         }
     }
     world.faults.full.store(false, Ordering::SeqCst);
+    assert_eq!(world.ask("GET", "/readyz", "", &Value::Null).await.status, 200);
     let mut beats = Vec::new();
     for _ in 0..100 {
         if let Ok(sealed) = world.gateway.heartbeat().await {

@@ -1,0 +1,178 @@
+//! What age costs: how long a ledger takes to open after a kill and after a close, what memory it takes, what an append and the export of
+//! one instruction cost, for an empty ledger and for a large one.
+//!
+//! `cargo bench -p countersign-ledger --features store --bench age -- [--entries 1000000]`; `BENCH_DIR` says where. Every line is
+//! measured in a process of its own. Nothing here is asserted.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a bench stops at the first surprise")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use countersign_ledger::{
+    Draft, Hash, Ledger,
+    clock::SystemClock,
+    directory::Directory,
+    evidence::{Evidence, Selection},
+    ledger::Options,
+    record::{StatePut, body},
+};
+
+use support::{directory, option, signer};
+
+/// Calls of one instruction, each with its outcome.
+const CALLS: u64 = 5;
+const QUEUED: usize = 4096;
+
+fn main() {
+    let step = std::env::args().skip_while(|argument| argument != "--step").nth(1);
+    let dir = std::env::args().skip_while(|argument| argument != "--dir").nth(1).unwrap_or_default();
+    let dir = Path::new(&dir);
+    match step.as_deref() {
+        Some("fill") => fill(dir, option("--entries", 0)),
+        Some("open") => open(dir),
+        Some("export") => export(dir),
+        _ => compare(option("--entries", 1_000_000)),
+    }
+}
+
+fn compare(entries: u64) {
+    let dir = directory();
+    for entries in [0, entries] {
+        let dir = dir.path().join(format!("ledger-{entries}"));
+        let step = |name: &str| {
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--step", name, "--entries", &entries.to_string(), "--dir"])
+                .arg(&dir)
+                .status();
+            assert!(status.unwrap().success(), "{name}");
+        };
+        println!("{entries} entries");
+        step("fill");
+        println!("  after a kill:");
+        step("open");
+        println!("  after a close:");
+        step("open");
+        step("export");
+    }
+}
+
+/// Calls and outcomes, in batches as large as they may be. Ends as a kill does: nothing is closed.
+fn fill(dir: &Path, entries: u64) {
+    let begun = Instant::now();
+    let ledger = Ledger::create(Options::new(dir), signer(), Arc::new(SystemClock), None).unwrap();
+    let mut waiting = VecDeque::new();
+    for n in 0..entries / 2 {
+        for draft in exchange(n) {
+            if waiting.len() >= QUEUED {
+                let ticket: countersign_ledger::writer::Ticket = waiting.pop_front().unwrap();
+                ticket.sealed_blocking().unwrap();
+            }
+            waiting.push_back(ledger.enqueue(draft).unwrap());
+        }
+    }
+    for ticket in waiting {
+        ticket.sealed_blocking().unwrap();
+    }
+    let size = ledger.head().size();
+    println!("  filled in {:.1} s, {size} entries; RSS {} MiB", begun.elapsed().as_secs_f64(), resident());
+    std::process::exit(0);
+}
+
+fn instruction(n: u64) -> String {
+    let id = Hash::of(&(n / CALLS).to_be_bytes()).to_string();
+    format!("{}-{}-7000-8000-{}", &id[..8], &id[8..12], &id[12..24])
+}
+
+fn exchange(n: u64) -> [Draft; 2] {
+    let id = Hash::of(&(n + (1 << 40)).to_be_bytes()).to_string();
+    let call = body::Call {
+        call: id.clone(),
+        grant: Some(id.clone()),
+        subject: Some(id.clone()),
+        agent: Some("assistant".into()),
+        credential: "bearer".into(),
+        upstream: "bank".into(),
+        action: Some("payments.create".into()),
+        verdict: "allow".into(),
+        engine: "countersign/1".into(),
+        upstream_n: Some(n),
+        ..body::Call::default()
+    };
+    let outcome =
+        body::Outcome { call: Hash::of(id.as_bytes()), result: "completed".into(), ..body::Outcome::default() };
+    let put = |value| StatePut { key: format!("open/{id}").into_bytes(), value };
+    let mut call = Draft::new(&call).unwrap().of_instruction(instruction(n));
+    let mut outcome = Draft::new(&outcome).unwrap().of_instruction(instruction(n));
+    call.state.push(put(Some(br#"{"upstream":"bank"}"#.to_vec())));
+    outcome.state.push(put(None));
+    [call, outcome]
+}
+
+fn open(dir: &Path) {
+    let before = resident();
+    let begun = Instant::now();
+    let (ledger, opened) = Ledger::open(Options::new(dir), signer(), Arc::new(SystemClock)).unwrap();
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    println!(
+        "    open {took:.0} ms, {} entries ({} replayed); RSS {before} -> {} MiB",
+        opened.size,
+        opened.replayed,
+        resident()
+    );
+    let mut times = Vec::new();
+    // Each to an instruction that is not known yet, as the dearest are.
+    for n in 0..500 {
+        let [mut draft, _] = exchange(n);
+        draft.instruction = Some(format!("{}-{n}", opened.size));
+        draft.state.clear();
+        let begun = Instant::now();
+        ledger.append_blocking(draft).unwrap();
+        times.push(begun.elapsed().as_secs_f64() * 1e6);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    times.sort_by(f64::total_cmp);
+    println!(
+        "    append p50 {:.0} us, p99 {:.0} us; RSS {} MiB",
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+        resident()
+    );
+    let begun = Instant::now();
+    let count = (0..100)
+        .map(|n| ledger.of_instruction(&instruction(n * 7919 % opened.size.max(1) / 2)).unwrap().len())
+        .sum::<usize>();
+    println!("    100 instructions looked up in {:.1} ms, {count} entries", begun.elapsed().as_secs_f64() * 1e3);
+    ledger.close().unwrap();
+}
+
+fn export(dir: &Path) {
+    let begun = Instant::now();
+    let directory = Directory::read(dir, None).unwrap();
+    let read = begun.elapsed().as_secs_f64() * 1e3;
+    let selection = Selection::Instruction(instruction(directory.size() / 4));
+    let mut evidence = Evidence::collect(&directory, &selection, None, &|_| false).unwrap();
+    let proofs = directory.proofs(evidence.items.keys().copied()).unwrap();
+    evidence.proofs = evidence.items.keys().copied().zip(proofs).collect();
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    println!(
+        "    export of {} entries {took:.0} ms, of which reading the directory {read:.0} ms; RSS {} MiB",
+        evidence.items.len(),
+        resident()
+    );
+}
+
+/// Resident memory, in MiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024
+}
