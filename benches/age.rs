@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a bench stops at the first surprise")]
 
 #[path = "support/mod.rs"]
+#[allow(dead_code, reason = "other benches use the rest")]
 mod support;
 
 use std::{

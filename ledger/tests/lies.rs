@@ -11,6 +11,8 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+mod golden_bundles;
+
 use std::{path::Path, sync::Arc};
 
 use countersign_ledger::{
@@ -18,9 +20,10 @@ use countersign_ledger::{
     checkpoint::CheckpointSigner,
     clock::{Clock as _, ManualClock},
     directory::Directory,
+    disclosure::Disclosure,
     evidence::{Evidence, Selection},
     ledger::Options as LedgerOptions,
-    record::{Time, body},
+    record::{Attachment, Time, body},
     statement::{Jwk, Statement},
     vault::{Opened, Vault},
     verify::{Options, Report, verify, verify_bundle},
@@ -178,21 +181,34 @@ fn codes(report: &Report) -> Vec<&'static str> {
     report.findings.iter().map(|finding| finding.code).collect()
 }
 
-/// The whole ledger, and a bundle of its instruction after it was written and read.
-fn both(dir: &Path, world: &World) -> (Report, Report) {
-    let open = |attachment: &_| match world.vault.open_attachment(attachment) {
+fn open(world: &World, attachment: &Attachment) -> Result<Option<Disclosure>, String> {
+    match world.vault.open_attachment(attachment) {
         Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
         Ok(Opened::Erased) => Ok(None),
         Err(error) => Err(error.to_string()),
-    };
+    }
+}
+
+fn evidence(dir: &Path, world: &World, selection: &Selection) -> Evidence {
     let directory = Directory::read(dir, None).unwrap();
-    let options = || Options { open: Some(&open), trust: vec![signer().verifier().clone()], ..Options::default() };
-    let whole = verify(&directory, &options());
-    let selection = Selection::Instruction("i".into());
-    let mut evidence = Evidence::collect(&directory, &selection, Some(&open), &|_| true).unwrap();
+    let open = |attachment: &_| open(world, attachment);
+    let mut evidence = Evidence::collect(&directory, selection, Some(&open), &|_| true).unwrap();
     let proofs = directory.proofs(evidence.items.keys().copied()).unwrap();
     evidence.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();
-    let bytes = bundle::write(&evidence, std::io::Cursor::new(Vec::new())).unwrap().into_inner();
+    evidence.checkpoint = directory.checkpoint();
+    evidence
+}
+
+fn written(evidence: &Evidence) -> Vec<u8> {
+    bundle::write(evidence, std::io::Cursor::new(Vec::new())).unwrap().into_inner()
+}
+
+/// The whole ledger, and a bundle of its instruction after it was written and read.
+fn both(dir: &Path, world: &World) -> (Report, Report) {
+    let open = |attachment: &_| open(world, attachment);
+    let options = || Options { open: Some(&open), trust: vec![signer().verifier().clone()], ..Options::default() };
+    let whole = verify(&Directory::read(dir, None).unwrap(), &options());
+    let bytes = written(&evidence(dir, world, &Selection::Instruction("i".into())));
     (whole, verify_bundle(&bundle::read(&bytes).unwrap(), &options()))
 }
 
@@ -506,6 +522,15 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
             true,
         ),
         (
+            "an erasure that was not done",
+            lie(|w| {
+                let erasure = body::Erasure { subject: w.emma.clone(), by: vec!["ann".into()], ..Default::default() };
+                w.add(None, &erasure, &[]);
+            }),
+            &["erasure-unauthorised", "erasure-undone"],
+            true,
+        ),
+        (
             "a body that is none",
             lie(|w| {
                 let mut draft = Draft::new(&w.call(|_| ())).unwrap().of_instruction("i");
@@ -546,10 +571,8 @@ fn what_cannot_be_true_is_named_in_the_ledger_and_in_a_bundle() {
     }
 }
 
-#[test]
-fn the_same_things_told_as_they_were_are_not_found_fault_with() {
-    let dir = tempfile::tempdir().unwrap();
-    let w = World::new(dir.path());
+/// The same things, told as they were.
+fn honest(w: &World) {
     w.add(Some("i"), &w.delegation(), &[]);
     let (_, approval) = w.approved();
     let approved = |c: &mut body::Call| (c.approval, c.upstream_n) = (Some(approval), Some(0));
@@ -569,6 +592,13 @@ fn the_same_things_told_as_they_were_are_not_found_fault_with() {
     w.add(None, &w.key("revoked", false), &[]);
     let closed = vec![body::Total { instruction: "i".into(), entries: 12 }];
     w.add(None, &body::Heartbeat { closed, ..Default::default() }, &[]);
+}
+
+#[test]
+fn the_same_things_told_as_they_were_are_not_found_fault_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let w = World::new(dir.path());
+    honest(&w);
     let (whole, part) = both(dir.path(), &w);
     assert_eq!((codes(&whole), codes(&part)), (vec![], vec![]), "{whole}\n{part}");
     assert_eq!((whole.counts.calls, whole.counts.statements), (2, 1));

@@ -120,7 +120,8 @@ fn every_part_found_by_the_index_is_the_one_found_by_looking_at_everything() {
         assert!(all.read.into_inner() >= directory.pieces());
     }
     // Of a thousand pieces only those are read that have something: here all have, but for the last instruction's own.
-    let nothing_else = directory.pieces_with(&[Term::instruction("instruction-7"), Term::total("instruction-7")]).unwrap();
+    let nothing_else =
+        directory.pieces_with(&[Term::instruction("instruction-7"), Term::total("instruction-7")]).unwrap();
     assert!(nothing_else.len() <= 3, "{nothing_else:?}");
     assert_eq!(directory.pieces_with(&[Term::call("call-0-0")]).unwrap().first(), Some(&0));
 }
