@@ -1,11 +1,17 @@
 //! From a call, an instruction or a time window to its causal chain: who said, chose, allowed, sent, answered and told, each link with the state
-//! of its evidence, and the first link that breaks.
+//! of its evidence, and the links that broke.
 //!
-//! Works on [`countersign_ledger::evidence::Evidence`], from a ledger or a bundle alike. No I/O, no clock: the same evidence gives the same chain.
+//! Works on [`countersign_ledger::evidence::Evidence`], from a ledger or a bundle alike, of one ledger or several. No I/O, no clock: the same evidence
+//! gives the same chain and the same findings.
 //!
-//! Reading order: [`chain`] → [`text`].
+//! Reading order: [`message`] → [`link`] → [`graph`] → [`findings`] → [`chain`] → [`text`].
 
 pub mod chain;
+pub mod findings;
+pub mod graph;
+pub mod link;
+pub mod message;
 pub mod text;
 
-pub use chain::{Chain, Link, State, Step, trace};
+pub use chain::{Chain, Link, trace};
+pub use link::{Role, State, Step};
