@@ -1,54 +1,23 @@
-//! The chain of an instruction, link by link.
+//! The chain of an instruction, link by link, with what the rules find in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) mod words;
+
+use std::collections::BTreeSet;
 
 use countersign_ledger::{
-    Hash, Kind,
-    evidence::{Evidence, Item, Shown},
+    evidence::{Evidence, Shown},
     record::body,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// How well a link is established.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// The party's own signature is good, and the key was had from elsewhere than the operator.
-    Proven,
-    /// The gateway saw it itself.
-    Observed,
-    /// Somebody's word: the host's, the agent's, or a signature by a key that only the operator vouches for.
-    Claimed,
-    /// There is no evidence.
-    Missing,
-    /// Two pieces of evidence exclude each other.
-    Contradicted,
-}
-
-/// A step of the way from the user's words to the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Step {
-    /// The user's words.
-    Said,
-    /// The closed scope made of them.
-    Scoped,
-    /// The agent's choice.
-    Chose,
-    /// The verdict: allowed, held or refused.
-    Judged,
-    /// A human's answer to a held call.
-    Approved,
-    /// What was sent, and how it ended.
-    Sent,
-    /// What the API says it executed.
-    Answered,
-    /// What the agent told the user.
-    Told,
-    /// A withdrawal.
-    Withdrawn,
-}
+use self::words as w;
+use crate::{
+    findings::{self, Finding, Kind, Need},
+    graph::{Call, Case, Fate, Graph, Holder, Node, same},
+    link::{State, Step},
+    message::{Fact, Lang, Message},
+};
 
 /// One link.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,370 +29,403 @@ pub struct Link {
     pub time: Option<String>,
     /// In whose hands it was.
     pub party: String,
-    /// That party's role.
-    pub role: String,
+    /// That party's role, as registered, or that of its place in the chain.
+    pub role: Message,
     /// What happened, in words.
-    pub what: String,
+    pub what: Message,
     /// How well it is established.
     pub state: State,
     /// The entries it rests on.
     pub entries: Vec<u64>,
     /// What is missing, and what would settle it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub missing: Option<String>,
+    pub missing: Option<Message>,
 }
 
-/// The chain of one instruction.
+/// The chain of one instruction; without an instruction, what was found that belongs to none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Chain {
     /// The ledger.
     pub ledger: String,
     /// The instruction.
-    pub instruction: String,
-    /// What happened, in one paragraph.
-    pub summary: String,
+    pub instruction: Option<String>,
+    /// What happened and which link broke, in one paragraph.
+    #[serde(serialize_with = "in_english")]
+    pub summary: Vec<Message>,
     /// The links, in order.
     pub links: Vec<Link>,
     /// The first link that breaks: its place in `links`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_break: Option<usize>,
+    /// The version of the rules.
+    pub rules: u32,
+    /// Faults, attempts and gaps, in this order, each in the order of causes.
+    pub findings: Vec<Finding>,
+    /// What whoever reads the chain should know, and is nobody's fault.
+    pub notes: Vec<Finding>,
 }
 
-/// The chains of all instructions in the evidence, in the order in which they were given. `trusted` holds the thumbprints of keys had from elsewhere.
-pub fn trace(evidence: &Evidence, trusted: &BTreeSet<String>) -> Vec<Chain> {
-    let mut order: Vec<&str> = Vec::new();
-    for item in evidence.items.values() {
-        if let Some(instruction) = &item.entry.instruction
-            && !order.contains(&instruction.as_str())
-        {
-            order.push(instruction);
-        }
+fn in_english<S: Serializer>(messages: &[Message], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&paragraph(messages, Lang::En))
+}
+
+/// Sentences as one paragraph.
+pub fn paragraph(messages: &[Message], lang: Lang) -> String {
+    let sentences: Vec<String> = messages.iter().map(|message| message.show(lang)).collect();
+    sentences.join(match lang {
+        Lang::En => " ",
+        Lang::ZhCn => "",
+    })
+}
+
+/// The chains of all instructions in the evidence of one ledger or several, in the order in which they were given, and last what belongs to none, where
+/// there is anything. `trusted` holds the thumbprints of keys had from elsewhere.
+pub fn trace(evidence: &[&Evidence], trusted: &BTreeSet<String>) -> Vec<Chain> {
+    let graph = Graph::new(evidence, trusted);
+    let mut chains: Vec<Chain> = graph.instructions().into_iter().map(|id| of_case(&Case::new(&graph, id))).collect();
+    let (notes, findings): (Vec<Finding>, Vec<Finding>) =
+        findings::of_graph(&graph).into_iter().partition(|finding| finding.kind == Kind::Note);
+    if !findings.is_empty() || !notes.is_empty() {
+        chains.push(Chain {
+            ledger: graph.nodes().first().map_or_else(String::new, |node| node.origin().to_owned()),
+            instruction: None,
+            summary: verdict(&findings),
+            links: Vec::new(),
+            first_break: None,
+            rules: findings::RULES_VERSION,
+            findings,
+            notes,
+        });
     }
-    order.into_iter().map(|instruction| Tracer::new(evidence, instruction, trusted).chain()).collect()
+    chains
 }
 
-struct Tracer<'e> {
-    evidence: &'e Evidence,
-    instruction: &'e str,
-    trusted: &'e BTreeSet<String>,
-    items: Vec<&'e Item>,
-    roles: BTreeMap<String, String>,
+/// The chain of one instruction.
+pub fn of_case(case: &Case<'_>) -> Chain {
+    let (notes, findings): (Vec<Finding>, Vec<Finding>) =
+        findings::of_case(case).into_iter().partition(|finding| finding.kind == Kind::Note);
+    let mut links = Links { case, links: Vec::new() };
+    links.all();
+    let links = links.links;
+    let mut summary = story(case, &links);
+    summary.extend(verdict(&findings));
+    Chain {
+        ledger: case.nodes.first().map_or_else(String::new, |node| node.origin().to_owned()),
+        instruction: Some(case.instruction.to_owned()),
+        summary,
+        first_break: first_break(&links, &findings),
+        links,
+        rules: findings::RULES_VERSION,
+        findings,
+        notes,
+    }
+}
+
+/// The link of the cause; without one the first that contradicts itself or is missing.
+fn first_break(links: &[Link], findings: &[Finding]) -> Option<usize> {
+    let cause = findings.iter().find(|finding| finding.names_somebody());
+    let cited: Vec<u64> = cause.iter().flat_map(|finding| finding.entries.iter().map(|cited| cited.seq)).collect();
+    let of_cause = cause.and_then(|cause| {
+        let cites = |link: &Link| link.entries.iter().any(|seq| cited.contains(seq));
+        let same = links.iter().position(|link| link.step == cause.link && cites(link));
+        same.or_else(|| links.iter().position(cites))
+    });
+    let broken = |state: State| links.iter().position(|link| link.state == state);
+    of_cause.or_else(|| broken(State::Contradicted)).or_else(|| broken(State::Missing))
+}
+
+/// What was said, granted and called.
+fn story(case: &Case<'_>, links: &[Link]) -> Vec<Message> {
+    let first = |step| links.iter().find(|link| link.step == step);
+    let mut story = vec![match first(Step::Said) {
+        Some(link) => Message::new(&w::SENTENCE).with("party", link.party.as_str()).with("what", link.what.clone()),
+        None => Message::new(&w::WORDS_NOT_THERE),
+    }];
+    if let Some(link) = first(Step::Scoped) {
+        story.push(Message::new(&w::GATEWAY_DID).with("what", link.what.clone()));
+    }
+    let count = |wanted: &str| case.calls.iter().filter(|call| call.body.verdict == wanted).count() as u64;
+    story.push(
+        Message::new(&w::COUNTS).with("allowed", count("allow")).with("held", count("hold")).with("refused", count("deny")),
+    );
+    story
+}
+
+/// Which links broke, in whose hands, and what stays open.
+fn verdict(findings: &[Finding]) -> Vec<Message> {
+    let mut verdict = Vec::new();
+    let named: Vec<&Finding> = findings.iter().filter(|finding| finding.names_somebody()).collect();
+    for (index, finding) in named.iter().take(4).enumerate() {
+        let attempt = finding.kind == Kind::Attempt;
+        let text = match (index, attempt) {
+            (0, false) => &w::BROKE_FIRST,
+            (0, true) => &w::STOPPED_FIRST,
+            _ => &w::BROKE_TOO,
+        };
+        verdict.push(
+            Message::new(text)
+                .with("link", finding.link.text())
+                .with("what", finding.established.clone())
+                .with("party", finding.holder.party.as_str())
+                .with("role", finding.holder.role.text()),
+        );
+    }
+    if named.len() > 4 {
+        verdict.push(Message::new(&w::MORE).with("count", (named.len() - 4) as u64));
+    }
+    if named.is_empty() {
+        verdict.push(Message::new(&w::NOTHING_BROKE));
+    }
+    let mut open: Vec<Need> = findings.iter().flat_map(|finding| finding.missing.iter().copied()).collect();
+    open.sort_unstable();
+    open.dedup();
+    if !open.is_empty() {
+        let settles: Vec<Fact> = open.into_iter().map(|need| need.settles().into()).collect();
+        verdict.push(Message::new(&w::OPEN).with("settles", settles));
+    }
+    verdict.push(Message::new(&w::NO_VERDICT));
+    verdict
+}
+
+struct Links<'c, 'g> {
+    case: &'c Case<'g>,
     links: Vec<Link>,
 }
 
-impl<'e> Tracer<'e> {
-    fn new(evidence: &'e Evidence, instruction: &'e str, trusted: &'e BTreeSet<String>) -> Tracer<'e> {
-        let items =
-            evidence.items.values().filter(|item| item.entry.instruction.as_deref() == Some(instruction)).collect();
-        let parties = evidence.items.values().filter(|item| item.entry.kind == Kind::Party);
-        let roles = parties
-            .filter_map(|item| Some((item.entry.text("party")?.to_owned(), item.entry.text("role")?.to_owned())))
-            .collect();
-        Tracer { evidence, instruction, trusted, items, roles, links: Vec::new() }
-    }
-
-    fn chain(mut self) -> Chain {
+impl<'g> Links<'_, 'g> {
+    fn all(&mut self) {
         let mut told = false;
-        for item in self.items.clone() {
-            match &item.entry.kind {
-                Kind::Instruction => self.said(item),
-                Kind::Grant => self.scoped(item),
-                Kind::Decision => self.chose(item),
-                Kind::Call => self.judged(item),
-                Kind::Approval => self.approved(item),
-                Kind::Outcome => self.sent(item),
-                Kind::Answer => {
+        for node in self.case.nodes.clone() {
+            match node.kind() {
+                "instruction" => self.said(node),
+                "grant" | "delegation" => self.scoped(node),
+                "decision" => self.chose(node),
+                "call" => self.judged(node),
+                "approval" => self.approved(node),
+                "outcome" => self.sent(node),
+                "receipt" | "reconciliation" => self.answered(node),
+                "answer" => {
                     told = true;
-                    self.told(item);
+                    self.told(node);
                 }
-                Kind::Revocation => {
-                    let by = item.entry.text("by").unwrap_or("?");
-                    self.push(Step::Withdrawn, item, by, "the grant was withdrawn".to_owned(), State::Observed, None);
+                "revocation" => {
+                    let by = self.case.graph.platform(node.text("by").unwrap_or("?"));
+                    self.push(Step::Withdrawn, node, by, Message::new(&w::WITHDRAWN), State::Observed, None);
                 }
                 _ => {}
             }
         }
         if !told {
-            self.absent(
-                Step::Told,
-                "agent",
-                "what the agent told the user is not known",
-                "the agent's answer, or the conversation as the host keeps it",
-            );
-        }
-        let broken = |state: State| self.links.iter().position(|link| link.state == state);
-        Chain {
-            ledger: self.evidence.origin.clone(),
-            instruction: self.instruction.to_owned(),
-            summary: self.summary(),
-            first_break: broken(State::Contradicted).or_else(|| broken(State::Missing)),
-            links: self.links,
+            let agent = self.case.calls.last().map_or("?", |call| call.agent());
+            let agent = self.case.graph.agent(agent);
+            self.absent(Step::Told, agent, Message::new(&w::TOLD_UNKNOWN), Need::AgentAnswer);
         }
     }
 
-    fn push(&mut self, step: Step, item: &Item, party: &str, what: String, state: State, missing: Option<String>) {
-        let role = self.roles.get(party).cloned().unwrap_or_else(|| default_role(step).to_owned());
-        let time = Some(item.entry.time.to_string());
-        self.links.push(Link {
-            step,
-            time,
-            party: party.to_owned(),
-            role,
-            what,
-            state,
-            entries: vec![item.entry.seq],
-            missing,
-        });
+    fn push(&mut self, step: Step, node: &Node<'_>, holder: Holder, what: Message, state: State, missing: Option<Message>) {
+        let time = Some(node.entry().time.to_string());
+        let role = Message::new(holder.role.text());
+        self.links.push(Link { step, time, party: holder.party, role, what, state, entries: vec![node.seq()], missing });
     }
 
-    fn absent(&mut self, step: Step, party: &str, what: &str, settles: &str) {
+    fn absent(&mut self, step: Step, holder: Holder, what: Message, need: Need) {
         self.links.push(Link {
             step,
             time: None,
-            party: party.to_owned(),
-            role: default_role(step).to_owned(),
-            what: what.to_owned(),
+            party: holder.party,
+            role: Message::new(holder.role.text()),
+            what,
             state: State::Missing,
             entries: Vec::new(),
-            missing: Some(settles.to_owned()),
+            missing: Some(need.settles()),
         });
     }
 
     /// What a party's own statement establishes.
-    fn stated(&self, check: Option<&body::Check>) -> (State, Option<String>) {
-        match check {
-            Some(check) if check.result == "valid" && self.trusted.contains(&check.kid) => (State::Proven, None),
-            Some(check) if check.result == "valid" => {
-                (State::Claimed, Some(format!("a source other than the operator for the key `{}`", check.kid)))
-            }
-            Some(check) if check.result == "invalid" => {
-                (State::Contradicted, Some("the signature does not fit".to_owned()))
-            }
-            Some(check) => (State::Claimed, Some(format!("the key `{}` was not registered", check.kid))),
-            None => (State::Claimed, Some("the party's own signature".to_owned())),
-        }
+    fn stated(&self, check: Option<&body::Check>) -> (State, Option<Message>) {
+        let state = self.case.graph.stated(check);
+        let missing = match check {
+            _ if state == State::Proven => None,
+            Some(check) if check.result == "valid" => Some(Message::new(&w::KEY_SOURCE).with("key", check.kid.as_str())),
+            Some(check) if check.result == "invalid" => Some(Message::new(&w::SIGNATURE_BAD)),
+            Some(check) => Some(Message::new(&w::KEY_UNKNOWN).with("key", check.kid.as_str())),
+            None => Some(Message::new(&w::OWN_SIGNATURE)),
+        };
+        (state, missing)
     }
 
-    fn said(&mut self, item: &Item) {
-        let Ok(said) = item.entry.body_as::<body::Instruction>() else { return };
-        let principal = text(item, "principal").unwrap_or_else(|| format!("user {}", said.subject));
-        let words = shown(item, "words");
+    fn said(&mut self, node: &'g Node<'g>) {
+        let Some(said) = node.body::<body::Instruction>() else { return };
         let (state, missing) = self.stated(said.check.as_ref());
-        let by = if said.attested_by == "host" { format!(", as `{}` reports", said.host) } else { String::new() };
-        self.push(Step::Said, item, &principal, format!("said {words}{by}"), state, missing);
+        let text = if said.attested_by == "host" { &w::SAID_BY_HOST } else { &w::SAID };
+        let what = Message::new(text).with("words", shown(node, "words")).with("host", said.host.as_str());
+        self.push(Step::Said, node, self.case.user(), what, state, missing);
     }
 
-    fn scoped(&mut self, item: &Item) {
-        let Ok(grant) = item.entry.body_as::<body::Grant>() else { return };
-        let mut what = match grant.actions.len() {
-            0 => "granted nothing".to_owned(),
-            _ => format!("granted {}", grant.actions.join(", ")),
+    fn scoped(&mut self, node: &'g Node<'g>) {
+        let list = |name: &str| node.clear(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let actions: Vec<Fact> = list("actions").iter().filter_map(Value::as_str).map(Fact::from).collect();
+        let withheld: Vec<Fact> = list("withheld")
+            .iter()
+            .map(|withheld| {
+                let text = |name: &str| withheld.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+                Message::new(&w::WITHHELD_ONE).with("action", text("action")).with("reason", text("reason")).into()
+            })
+            .collect();
+        let granted = Message::new(match (node.kind(), actions.is_empty()) {
+            ("delegation", _) => &w::DELEGATED,
+            (_, true) => &w::GRANTED_NOTHING,
+            (_, false) => &w::GRANTED,
+        });
+        let granted = granted.with("actions", actions).with("agent", node.text("agent").unwrap_or("?"));
+        let what = if withheld.is_empty() {
+            granted
+        } else {
+            Message::new(&w::WITHHELD).with("granted", granted).with("withheld", withheld)
         };
-        for withheld in &grant.withheld {
-            what.push_str(&format!("; withheld {} ({})", withheld.action, withheld.reason));
-        }
-        self.push(Step::Scoped, item, "gateway", what, State::Observed, None);
+        self.push(Step::Scoped, node, self.case.platform(), what, State::Observed, None);
     }
 
-    fn chose(&mut self, item: &Item) {
-        let Ok(decision) = item.entry.body_as::<body::Decision>() else { return };
-        let (mut state, mut missing) = self.stated(decision.check.as_ref());
-        let mut what = format!("decided on {} with {}", decision.action, shown(item, "arguments"));
-        for call in
-            self.items.iter().filter(|call| call.entry.kind == Kind::Call && call.entry.parents.contains(&item.hash))
-        {
-            let other_action = call.entry.text("action").is_some_and(|action| action != decision.action);
+    fn chose(&mut self, node: &'g Node<'g>) {
+        let Some(decision) = node.body::<body::Decision>() else { return };
+        let observed = decision.source == "gateway";
+        let (mut state, mut missing) =
+            if observed { (State::Observed, None) } else { self.stated(decision.check.as_ref()) };
+        let model = decision.model.clone().unwrap_or_else(|| "?".to_owned());
+        let mut what = Message::new(if observed { &w::PROPOSED } else { &w::DECIDED })
+            .with("action", decision.action.as_str())
+            .with("arguments", shown(node, "arguments"))
+            .with("model", model.as_str());
+        let holder = if observed { self.case.graph.model(&model) } else { self.case.graph.agent(&decision.agent) };
+        for call in self.case.graph.effects(node).filter(|effect| effect.kind() == "call") {
+            let other_action = call.text("action").is_some_and(|action| action != decision.action);
             let other_arguments =
-                item.value("arguments").zip(call.value("arguments")).is_some_and(|(said, done)| !same(said, done));
-            if other_action || other_arguments {
-                state = State::Contradicted;
-                missing = None;
-                what.push_str(&format!("; the call it made of it (entry {}) is another one", call.entry.seq));
+                node.value("arguments").zip(call.value("arguments")).is_some_and(|(said, done)| !same(said, done));
+            if !observed && (other_action || other_arguments) {
+                (state, missing) = (State::Contradicted, None);
+                what = Message::new(&w::BUT_ANOTHER).with("what", what).with("entry", call.seq());
             }
         }
-        self.push(Step::Chose, item, &decision.agent, what, state, missing);
+        self.push(Step::Chose, node, holder, what, state, missing);
     }
 
-    fn judged(&mut self, item: &Item) {
-        let Ok(call) = item.entry.body_as::<body::Call>() else { return };
-        let agent = call.agent.clone().unwrap_or_else(|| "unknown caller".to_owned());
-        let decided =
-            item.entry.parents.iter().any(|parent| {
-                self.items.iter().any(|other| other.hash == *parent && other.entry.kind == Kind::Decision)
-            });
-        if !decided && call.approval.is_none() {
-            self.absent(
-                Step::Chose,
-                &agent,
-                "why the agent chose the next call is not known",
-                "the agent's signed decision, or the model's response as the gateway saw it",
-            );
+    fn judged(&mut self, node: &'g Node<'g>) {
+        let calls = self.case.calls.iter().chain(&self.case.exchanges);
+        let Some(call) = calls.into_iter().find(|call| call.node.hash == node.hash) else { return };
+        let unexplained = call.stated.is_empty() && call.proposed.is_empty() && !call.approved() && !call.is_exchange();
+        if unexplained && self.case.exchanges_before(node).next().is_none() {
+            let agent = self.case.graph.agent(call.agent());
+            self.absent(Step::Chose, agent, Message::new(&w::CHOICE_UNKNOWN), Need::ModelExchange);
         }
-        let action = call.action.clone().unwrap_or_else(|| "an unknown action".to_owned());
-        let verdict = match call.verdict.as_str() {
-            "allow" if call.approval.is_some() => "allowed, as approved".to_owned(),
-            "allow" => "allowed".to_owned(),
-            "hold" => format!("held for a human: {}", reasons(item, &call)),
-            _ => format!("refused: {}", reasons(item, &call)),
+        let verdict = match call.body.verdict.as_str() {
+            "allow" if call.approved() => Message::new(&w::ALLOWED_AS_APPROVED),
+            "allow" => Message::new(&w::ALLOWED),
+            "hold" => Message::new(&w::HELD).with("reasons", reasons(call)),
+            _ => Message::new(&w::REFUSED).with("reasons", reasons(call)),
         };
-        let shadow = if call.shadow { " (recorded only, not enforced)" } else { "" };
-        let what = format!("{agent} called {action} with {}: {verdict}{shadow}", shown(item, "arguments"));
-        self.push(Step::Judged, item, "gateway", what, State::Observed, None);
-        if call.upstream_n.is_some()
-            && !self.items.iter().any(|other| other.entry.kind == Kind::Outcome && names(other, &item.hash))
-        {
-            self.absent(
-                Step::Sent,
-                "gateway",
-                "how the call ended is not known",
-                "a later part of the ledger, or the API's own log",
-            );
+        let verdict = if call.body.shadow { Message::new(&w::SHADOW).with("verdict", verdict) } else { verdict };
+        let what = Message::new(if call.is_exchange() { &w::ASKED_MODEL } else { &w::CALLED })
+            .with("agent", call.agent())
+            .with("action", call.action())
+            .with("arguments", shown(node, "arguments"))
+            .with("verdict", verdict);
+        self.push(Step::Judged, node, self.case.platform(), what, State::Observed, None);
+        if call.forwarded() && call.outcome.is_none() {
+            self.absent(Step::Sent, self.case.platform(), Message::new(&w::END_UNKNOWN), Need::Outcome);
         }
     }
 
-    fn approved(&mut self, item: &Item) {
-        let Ok(approval) = item.entry.body_as::<body::Approval>() else { return };
+    fn approved(&mut self, node: &'g Node<'g>) {
+        let Some(approval) = node.body::<body::Approval>() else { return };
         let (mut state, mut missing) = self.stated(approval.check.as_ref());
-        let held = self.evidence.find(&approval.call);
-        let differs = held
-            .and_then(|held| held.value("digest"))
-            .zip(item.value("digest"))
-            .is_some_and(|(one, other)| one != other);
+        let held = self.case.graph.find(&approval.call);
+        let digests = held.and_then(|held| held.value("digest")).zip(node.value("digest"));
         if held.is_none() {
-            (state, missing) = (State::Missing, Some("the held call's entry".to_owned()));
-        } else if differs {
-            (state, missing) = (State::Contradicted, Some("the approval is about another call".to_owned()));
+            (state, missing) = (State::Missing, Some(Need::Entries.settles()));
+        } else if digests.is_some_and(|(one, other)| one != other) {
+            (state, missing) = (State::Contradicted, Some(Message::new(&w::OTHER_CALL)));
         }
-        let took = approval.took_ms.map(|ms| format!(" after {}.{:03} s", ms / 1000, ms % 1000)).unwrap_or_default();
-        self.push(
-            Step::Approved,
-            item,
-            &approval.approver,
-            format!("{} the held call{took}", approval.decision),
-            state,
-            missing,
-        );
+        let yes = approval.decision == "approved";
+        let took = approval.took_ms.map_or_else(|| "?".to_owned(), |ms| format!("{}.{:03}", ms / 1000, ms % 1000));
+        let what = Message::new(if yes { &w::SAID_YES } else { &w::SAID_NO })
+            .with("took", took)
+            .with("entry", held.map_or_else(|| Fact::from("?"), |held| Fact::from(held.seq())));
+        self.push(Step::Approved, node, self.case.graph.user(&approval.approver), what, state, missing);
     }
 
-    fn sent(&mut self, item: &Item) {
-        let Ok(outcome) = item.entry.body_as::<body::Outcome>() else { return };
-        let status = outcome.status.map(|status| format!(", status {status}")).unwrap_or_default();
-        let (what, state, missing) = match (outcome.result.as_str(), outcome.sent.as_str()) {
-            ("completed", _) => (format!("sent to the API and answered{status}"), State::Observed, None),
-            (result, "no") => (format!("not sent: {result}"), State::Observed, None),
-            (result, "maybe") => (
-                format!("perhaps sent, {result}: whether the API executed it is not known"),
-                State::Missing,
-                Some("the API's receipt, or its own log".to_owned()),
-            ),
-            (result, _) => (format!("sent, {result}{status}"), State::Observed, None),
+    fn sent(&mut self, node: &'g Node<'g>) {
+        let Some(outcome) = node.body::<body::Outcome>() else { return };
+        let status = outcome.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let (text, state, missing) = match (outcome.result.as_str(), outcome.sent.as_str()) {
+            ("completed", _) => (&w::SENT, State::Observed, None),
+            (_, "no") => (&w::NOT_SENT, State::Observed, None),
+            (_, "maybe") => (&w::PERHAPS_SENT, State::Missing, Some(Need::ApiLog.settles())),
+            _ => (&w::SENT_BUT, State::Observed, None),
         };
-        self.push(Step::Sent, item, "gateway", what, state, missing);
-        if outcome.sent != "no" {
-            self.absent(
-                Step::Answered,
-                "API",
-                "the API's own word on what it executed is not there",
-                "a receipt signed by the API, or its own log",
-            );
+        let what = Message::new(text).with("status", status).with("result", outcome.result.replace('_', " "));
+        self.push(Step::Sent, node, self.case.platform(), what, state, missing);
+        let calls = self.case.calls.iter();
+        let call = calls.into_iter().find(|call| call.outcome.as_ref().is_some_and(|ended| ended.node.hash == node.hash));
+        if let Some(call) = call.filter(|call| call.fate() != Fate::NotSent && call.receipts.is_empty()) {
+            let api = self.case.graph.api(&call.body.upstream);
+            self.absent(Step::Answered, api, Message::new(&w::NO_RECEIPT), Need::ApiReceipt);
         }
     }
 
-    fn told(&mut self, item: &Item) {
-        let Ok(answer) = item.entry.body_as::<body::Answer>() else { return };
+    fn answered(&mut self, node: &'g Node<'g>) {
+        if node.kind() == "reconciliation" {
+            let api = self.case.graph.api(node.text("upstream").unwrap_or("?"));
+            let what = Message::new(&w::LOG_SAYS).with("result", node.text("result").unwrap_or("?").replace('_', " "));
+            return self.push(Step::Answered, node, api, what, State::Claimed, None);
+        }
+        let all = self.case.calls.iter().chain(&self.case.exchanges);
+        let Some(receipt) = all.flat_map(|call| &call.receipts).find(|receipt| receipt.node.hash == node.hash) else { return };
+        let (state, missing) = self.stated(receipt.check.as_ref());
+        let differs: Vec<Fact> = receipt.differs.iter().map(|what| Fact::from(*what)).collect();
+        let state = if differs.is_empty() { state } else { State::Contradicted };
+        let text = match (differs.is_empty(), receipt.late) {
+            (true, false) => &w::RECEIPT,
+            (true, true) => &w::RECEIPT_LATE,
+            (false, _) => &w::RECEIPT_DIFFERS,
+        };
+        let api = self.case.graph.api(&receipt.api);
+        self.push(Step::Answered, node, api, Message::new(text).with("differs", differs), state, missing);
+    }
+
+    fn told(&mut self, node: &'g Node<'g>) {
+        let Some(answer) = node.body::<body::Answer>() else { return };
         let (state, missing) = self.stated(answer.check.as_ref());
-        self.push(Step::Told, item, &answer.agent, format!("told the user {}", shown(item, "text")), state, missing);
+        let what = Message::new(&w::TOLD).with("text", shown(node, "text"));
+        self.push(Step::Told, node, self.case.graph.agent(&answer.agent), what, state, missing);
     }
-
-    fn summary(&self) -> String {
-        let count = |wanted: &str| {
-            self.items
-                .iter()
-                .filter(|item| item.entry.kind == Kind::Call && item.entry.text("verdict") == Some(wanted))
-                .count()
-        };
-        let first = |step| self.links.iter().find(|link| link.step == step);
-        let said = first(Step::Said).map_or_else(
-            || "The user's words are not part of this evidence.".to_owned(),
-            |link| format!("{} {}.", link.party, link.what),
-        );
-        let scope = first(Step::Scoped).map(|link| format!(" The gateway {}.", link.what)).unwrap_or_default();
-        let (allowed, held, refused) = (count("allow"), count("hold"), count("deny"));
-        let calls =
-            format!(" Of the agent's calls {allowed} were allowed, {held} held for a human and {refused} refused.");
-        let refusals: Vec<&str> = self
-            .links
-            .iter()
-            .filter(|link| link.step == Step::Judged && link.what.contains(": refused"))
-            .map(|link| link.what.as_str())
-            .collect();
-        let refused = match refusals.as_slice() {
-            [] => String::new(),
-            [one, ..] => format!(" The first refusal: {one}."),
-        };
-        format!("{said}{scope}{calls}{refused}")
-    }
-}
-
-const fn default_role(step: Step) -> &'static str {
-    match step {
-        Step::Said => "user",
-        Step::Scoped | Step::Judged | Step::Sent => "platform",
-        Step::Chose | Step::Told => "agent",
-        Step::Approved => "approver",
-        Step::Answered => "api_provider",
-        Step::Withdrawn => "operator",
-    }
-}
-
-fn names(outcome: &Item, call: &Hash) -> bool {
-    outcome.entry.text("call") == Some(call.to_string().as_str())
-}
-
-fn text(item: &Item, name: &str) -> Option<String> {
-    item.value(name)?.as_str().map(str::to_owned)
 }
 
 /// A value as a person reads it, or why it cannot be shown.
-fn shown(item: &Item, name: &str) -> String {
-    match item.values.get(name) {
+fn shown(node: &Node<'_>, name: &str) -> Fact {
+    match node.shown(name) {
         Some(Shown::Value(disclosure)) => match disclosure.value() {
-            Value::String(text) => format!("“{text}”"),
-            Value::Object(members) if members.is_empty() => "no arguments".to_owned(),
+            Value::String(text) => Fact::Quoted(text.clone()),
+            Value::Object(members) if members.is_empty() => Fact::Word(&w::NO_ARGUMENTS),
             Value::Object(members) => {
-                members.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+                Fact::List(members.iter().map(|(name, value)| Fact::Plain(format!("{name} = {value}"))).collect())
             }
-            other => other.to_string(),
+            other => Fact::Plain(other.to_string()),
         },
-        Some(Shown::Erased) => format!("[{name}: observed, erased since]"),
-        Some(Shown::Withheld) => format!("[{name}: not disclosed here]"),
-        None => format!("[no {name}]"),
+        Some(Shown::Erased) => Message::new(&w::ERASED).with("name", name).into(),
+        Some(Shown::Withheld) => Message::new(&w::UNDISCLOSED).with("name", name).into(),
+        None => Message::new(&w::NO_VALUE).with("name", name).into(),
     }
 }
 
-fn reasons(item: &Item, call: &body::Call) -> String {
-    let messages = item.value("messages").and_then(Value::as_array);
-    let messages: Vec<&str> =
-        messages.into_iter().flatten().filter_map(|reason| reason.get("message")?.as_str()).collect();
+/// The gateway's reasons, in its own words where they are disclosed.
+fn reasons(call: &Call<'_>) -> Vec<Fact> {
+    let messages = call.node.value("messages").and_then(Value::as_array).into_iter().flatten();
+    let messages: Vec<Fact> =
+        messages.filter_map(|reason| reason.get("message")?.as_str()).map(Fact::from).collect();
     if messages.is_empty() {
-        call.reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>().join(", ")
+        call.body.reasons.iter().map(|reason| Fact::from(reason.code.as_str())).collect()
     } else {
-        messages.join("; ")
-    }
-}
-
-/// Whether two recorded argument sets are the same, numbers and texts of numbers alike.
-fn same(one: &Value, other: &Value) -> bool {
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match (one, other) {
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        (one, other) => plain(one) == plain(other),
+        messages
     }
 }
 

@@ -278,5 +278,28 @@ fn settle(found: impl Iterator<Item = Finding>) -> Vec<Finding> {
     findings
 }
 
+/// The texts of all themes.
+#[cfg(test)]
+pub(crate) fn texts() -> Vec<&'static Text> {
+    [
+        instruction::ALL,
+        grant::ALL,
+        value::ALL,
+        prompt::ALL,
+        model::ALL,
+        repeat::ALL,
+        policy::ALL,
+        approval::ALL,
+        sidecar::ALL,
+        api::ALL,
+        execution::ALL,
+        answer::ALL,
+        evidence::ALL,
+        chooser::ALL,
+        wording::ALL,
+    ]
+    .concat()
+}
+
 #[cfg(test)]
 mod tests;

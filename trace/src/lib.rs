@@ -12,6 +12,8 @@ pub mod graph;
 pub mod link;
 pub mod message;
 pub mod text;
+#[cfg(test)]
+mod world;
 
 pub use chain::{Chain, Link, trace};
 pub use link::{Role, State, Step};

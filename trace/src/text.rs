@@ -1,59 +1,94 @@
-//! The chain as text for a terminal, at most 100 columns wide.
+//! The chain as text for a terminal, at most 100 columns wide: the finding in one paragraph, the timeline, who had which link in their hands, then
+//! the technical part.
 
 use std::fmt;
 
-use crate::chain::{Chain, State, Step};
+use crate::{
+    chain::{Chain, paragraph},
+    findings::{Finding, Kind, Standing},
+    message::Lang,
+};
 
 const WIDTH: usize = 98;
 
 impl fmt::Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Instruction {} in {}\n", self.instruction, self.ledger)?;
-        wrap(f, "", &self.summary)?;
-        writeln!(f)?;
+        match &self.instruction {
+            Some(instruction) => writeln!(f, "Instruction {instruction} in {}\n", self.ledger)?,
+            None => writeln!(f, "Beside the instructions of {}\n", self.ledger)?,
+        }
+        wrap(f, "", &paragraph(&self.summary, Lang::En))?;
+        self.timeline(f)?;
+        self.findings(f)?;
+        self.technical(f)
+    }
+}
+
+impl Chain {
+    fn timeline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.links.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nTimeline\n")?;
         for (index, link) in self.links.iter().enumerate() {
             let mark = if self.first_break == Some(index) { ">" } else { " " };
             let time = link.time.as_deref().and_then(|time| time.get(11..19)).unwrap_or("   --   ");
-            let head = format!("{mark} {time}  {:<9} {:<12} ", step(link.step), state(link.state));
+            let head = format!("{mark} {time}  {:<9} {:<12} ", link.step.text().en, link.state.text().en);
             let entry = link.entries.first().map(|seq| format!(" [entry {seq}]")).unwrap_or_default();
-            wrap(f, &head, &format!("{} ({}): {}{entry}", link.party, link.role.replace('_', " "), link.what))?;
+            let role = link.role.show(Lang::En);
+            wrap(f, &head, &format!("{} ({role}): {}{entry}", link.party, link.what.show(Lang::En)))?;
             if let Some(missing) = &link.missing {
-                wrap(f, &" ".repeat(36), &format!("would settle it: {missing}"))?;
+                wrap(f, &" ".repeat(36), &format!("would settle it: {}", missing.show(Lang::En)))?;
             }
         }
-        match self.first_break.and_then(|index| self.links.get(index)) {
-            Some(link) => write!(
-                f,
-                "\nThe first link that breaks (>) is in the hands of {} ({}).",
-                link.party,
-                link.role.replace('_', " ")
-            ),
-            None => write!(f, "\nNo link breaks."),
+        if let Some(link) = self.first_break.and_then(|index| self.links.get(index)) {
+            writeln!(f, "\nThe first link that breaks (>) is in the hands of {} ({}).", link.party, link.role.show(Lang::En))?;
         }
+        Ok(())
+    }
+
+    fn findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.findings.is_empty() && self.notes.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nFindings, party by party and link by link (rules of version {})\n", self.rules)?;
+        for finding in self.findings.iter().chain(&self.notes) {
+            let head = format!("  {:<12} {:<9} ", kind(finding), finding.link.text().en);
+            let party = if finding.names_somebody() {
+                format!("{} ({}): ", finding.holder.party, finding.holder.role.text().en)
+            } else {
+                String::new()
+            };
+            wrap(f, &head, &format!("{party}{} [{}]", finding.established.show(Lang::En), finding.rule))?;
+            for settles in &finding.settles {
+                wrap(f, &" ".repeat(25), &format!("would settle it: {}", settles.show(Lang::En)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn technical(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut entries: Vec<_> = self.findings.iter().flat_map(|finding| &finding.entries).collect();
+        entries.sort();
+        entries.dedup();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nEntries that the findings rest on (`countersign show`, `countersign verify`)\n")?;
+        for cited in entries {
+            writeln!(f, "  {:>8}  {}", cited.seq, cited.hash)?;
+        }
+        Ok(())
     }
 }
 
-const fn step(step: Step) -> &'static str {
-    match step {
-        Step::Said => "said",
-        Step::Scoped => "scoped",
-        Step::Chose => "chose",
-        Step::Judged => "judged",
-        Step::Approved => "approved",
-        Step::Sent => "sent",
-        Step::Answered => "answered",
-        Step::Told => "told",
-        Step::Withdrawn => "withdrawn",
-    }
-}
-
-const fn state(state: State) -> &'static str {
-    match state {
-        State::Proven => "proven",
-        State::Observed => "observed",
-        State::Claimed => "claimed",
-        State::Missing => "missing",
-        State::Contradicted => "contradicted",
+const fn kind(finding: &Finding) -> &'static str {
+    match (finding.kind, finding.standing) {
+        (Kind::Fault, Some(Standing::Cause)) => "fault, cause",
+        (Kind::Fault, _) => "fault",
+        (Kind::Attempt, _) => "attempt",
+        (Kind::Gap, _) => "open",
+        (Kind::Note, _) => "note",
     }
 }
 

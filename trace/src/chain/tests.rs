@@ -1,89 +1,25 @@
-use std::sync::Arc;
-
-use countersign_ledger::{Entry, disclosure::Disclosure, record::body::Body};
+use countersign_ledger::{Entry, Kind};
 use serde_json::{Map, json};
 
 use super::*;
+use crate::world::{Made, World, check, payment};
 
-fn add<B: Body>(evidence: &mut Evidence, body: &B, parents: Vec<Hash>, values: &[(&str, Value)]) -> Hash {
-    let disclosures: Vec<Disclosure> =
-        values.iter().map(|(name, value)| Disclosure::new(name, value).unwrap()).collect();
-    let mut body = serde_json::to_value(body).unwrap().as_object().cloned().unwrap();
-    let sd: Map<String, Value> = disclosures.iter().map(|d| (d.name().to_owned(), json!(d.digest()))).collect();
-    body.insert("sd".into(), Value::Object(sd));
-    let seq = evidence.items.len() as u64;
-    let time = serde_json::from_value(json!(format!("2026-01-31T12:00:{seq:02}.000000Z"))).unwrap();
-    let entry = Entry {
-        v: 1,
-        origin: "bank.example/agents".into(),
-        seq,
-        prev: Hash::ZERO,
-        time,
-        kind: B::KIND,
-        parents,
-        instruction: Some("i".into()),
-        n: Some(seq),
-        body,
-        extra: Map::new(),
-    };
-    let bytes: Arc<[u8]> = Arc::from(entry.to_bytes().unwrap());
-    let shown = disclosures.into_iter().map(|d| (d.name().to_owned(), Shown::Value(d))).collect();
-    evidence.add(bytes.clone(), shown).unwrap();
-    Hash::of(&bytes)
+fn incident() -> World {
+    let mut world = World::new("What is my balance?");
+    let decision = world.decision("agent", "acme-1", "transactions.list", &json!({}), vec![]);
+    let read = || Made { action: "transactions.list", effect: "read", arguments: json!({}), provenance: json!([]), ..payment() };
+    world.done(&Made { parents: vec![decision], ..read() });
+    world.call(&Made { verdict: "deny", reasons: vec![("action-not-granted", "")], provenance: json!([]), parents: vec![decision], ..payment() });
+    world
 }
 
-fn incident() -> Evidence {
-    let mut evidence = Evidence { origin: "bank.example/agents".into(), ..Evidence::default() };
-    let e = &mut evidence;
-    let said = body::Instruction {
-        subject: "s".into(),
-        attested_by: "host".into(),
-        host: "app".into(),
-        agent: "helper".into(),
-        ..Default::default()
-    };
-    let said = add(e, &said, vec![], &[("words", json!("What is my balance?")), ("principal", json!("emma"))]);
-    let grant = body::Grant { grant: "g".into(), actions: vec!["account.balance.read".into()], ..Default::default() };
-    let grant = add(e, &grant, vec![said], &[]);
-    let decision =
-        body::Decision { agent: "helper".into(), action: "account.balance.read".into(), ..Default::default() };
-    let decision = add(e, &decision, vec![grant], &[("arguments", json!({}))]);
-    let call = |verdict: &str, action: &str, n| body::Call {
-        call: "c".into(),
-        agent: Some("helper".into()),
-        action: Some(action.into()),
-        verdict: verdict.into(),
-        upstream_n: n,
-        ..Default::default()
-    };
-    let read =
-        add(e, &call("allow", "account.balance.read", Some(0)), vec![grant, decision], &[("arguments", json!({}))]);
-    let ended = body::Outcome {
-        call: read,
-        result: "completed".into(),
-        status: Some(200),
-        sent: "yes".into(),
-        ..Default::default()
-    };
-    add(e, &ended, vec![read], &[]);
-    add(
-        e,
-        &call("deny", "transactions.send", None),
-        vec![grant, decision],
-        &[
-            ("arguments", json!({"amount": "1000000"})),
-            (
-                "messages",
-                json!([{"code": "action-not-granted", "message": "the instruction's grant does not include `transactions.send`"}]),
-            ),
-        ],
-    );
-    evidence
+fn chains(world: &World) -> Vec<Chain> {
+    trace(&[&world.evidence], &BTreeSet::new())
 }
 
 #[test]
 fn a_chain_names_each_link_its_state_and_the_first_that_breaks() {
-    let chains = trace(&incident(), &BTreeSet::new());
+    let chains = chains(&incident());
     let [chain] = chains.as_slice() else { panic!("{chains:?}") };
     let states: Vec<(Step, State)> = chain.links.iter().map(|link| (link.step, link.state)).collect();
     assert_eq!(
@@ -101,13 +37,16 @@ fn a_chain_names_each_link_its_state_and_the_first_that_breaks() {
         ]
     );
     assert_eq!(chain.first_break, Some(2));
+    assert_eq!(chain.findings[0].rule, "agent-differs-from-decision");
     let text = chain.to_string();
     for part in [
         "emma said “What is my balance?”",
         "1 were allowed, 0 held for a human and 1 refused",
-        "does not include",
-        "> 12:00:02  chose     contradicted",
-        "in the hands of helper (agent)",
+        "Timeline",
+        "chose     contradicted",
+        "in the hands of assistant (agent developer)",
+        "This is evidence, not a verdict of law.",
+        "[agent-differs-from-decision]",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
@@ -116,21 +55,47 @@ fn a_chain_names_each_link_its_state_and_the_first_that_breaks() {
 
 #[test]
 fn the_same_evidence_gives_the_same_chain_and_unknown_kinds_do_not_disturb() {
-    let evidence = incident();
-    let mut more = evidence.clone();
-    let odd = Entry { kind: Kind::from("levitation"), ..more.items[&5].entry.clone() };
-    let odd = Entry { seq: 6, body: Map::new(), ..odd };
-    more.add(Arc::from(odd.to_bytes().unwrap()), BTreeMap::new()).unwrap();
-    assert_eq!(trace(&evidence, &BTreeSet::new()), trace(&evidence.clone(), &BTreeSet::new()));
-    assert_eq!(trace(&more, &BTreeSet::new()), trace(&evidence, &BTreeSet::new()));
+    let world = incident();
+    let mut more = world.evidence.clone();
+    let (last, item) = more.items.iter().next_back().unwrap();
+    let odd = Entry { kind: Kind::from("levitation"), seq: last + 1, n: item.entry.n.map(|n| n + 1), body: Map::new(), ..item.entry.clone() };
+    more.add(std::sync::Arc::from(odd.to_bytes().unwrap()), std::collections::BTreeMap::new()).unwrap();
+    let one = trace(&[&world.evidence], &BTreeSet::new());
+    assert_eq!(one, trace(&[&world.evidence.clone()], &BTreeSet::new()));
+    assert_eq!(one, trace(&[&more], &BTreeSet::new()));
 }
 
 #[test]
 fn what_is_erased_or_withheld_is_said_to_be() {
-    let mut evidence = incident();
-    let said = evidence.items.get_mut(&0).unwrap();
+    let mut world = incident();
+    let said = world.evidence.items.values_mut().find(|item| item.entry.kind == Kind::Instruction).unwrap();
     said.values.insert("words".into(), Shown::Erased);
     said.values.insert("principal".into(), Shown::Withheld);
-    let text = trace(&evidence, &BTreeSet::new())[0].to_string();
-    assert!(text.contains("[words: observed, erased since]") && text.contains("user s (user)"), "{text}");
+    let text = chains(&world)[0].to_string();
+    assert!(text.contains("[words: observed, erased since]"), "{text}");
+}
+
+#[test]
+fn a_signature_counts_as_proof_only_under_a_key_had_from_elsewhere() {
+    let mut world = incident();
+    world.tells("Your balance is 5.");
+    let state = |trusted: &[&str]| {
+        let trusted = trusted.iter().map(|kid| (*kid).to_owned()).collect();
+        trace(&[&world.evidence], &trusted)[0].links.last().unwrap().state
+    };
+    assert_eq!(check("valid", "agent-key").kid, "agent-key");
+    assert_eq!(state(&[]), State::Claimed);
+    assert_eq!(state(&["agent-key"]), State::Proven);
+}
+
+#[test]
+fn what_belongs_to_no_instruction_stands_last() {
+    let mut world = incident();
+    assert_eq!(chains(&world).len(), 1);
+    world.reconciled(None, "bypass");
+    let chains = chains(&world);
+    assert_eq!(chains.len(), 2);
+    let json = serde_json::to_value(&chains[1]).unwrap();
+    assert_eq!(json["instruction"], serde_json::Value::Null);
+    assert_eq!(json["findings"][0]["role"], "platform");
 }

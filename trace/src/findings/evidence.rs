@@ -36,7 +36,7 @@ fn left_out(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     for origin in origins {
         let own: Vec<&&Node<'_>> = case.nodes.iter().filter(|node| node.origin() == origin).collect();
         let numbers: BTreeSet<u64> = own.iter().filter_map(|node| node.entry().n).collect();
-        let total = totals(case, origin).into_iter().max().map(|(total, node)| (total, Some(node)));
+        let total = totals(case, origin).into_iter().max_by_key(|(total, _)| *total).map(|(total, node)| (total, Some(node)));
         let last = numbers.last().map_or(0, |last| last + 1);
         let (end, heartbeat) = total.filter(|(total, _)| *total > last).unwrap_or((last, None));
         let missing = holes(&numbers, end);

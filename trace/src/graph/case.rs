@@ -154,7 +154,7 @@ impl<'g> Case<'g> {
         let text = |node: &Node<'_>, name: &str| node.value(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let said = self.said().map(|(node, _)| node);
         let words = said.map(|node| text(node, "words")).unwrap_or_default();
-        let attached = said.and_then(|node| serde_json::from_value(node.value("attached")?.clone()).ok());
+        let attached: Option<Vec<String>> = said.and_then(|node| serde_json::from_value(node.value("attached")?.clone()).ok());
         let mut observations = Observations::new(&words, &attached.unwrap_or_default());
         for node in &self.nodes {
             if until.is_some_and(|call| call.node.hash == node.hash) {
