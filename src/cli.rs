@@ -413,15 +413,15 @@ pub struct Selection {
 /// `trace`.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// A ledger's directory or a bundle.
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub path: PathBuf,
+    /// Ledgers' directories or bundles; several are traced together.
+    #[arg(value_name = "LEDGER|BUNDLE", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
     /// Which part.
     #[command(flatten)]
     pub selection: Selection,
-    /// The directory of the vault's keys, to show values; a bundle carries its own.
+    /// The directory of the vault's keys, to show values; once for each ledger, in their order. A bundle carries its own values.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub keys: Option<PathBuf>,
+    pub keys: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

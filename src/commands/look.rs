@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -64,10 +64,25 @@ pub fn evidence(path: &Path, part: &Part, keys: Option<&Path>) -> anyhow::Result
     Ok(bundle::read(&bytes)?)
 }
 
+/// The evidence of several ledgers and bundles, each with its vault's keys where they are given. A call is of one of them.
+fn all_evidence(paths: &[PathBuf], part: &Part, keys: &[PathBuf]) -> anyhow::Result<Vec<Evidence>> {
+    let (mut found, mut failed) = (Vec::new(), None);
+    for (index, path) in paths.iter().enumerate() {
+        match evidence(path, part, keys.get(index).map(PathBuf::as_path)) {
+            Ok(evidence) => found.push(evidence),
+            Err(error) if matches!(part, Part::Call(_)) && paths.len() > 1 => failed = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match failed {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
 pub fn trace(args: &TraceArgs) -> anyhow::Result<u8> {
-    let part = part(&args.selection)?;
-    let evidence = evidence(&args.path, &part, args.keys.as_deref())?;
-    let chains = trace_chains(&evidence, &BTreeSet::new());
+    let evidence = all_evidence(&args.paths, &part(&args.selection)?, &args.keys)?;
+    let chains = trace_chains(&evidence.iter().collect::<Vec<_>>(), &BTreeSet::new());
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&chains)?))?;
     } else if chains.is_empty() {

@@ -146,7 +146,10 @@ fn story(case: &Case<'_>, links: &[Link]) -> Vec<Message> {
     }
     let count = |wanted: &str| case.calls.iter().filter(|call| call.body.verdict == wanted).count() as u64;
     story.push(
-        Message::new(&w::COUNTS).with("allowed", count("allow")).with("held", count("hold")).with("refused", count("deny")),
+        Message::new(&w::COUNTS)
+            .with("allowed", count("allow"))
+            .with("held", count("hold"))
+            .with("refused", count("deny")),
     );
     story
 }
@@ -222,10 +225,27 @@ impl<'g> Links<'_, 'g> {
         }
     }
 
-    fn push(&mut self, step: Step, node: &Node<'_>, holder: Holder, what: Message, state: State, missing: Option<Message>) {
+    fn push(
+        &mut self,
+        step: Step,
+        node: &Node<'_>,
+        holder: Holder,
+        what: Message,
+        state: State,
+        missing: Option<Message>,
+    ) {
         let time = Some(node.entry().time.to_string());
         let role = Message::new(holder.role.text());
-        self.links.push(Link { step, time, party: holder.party, role, what, state, entries: vec![node.seq()], missing });
+        self.links.push(Link {
+            step,
+            time,
+            party: holder.party,
+            role,
+            what,
+            state,
+            entries: vec![node.seq()],
+            missing,
+        });
     }
 
     fn absent(&mut self, step: Step, holder: Holder, what: Message, need: Need) {
@@ -246,7 +266,9 @@ impl<'g> Links<'_, 'g> {
         let state = self.case.graph.stated(check);
         let missing = match check {
             _ if state == State::Proven => None,
-            Some(check) if check.result == "valid" => Some(Message::new(&w::KEY_SOURCE).with("key", check.kid.as_str())),
+            Some(check) if check.result == "valid" => {
+                Some(Message::new(&w::KEY_SOURCE).with("key", check.kid.as_str()))
+            }
             Some(check) if check.result == "invalid" => Some(Message::new(&w::SIGNATURE_BAD)),
             Some(check) => Some(Message::new(&w::KEY_UNKNOWN).with("key", check.kid.as_str())),
             None => Some(Message::new(&w::OWN_SIGNATURE)),
@@ -365,7 +387,8 @@ impl<'g> Links<'_, 'g> {
         let what = Message::new(text).with("status", status).with("result", outcome.result.replace('_', " "));
         self.push(Step::Sent, node, self.case.platform(), what, state, missing);
         let calls = self.case.calls.iter();
-        let call = calls.into_iter().find(|call| call.outcome.as_ref().is_some_and(|ended| ended.node.hash == node.hash));
+        let call =
+            calls.into_iter().find(|call| call.outcome.as_ref().is_some_and(|ended| ended.node.hash == node.hash));
         if let Some(call) = call.filter(|call| call.fate() != Fate::NotSent && call.receipts.is_empty()) {
             let api = self.case.graph.api(&call.body.upstream);
             self.absent(Step::Answered, api, Message::new(&w::NO_RECEIPT), Need::ApiReceipt);
@@ -379,7 +402,9 @@ impl<'g> Links<'_, 'g> {
             return self.push(Step::Answered, node, api, what, State::Claimed, None);
         }
         let all = self.case.calls.iter().chain(&self.case.exchanges);
-        let Some(receipt) = all.flat_map(|call| &call.receipts).find(|receipt| receipt.node.hash == node.hash) else { return };
+        let Some(receipt) = all.flat_map(|call| &call.receipts).find(|receipt| receipt.node.hash == node.hash) else {
+            return;
+        };
         let (state, missing) = self.stated(receipt.check.as_ref());
         let differs: Vec<Fact> = receipt.differs.iter().map(|what| Fact::from(*what)).collect();
         let state = if differs.is_empty() { state } else { State::Contradicted };
@@ -420,8 +445,7 @@ fn shown(node: &Node<'_>, name: &str) -> Fact {
 /// The gateway's reasons, in its own words where they are disclosed.
 fn reasons(call: &Call<'_>) -> Vec<Fact> {
     let messages = call.node.value("messages").and_then(Value::as_array).into_iter().flatten();
-    let messages: Vec<Fact> =
-        messages.filter_map(|reason| reason.get("message")?.as_str()).map(Fact::from).collect();
+    let messages: Vec<Fact> = messages.filter_map(|reason| reason.get("message")?.as_str()).map(Fact::from).collect();
     if messages.is_empty() {
         call.body.reasons.iter().map(|reason| Fact::from(reason.code.as_str())).collect()
     } else {

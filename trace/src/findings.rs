@@ -209,12 +209,7 @@ pub struct Rule {
 }
 
 /// A rule over one instruction.
-const fn rule(
-    id: &'static str,
-    link: Step,
-    title: &'static Text,
-    looks: fn(&Rule, &Case<'_>) -> Vec<Finding>,
-) -> Rule {
+const fn rule(id: &'static str, link: Step, title: &'static Text, looks: fn(&Rule, &Case<'_>) -> Vec<Finding>) -> Rule {
     Rule { id, version: 1, link, title, looks: Looks::Case(looks) }
 }
 

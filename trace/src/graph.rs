@@ -176,7 +176,9 @@ impl<'e> Graph<'e> {
             policies: BTreeMap::new(),
             trusted: trusted.clone(),
             whole: evidence.iter().all(|evidence| evidence.selection.is_none()),
-            instructions_whole: !evidence.iter().any(|evidence| matches!(evidence.selection, Some(Selection::Window(..)))),
+            instructions_whole: !evidence
+                .iter()
+                .any(|evidence| matches!(evidence.selection, Some(Selection::Window(..)))),
             nodes,
         };
         for (at, node) in graph.nodes.iter().enumerate() {
@@ -283,7 +285,8 @@ impl<'e> Graph<'e> {
     /// The entry that made a grant.
     pub fn grant(&self, id: &str) -> Option<&Node<'e>> {
         self.nodes.iter().find(|node| {
-            (node.entry().kind == Kind::Grant || node.entry().kind == Kind::Delegation) && node.text("grant") == Some(id)
+            (node.entry().kind == Kind::Grant || node.entry().kind == Kind::Delegation)
+                && node.text("grant") == Some(id)
         })
     }
 

@@ -50,10 +50,10 @@ impl Text {
 /// Declares texts: a name, English, Simplified Chinese. Tests find them all in `ALL`.
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident: $en:expr, $zh:expr;)*) => {
-        $($(#[$doc])* pub static $name: $crate::message::Text = $crate::message::Text { en: $en, zh: $zh };)*
+        $($(#[$doc])* pub(crate) static $name: $crate::message::Text = $crate::message::Text { en: $en, zh: $zh };)*
         /// All texts of this page.
         #[cfg(test)]
-        pub static ALL: &[&$crate::message::Text] = &[$(&$name),*];
+        pub(crate) static ALL: &[&$crate::message::Text] = &[$(&$name),*];
     };
 }
 pub(crate) use texts;

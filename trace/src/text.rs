@@ -42,7 +42,12 @@ impl Chain {
             }
         }
         if let Some(link) = self.first_break.and_then(|index| self.links.get(index)) {
-            writeln!(f, "\nThe first link that breaks (>) is in the hands of {} ({}).", link.party, link.role.show(Lang::En))?;
+            writeln!(
+                f,
+                "\nThe first link that breaks (>) is in the hands of {} ({}).",
+                link.party,
+                link.role.show(Lang::En)
+            )?;
         }
         Ok(())
     }

@@ -10,7 +10,10 @@ use countersign_ledger::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{findings::Finding, graph::{Case, Graph}};
+use crate::{
+    findings::Finding,
+    graph::{Case, Graph},
+};
 
 /// A bank as its API describes it: payee and amount bind, and may come from the user's words or the bank's own list of payees.
 pub const BANK: &str = include_str!("../../deploy/catalogues/bank.toml");
@@ -85,7 +88,16 @@ impl World {
             ("bank", "api_provider"),
             ("acme-models", "model_provider"),
         ] {
-            world.add(&body::Party { party: party.into(), role: role.into(), by: "the-operator".into(), ..Default::default() }, vec![], &[]);
+            world.add(
+                &body::Party {
+                    party: party.into(),
+                    role: role.into(),
+                    by: "the-operator".into(),
+                    ..Default::default()
+                },
+                vec![],
+                &[],
+            );
         }
         world.policy = world.catalogue(BANK, None);
         world.instruct("i", words);
@@ -123,7 +135,15 @@ impl World {
             agent: "assistant".into(),
             ..Default::default()
         };
-        let said = self.add(&said, vec![], &[("words", json!(words)), ("principal", json!("emma")), ("requested", json!({"actions": ["transactions.send", "transactions.list"]}))]);
+        let said = self.add(
+            &said,
+            vec![],
+            &[
+                ("words", json!(words)),
+                ("principal", json!("emma")),
+                ("requested", json!({"actions": ["transactions.send", "transactions.list"]})),
+            ],
+        );
         let grant = body::Grant {
             grant: format!("g-{id}"),
             subject: "s".into(),
@@ -141,8 +161,15 @@ impl World {
     }
 
     /// Adds an entry of any kind.
-    pub fn add_raw(&mut self, kind: &str, mut body: Map<String, Value>, parents: Vec<Hash>, values: &[(&str, Value)]) -> Hash {
-        let disclosures: Vec<Disclosure> = values.iter().map(|(name, value)| Disclosure::new(name, value).unwrap()).collect();
+    pub fn add_raw(
+        &mut self,
+        kind: &str,
+        mut body: Map<String, Value>,
+        parents: Vec<Hash>,
+        values: &[(&str, Value)],
+    ) -> Hash {
+        let disclosures: Vec<Disclosure> =
+            values.iter().map(|(name, value)| Disclosure::new(name, value).unwrap()).collect();
         if !disclosures.is_empty() {
             let sd: Map<String, Value> = disclosures.iter().map(|d| (d.name().to_owned(), json!(d.digest()))).collect();
             body.insert("sd".into(), Value::Object(sd));
@@ -183,7 +210,11 @@ impl World {
             action: Some(made.action.into()),
             effect: Some(made.effect.into()),
             verdict: made.verdict.into(),
-            reasons: made.reasons.iter().map(|(code, argument)| body::Reason { code: (*code).into(), argument: Some((*argument).into()) }).collect(),
+            reasons: made
+                .reasons
+                .iter()
+                .map(|(code, argument)| body::Reason { code: (*code).into(), argument: Some((*argument).into()) })
+                .collect(),
             policies: vec![self.policy],
             shadow: made.shadow,
             approval: made.approval,
@@ -205,7 +236,8 @@ impl World {
             us: [("end".to_owned(), 2_000_000)].into(),
             ..Default::default()
         };
-        let observed = body.map(|body| ("observed", json!({"upstream": "bank", "action": "transactions.list", "body": body})));
+        let observed =
+            body.map(|body| ("observed", json!({"upstream": "bank", "action": "transactions.list", "body": body})));
         let values: Vec<(&str, Value)> = observed.into_iter().collect();
         self.add(&outcome, vec![call], &values)
     }
@@ -219,7 +251,14 @@ impl World {
 
     /// A list of transactions, with one subject in it.
     pub fn read(&mut self, subject: &str) -> Hash {
-        let call = self.call(&Made { action: "transactions.list", effect: "read", verdict: "allow", arguments: json!({}), provenance: json!([]), ..Made::default() });
+        let call = self.call(&Made {
+            action: "transactions.list",
+            effect: "read",
+            verdict: "allow",
+            arguments: json!({}),
+            provenance: json!([]),
+            ..Made::default()
+        });
         let body = json!({"transactions": [{"id": 1, "subject": subject}]}).to_string();
         self.end(call, "completed", "yes", Some(200), Some(&body));
         call
@@ -241,7 +280,10 @@ impl World {
             ..Default::default()
         };
         let mut exchange = serde_json::to_value(exchange).unwrap().as_object().cloned().unwrap();
-        exchange.insert("prompt".into(), json!({"words": words, "results": {"faithful": faithful, "altered": altered, "unknown": unknown}}));
+        exchange.insert(
+            "prompt".into(),
+            json!({"words": words, "results": {"faithful": faithful, "altered": altered, "unknown": unknown}}),
+        );
         self.upstream_n += 1;
         let exchange = self.add_raw("call", exchange, self.grant.into_iter().collect(), &[]);
         let ended = self.end(exchange, "completed", "yes", Some(200), None);
@@ -279,7 +321,13 @@ impl World {
 
     /// The bank's receipt.
     pub fn receipt(&mut self, call: Hash, result: &str, differs: &[&str], execution: &Value) -> Hash {
-        let receipt = body::Receipt { call, subject: "s".into(), api: "bank".into(), check: check(result, "bank-key"), ..Default::default() };
+        let receipt = body::Receipt {
+            call,
+            subject: "s".into(),
+            api: "bank".into(),
+            check: check(result, "bank-key"),
+            ..Default::default()
+        };
         let mut receipt = serde_json::to_value(receipt).unwrap().as_object().cloned().unwrap();
         receipt.insert("differs".into(), json!(differs));
         self.add_raw("receipt", receipt, vec![call], &[("receipt", json!({"execution": execution}))])
@@ -295,13 +343,25 @@ impl World {
 
     /// What the agent told the user.
     pub fn tells(&mut self, text: &str) -> Hash {
-        let answer = body::Answer { grant: format!("g-{}", self.instruction), subject: "s".into(), agent: "assistant".into(), check: Some(check("valid", "agent-key")), ..Default::default() };
+        let answer = body::Answer {
+            grant: format!("g-{}", self.instruction),
+            subject: "s".into(),
+            agent: "assistant".into(),
+            check: Some(check("valid", "agent-key")),
+            ..Default::default()
+        };
         self.add(&answer, self.grant.into_iter().collect(), &[("text", json!(text))])
     }
 
     /// Somebody claims harm.
     pub fn disputes(&mut self, call: Hash) {
-        let incident = body::Incident { incident: "x".into(), event: "opened".into(), calls: vec![call], by: "emma".into(), ..Default::default() };
+        let incident = body::Incident {
+            incident: "x".into(),
+            event: "opened".into(),
+            calls: vec![call],
+            by: "emma".into(),
+            ..Default::default()
+        };
         self.add(&incident, vec![call], &[]);
     }
 

@@ -7,9 +7,21 @@ use crate::world::{Made, World, check, payment};
 fn incident() -> World {
     let mut world = World::new("What is my balance?");
     let decision = world.decision("agent", "acme-1", "transactions.list", &json!({}), vec![]);
-    let read = || Made { action: "transactions.list", effect: "read", arguments: json!({}), provenance: json!([]), ..payment() };
+    let read = || Made {
+        action: "transactions.list",
+        effect: "read",
+        arguments: json!({}),
+        provenance: json!([]),
+        ..payment()
+    };
     world.done(&Made { parents: vec![decision], ..read() });
-    world.call(&Made { verdict: "deny", reasons: vec![("action-not-granted", "")], provenance: json!([]), parents: vec![decision], ..payment() });
+    world.call(&Made {
+        verdict: "deny",
+        reasons: vec![("action-not-granted", "")],
+        provenance: json!([]),
+        parents: vec![decision],
+        ..payment()
+    });
     world
 }
 
@@ -58,7 +70,13 @@ fn the_same_evidence_gives_the_same_chain_and_unknown_kinds_do_not_disturb() {
     let world = incident();
     let mut more = world.evidence.clone();
     let (last, item) = more.items.iter().next_back().unwrap();
-    let odd = Entry { kind: Kind::from("levitation"), seq: last + 1, n: item.entry.n.map(|n| n + 1), body: Map::new(), ..item.entry.clone() };
+    let odd = Entry {
+        kind: Kind::from("levitation"),
+        seq: last + 1,
+        n: item.entry.n.map(|n| n + 1),
+        body: Map::new(),
+        ..item.entry.clone()
+    };
     more.add(std::sync::Arc::from(odd.to_bytes().unwrap()), std::collections::BTreeMap::new()).unwrap();
     let one = trace(&[&world.evidence], &BTreeSet::new());
     assert_eq!(one, trace(&[&world.evidence.clone()], &BTreeSet::new()));
@@ -96,6 +114,6 @@ fn what_belongs_to_no_instruction_stands_last() {
     let chains = chains(&world);
     assert_eq!(chains.len(), 2);
     let json = serde_json::to_value(&chains[1]).unwrap();
-    assert_eq!(json["instruction"], serde_json::Value::Null);
+    assert_eq!(json["instruction"], Value::Null);
     assert_eq!(json["findings"][0]["role"], "platform");
 }

@@ -19,16 +19,82 @@ pub(super) const RULES: &[Rule] = &[
 
 /// Words that say that something was done.
 const DONE: [&str; 31] = [
-    "done", "sent", "paid", "made", "transferred", "completed", "complete", "booked", "cancelled", "canceled", "updated",
-    "changed", "scheduled", "created", "executed", "processed", "successful", "successfully", "succeeded", "submitted",
-    "deleted", "refunded", "moved", "已完成", "已支付", "已付", "已转", "已发送", "已预订", "已取消", "成功",
+    "done",
+    "sent",
+    "paid",
+    "made",
+    "transferred",
+    "completed",
+    "complete",
+    "booked",
+    "cancelled",
+    "canceled",
+    "updated",
+    "changed",
+    "scheduled",
+    "created",
+    "executed",
+    "processed",
+    "successful",
+    "successfully",
+    "succeeded",
+    "submitted",
+    "deleted",
+    "refunded",
+    "moved",
+    "已完成",
+    "已支付",
+    "已付",
+    "已转",
+    "已发送",
+    "已预订",
+    "已取消",
+    "成功",
 ];
 /// Words that say that it was not, or not yet.
 const NOT_DONE: [&str; 42] = [
-    "not", "cannot", "can't", "couldn't", "didn't", "wasn't", "hasn't", "haven't", "isn't", "won't", "unable", "failed", "fails",
-    "failure", "refused", "denied", "declined", "rejected", "blocked", "error", "sorry", "unfortunately", "pending", "waiting",
-    "waits", "awaiting", "held", "hold", "approval", "stopped", "never", "no", "without", "未", "没有", "不能", "无法", "失败",
-    "拒绝", "等待", "待批", "抱歉",
+    "not",
+    "cannot",
+    "can't",
+    "couldn't",
+    "didn't",
+    "wasn't",
+    "hasn't",
+    "haven't",
+    "isn't",
+    "won't",
+    "unable",
+    "failed",
+    "fails",
+    "failure",
+    "refused",
+    "denied",
+    "declined",
+    "rejected",
+    "blocked",
+    "error",
+    "sorry",
+    "unfortunately",
+    "pending",
+    "waiting",
+    "waits",
+    "awaiting",
+    "held",
+    "hold",
+    "approval",
+    "stopped",
+    "never",
+    "no",
+    "without",
+    "未",
+    "没有",
+    "不能",
+    "无法",
+    "失败",
+    "拒绝",
+    "等待",
+    "待批",
+    "抱歉",
 ];
 
 /// What an answer says became of it.
@@ -105,7 +171,8 @@ fn contradicts(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     }
     let mut finding = finding(rule, case, node, &answer, says);
     for call in against {
-        finding = finding.rests_on(Step::Sent, State::Observed, call.outcome.as_ref().map_or(call.node, |ended| ended.node));
+        finding =
+            finding.rests_on(Step::Sent, State::Observed, call.outcome.as_ref().map_or(call.node, |ended| ended.node));
     }
     vec![finding]
 }
@@ -120,7 +187,13 @@ pub(super) fn amounts(text: &str) -> Vec<String> {
         let money = around.chars().all(|c| "£$€¥!?;:元".contains(c)) || around.chars().count() == 3;
         let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if money && !whole.is_empty() && digits(whole) && digits(part) && whole.len() <= 12 && !around.contains(['-', '/']) {
+        if money
+            && !whole.is_empty()
+            && digits(whole)
+            && digits(part)
+            && whole.len() <= 12
+            && !around.contains(['-', '/'])
+        {
             found.push(normal(whole, part));
         }
     }
@@ -139,7 +212,9 @@ fn money<'g>(case: &Case<'g>, call: &Call<'g>) -> Vec<String> {
     let action = case.catalogue(call).and_then(|catalogue| catalogue.action(call.action()));
     let Some(arguments) = call.arguments().and_then(serde_json::Value::as_object) else { return Vec::new() };
     let is_money = |name: &String| {
-        action.and_then(|action| action.arguments.get(name)).is_some_and(|argument| argument.ty == countersign_authorize::catalogue::Type::Money)
+        action
+            .and_then(|action| action.arguments.get(name))
+            .is_some_and(|argument| argument.ty == countersign_authorize::catalogue::Type::Money)
     };
     let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     arguments.iter().filter(|(name, _)| is_money(name)).flat_map(|(_, value)| amounts(&plain(value))).collect()
@@ -152,7 +227,8 @@ fn other_amount(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let paid: Vec<String> = done.iter().flat_map(|call| money(case, call)).collect();
     let named = amounts(text);
     let mut unseen = named.iter().filter(|amount| !is_seen(case, amount));
-    let Some(other) = unseen.next().filter(|_| !paid.is_empty() && !named.iter().any(|amount| paid.contains(amount))) else {
+    let Some(other) = unseen.next().filter(|_| !paid.is_empty() && !named.iter().any(|amount| paid.contains(amount)))
+    else {
         return Vec::new();
     };
     let calls: Vec<Fact> = done.iter().map(|call| wording::call(call).into()).collect();
@@ -170,7 +246,9 @@ fn other_amount(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 /// Whether an amount stands in the user's words, an answer or an argument of this instruction.
 fn is_seen(case: &Case<'_>, amount: &str) -> bool {
     let holds = |seen: &serde_json::Value| value::stands_in(seen, amount) || case.has_seen(amount);
-    case.nodes.iter().any(|node| ["words", "attached", "arguments", "observed"].iter().any(|name| node.value(name).is_some_and(holds)))
+    case.nodes.iter().any(|node| {
+        ["words", "attached", "arguments", "observed"].iter().any(|name| node.value(name).is_some_and(holds))
+    })
 }
 
 /// Nothing says what the user was told.
@@ -181,12 +259,18 @@ fn missing(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     }
     let finding = match answers.last() {
         None => {
-            let finding = Finding::new(rule, Kind::Gap, Holder::unknown(), Message::new(&MISSING)).lacks([Need::AgentAnswer]);
-            case.calls.last().into_iter().fold(finding, |finding, call| finding.rests_on(Step::Told, State::Missing, call.node))
+            let finding =
+                Finding::new(rule, Kind::Gap, Holder::unknown(), Message::new(&MISSING)).lacks([Need::AgentAnswer]);
+            case.calls
+                .last()
+                .into_iter()
+                .fold(finding, |finding, call| finding.rests_on(Step::Told, State::Missing, call.node))
         }
-        Some(node) => Finding::new(rule, Kind::Gap, Holder::unknown(), Message::new(&UNDISCLOSED).with("entry", node.seq()))
-            .rests_on(Step::Told, State::Missing, node)
-            .lacks([Need::Disclosure]),
+        Some(node) => {
+            Finding::new(rule, Kind::Gap, Holder::unknown(), Message::new(&UNDISCLOSED).with("entry", node.seq()))
+                .rests_on(Step::Told, State::Missing, node)
+                .lacks([Need::Disclosure])
+        }
     };
     vec![finding]
 }

@@ -82,7 +82,8 @@ fn failed(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     for call in all(case) {
         let Some(ended) = &call.outcome else { continue };
         let status = ended.body.status.filter(|status| *status >= 500 && ended.body.result == "completed");
-        let signed = call.executions().find(|(_, execution)| execution.exception.is_some() && execution.deadlock != Some(true));
+        let signed =
+            call.executions().find(|(_, execution)| execution.exception.is_some() && execution.deadlock != Some(true));
         if status.is_none() && (signed.is_none() || !timed_out(call)) {
             continue;
         }
@@ -92,8 +93,11 @@ fn failed(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             .with("call", wording::call(call))
             .with("status", status.map_or_else(|| "?".to_owned(), |status| status.to_string()))
             .with("exception", exception.map_or(Fact::Word(&NOT_NAMED), Fact::Plain));
-        let mut finding = Finding::new(rule, Kind::Fault, case.graph.api(&call.body.upstream), says)
-            .rests_on(Step::Answered, State::Observed, ended.node);
+        let mut finding = Finding::new(rule, Kind::Fault, case.graph.api(&call.body.upstream), says).rests_on(
+            Step::Answered,
+            State::Observed,
+            ended.node,
+        );
         if let Some((receipt, _)) = signed {
             finding = finding.rests_on(Step::Answered, case.graph.stated(receipt.check.as_ref()), receipt.node);
         }
@@ -107,7 +111,12 @@ fn half_done(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let changes: Vec<&Call<'_>> = case.calls.iter().filter(|call| call.changes() && call.forwarded()).collect();
     let mut found = Vec::new();
     for (step, call) in changes.iter().enumerate() {
-        let before: Vec<Fact> = changes.iter().take(step).filter(|call| call.fate() == Fate::Done).map(|call| wording::call(call).into()).collect();
+        let before: Vec<Fact> = changes
+            .iter()
+            .take(step)
+            .filter(|call| call.fate() == Fate::Done)
+            .map(|call| wording::call(call).into())
+            .collect();
         let made_good = changes.iter().skip(step + 1).any(|later| later.same_as(call) && later.fate() == Fate::Done);
         let Some(ended) = call.outcome.as_ref().filter(|_| !before.is_empty() && !made_good) else { continue };
         let (link, holder) = match (ended.body.result.as_str(), ended.body.status) {
@@ -122,7 +131,11 @@ fn half_done(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             .with("before", before)
             .with("fate", wording::fate(call));
         let finding = Finding::new(rule, Kind::Fault, holder, says).at(link);
-        found.push(finding.rests_on(link, State::Observed, ended.node).rests_on(Step::Judged, State::Observed, call.node));
+        found.push(finding.rests_on(link, State::Observed, ended.node).rests_on(
+            Step::Judged,
+            State::Observed,
+            call.node,
+        ));
     }
     found
 }

@@ -28,9 +28,9 @@ struct Answered<'c, 'g> {
 }
 
 fn answers<'c, 'g>(case: &'c Case<'g>) -> impl Iterator<Item = Answered<'c, 'g>> {
-    case.calls.iter().flat_map(|held| {
-        held.answers.iter().filter_map(move |node| Some(Answered { held, node, body: node.body()? }))
-    })
+    case.calls
+        .iter()
+        .flat_map(|held| held.answers.iter().filter_map(move |node| Some(Answered { held, node, body: node.body()? })))
 }
 
 fn took(approval: &body::Approval) -> String {
@@ -46,9 +46,8 @@ pub(super) fn is_hasty(case: &Case<'_>, call: &Call<'_>) -> bool {
 
 /// Of an n-of-m approval every answer counts by itself.
 fn hasty(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
-    let fast = answers(case).filter(|answer| {
-        answer.body.decision == "approved" && answer.body.took_ms.is_some_and(|ms| ms < HASTY_MS)
-    });
+    let fast = answers(case)
+        .filter(|answer| answer.body.decision == "approved" && answer.body.took_ms.is_some_and(|ms| ms < HASTY_MS));
     let found = fast.map(|answer| {
         let says = Message::new(&HASTY)
             .with("approver", answer.body.approver.as_str())
@@ -131,7 +130,9 @@ fn given(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         let shown = match answer.node.value("shown") {
             Some(Value::Object(shown)) => {
                 let names = ["words", "action", "arguments", "provenance", "reasons"];
-                Fact::List(names.iter().filter(|name| shown.contains_key(**name)).map(|name| Fact::from(*name)).collect())
+                Fact::List(
+                    names.iter().filter(|name| shown.contains_key(**name)).map(|name| Fact::from(*name)).collect(),
+                )
             }
             _ => Fact::Word(&NOT_DISCLOSED),
         };

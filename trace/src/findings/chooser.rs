@@ -27,10 +27,10 @@ impl Chooser<'_> {
     /// A finding about a choice: against whoever chose, or a gap where nobody can tell.
     pub fn finding(self, rule: &Rule, kind: Kind, established: Message, call: &Call<'_>) -> Finding {
         let open = self.holder.role == Role::NotDeterminable && kind != Kind::Note;
-        let established = established.with("call", wording::call(call)).with("fate", wording::fate(call)).with(
-            "chooser",
-            Message::new(self.says).with("party", self.holder.party.as_str()),
-        );
+        let established = established
+            .with("call", wording::call(call))
+            .with("fate", wording::fate(call))
+            .with("chooser", Message::new(self.says).with("party", self.holder.party.as_str()));
         let mut finding = Finding::new(rule, if open { Kind::Gap } else { kind }, self.holder, established)
             .rests_on(Step::Judged, State::Observed, call.node)
             .about_agent(&call.body.credential);
@@ -114,7 +114,8 @@ impl<'g> Case<'g> {
 
     /// Who chose a call.
     pub fn chooser(&self, call: &Call<'g>) -> Chooser<'g> {
-        let unknown = |need| Chooser { holder: Holder::unknown(), rests: Vec::new(), missing: vec![need], says: &UNKNOWN };
+        let unknown =
+            |need| Chooser { holder: Holder::unknown(), rests: Vec::new(), missing: vec![need], says: &UNKNOWN };
         if let Some(proposal) = self.proposal_of(call) {
             let exchange = self.exchange_of(proposal);
             let mut rests = vec![(State::Observed, proposal)];

@@ -36,7 +36,8 @@ fn left_out(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     for origin in origins {
         let own: Vec<&&Node<'_>> = case.nodes.iter().filter(|node| node.origin() == origin).collect();
         let numbers: BTreeSet<u64> = own.iter().filter_map(|node| node.entry().n).collect();
-        let total = totals(case, origin).into_iter().max_by_key(|(total, _)| *total).map(|(total, node)| (total, Some(node)));
+        let total =
+            totals(case, origin).into_iter().max_by_key(|(total, _)| *total).map(|(total, node)| (total, Some(node)));
         let last = numbers.last().map_or(0, |last| last + 1);
         let (end, heartbeat) = total.filter(|(total, _)| *total > last).unwrap_or((last, None));
         let missing = holes(&numbers, end);
@@ -138,7 +139,8 @@ fn values_withheld(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 fn values_erased(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let erased = names(case, |shown| matches!(shown, Shown::Erased));
     let subject = case.said().map(|(_, said)| said.subject);
-    let order = case.graph.nodes().iter().find(|node| node.kind() == "erasure" && node.text("subject") == subject.as_deref());
+    let order =
+        case.graph.nodes().iter().find(|node| node.kind() == "erasure" && node.text("subject") == subject.as_deref());
     let Some(first) = case.nodes.first().filter(|_| !erased.is_empty() || order.is_some()) else { return Vec::new() };
     let by = order.and_then(|node| node.clear("by")?.as_array()).into_iter().flatten().filter_map(Value::as_str);
     let by: Vec<Fact> = by.map(Fact::from).collect();
@@ -154,7 +156,9 @@ fn values_erased(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 fn under_hold(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let subject = case.said().map(|(_, said)| said.subject);
     let mut held: BTreeMap<&str, &Node<'_>> = BTreeMap::new();
-    for node in case.graph.nodes().iter().filter(|node| node.kind() == "hold" && node.text("subject") == subject.as_deref()) {
+    for node in
+        case.graph.nodes().iter().filter(|node| node.kind() == "hold" && node.text("subject") == subject.as_deref())
+    {
         let id = node.text("hold").unwrap_or_default();
         match node.text("event") {
             Some("released") => held.remove(id),

@@ -100,7 +100,9 @@ fn blind_to_key(rule: &Rule, case: &Case<'_>, call: &Call<'_>) -> Option<Finding
     let key = case.idempotency_key(call)?;
     let executed = |call: &Call<'_>| {
         call.executions().any(|(_, execution)| {
-            execution.replay != Some(true) && execution.exception.is_none() && execution.changed.is_none_or(|changed| changed > 0)
+            execution.replay != Some(true)
+                && execution.exception.is_none()
+                && execution.changed.is_none_or(|changed| changed > 0)
         })
     };
     let earlier = case.calls.iter().take_while(|other| other.node.hash != call.node.hash);
@@ -130,11 +132,17 @@ fn not_executed(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 /// The API gives receipts, answered this call, and gave none.
 fn receipt_withheld(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for call in case.calls.iter().filter(|call| matches!(call.fate(), Fate::Done | Fate::Failed) && call.receipts.is_empty()) {
-        let Some(ended) = call.outcome.as_ref().filter(|ended| ended.node.text("receipt") == Some("missing")) else { continue };
+    for call in
+        case.calls.iter().filter(|call| matches!(call.fate(), Fate::Done | Fate::Failed) && call.receipts.is_empty())
+    {
+        let Some(ended) = call.outcome.as_ref().filter(|ended| ended.node.text("receipt") == Some("missing")) else {
+            continue;
+        };
         let says = Message::new(&WITHHELD).with("call", wording::call(call));
         let finding = Finding::new(rule, Kind::Fault, case.graph.api(&call.body.upstream), says);
-        found.push(finding.rests_on(Step::Answered, State::Observed, ended.node).lacks([Need::ApiReceipt, Need::ApiLog]));
+        found.push(
+            finding.rests_on(Step::Answered, State::Observed, ended.node).lacks([Need::ApiReceipt, Need::ApiLog]),
+        );
     }
     found
 }
@@ -152,7 +160,8 @@ fn receipt_not_good(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             };
             let says = Message::new(text).with("call", wording::call(call));
             let holder = if kind == Kind::Gap { Holder::unknown() } else { case.graph.api(&receipt.api) };
-            let finding = Finding::new(rule, kind, holder, says).rests_on(Step::Answered, State::Contradicted, receipt.node);
+            let finding =
+                Finding::new(rule, kind, holder, says).rests_on(Step::Answered, State::Contradicted, receipt.node);
             found.push(finding.lacks([Need::ApiReceipt, Need::ApiLog]));
         }
     }
@@ -172,7 +181,8 @@ fn log_undecided(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             };
             let kind = if line.text("result") == Some("not_seen") { Kind::Note } else { Kind::Gap };
             let says = Message::new(text).with("call", wording::call(call));
-            let finding = Finding::new(rule, kind, Holder::unknown(), says).rests_on(Step::Answered, State::Claimed, line);
+            let finding =
+                Finding::new(rule, kind, Holder::unknown(), says).rests_on(Step::Answered, State::Claimed, line);
             found.push(if kind == Kind::Gap { finding.lacks([Need::ApiReceipt]) } else { finding });
         }
     }
@@ -214,7 +224,6 @@ fn execution_unproven(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     }
     vec![finding.lacks(lacks)]
 }
-
 
 texts! {
     T_OTHER: "The API executed something else than it was asked", "接口执行的内容与请求不同";

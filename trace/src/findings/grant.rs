@@ -24,8 +24,11 @@ fn wider_than_words(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for call in case.calls.iter().filter(|call| call.changes() && call.forwarded() && !call.approved()) {
         let given = call.provenance();
-        let by_host: BTreeSet<&str> =
-            given.iter().filter(|given| given.sources.contains(&Source::Host)).map(|given| given.argument.as_str()).collect();
+        let by_host: BTreeSet<&str> = given
+            .iter()
+            .filter(|given| given.sources.contains(&Source::Host))
+            .map(|given| given.argument.as_str())
+            .collect();
         let by_user = given.iter().any(|given| given.sources.contains(&Source::Words));
         if by_host.is_empty() || by_user {
             continue;
@@ -62,12 +65,14 @@ fn wider_than_asked(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let Some(asked) = said.value("requested").and_then(asked) else { return Vec::new() };
     let grants = case.grants().filter(|grant| grant.kind() == "grant");
     let found = grants.filter_map(|grant| {
-        let more: Vec<Fact> = actions(grant).into_iter().filter(|action| !asked.contains(action)).map(Fact::from).collect();
+        let more: Vec<Fact> =
+            actions(grant).into_iter().filter(|action| !asked.contains(action)).map(Fact::from).collect();
         if more.is_empty() {
             return None;
         }
         let says = Message::new(&WIDER_THAN_ASKED).with("actions", more);
-        let finding = Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(Step::Scoped, State::Contradicted, grant);
+        let finding =
+            Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(Step::Scoped, State::Contradicted, grant);
         Some(finding.rests_on(Step::Said, State::Observed, said))
     });
     found.collect()
@@ -89,8 +94,10 @@ fn delegation_wider(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         if more.is_empty() {
             return None;
         }
-        let says = Message::new(&DELEGATION_WIDER).with("agent", node.text("agent").unwrap_or("?")).with("actions", more);
-        let finding = Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(Step::Scoped, State::Contradicted, node);
+        let says =
+            Message::new(&DELEGATION_WIDER).with("agent", node.text("agent").unwrap_or("?")).with("actions", more);
+        let finding =
+            Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(Step::Scoped, State::Contradicted, node);
         Some(finding.rests_on(Step::Scoped, State::Observed, from))
     });
     found.collect()

@@ -26,7 +26,8 @@ fn instruction_missing(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let says = Message::new(&INSTRUCTION_MISSING).with("instruction", case.instruction);
-    let finding = Finding::new(rule, Kind::Gap, Holder::unknown(), says).rests_on(Step::Judged, State::Observed, call.node);
+    let finding =
+        Finding::new(rule, Kind::Gap, Holder::unknown(), says).rests_on(Step::Judged, State::Observed, call.node);
     vec![finding.lacks([Need::InstructionEntry])]
 }
 
@@ -75,13 +76,17 @@ fn act_as_instructed(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         call.disputed()
             && !call.approved()
             && !given.is_empty()
-            && given.iter().all(|given| given.sources.iter().any(|source| *source == countersign_authorize::provenance::Source::Words))
+            && given.iter().all(|given| {
+                given.sources.iter().any(|source| *source == countersign_authorize::provenance::Source::Words)
+            })
     };
     let found = acts(case).filter(as_said).filter(|_| by_the_user).map(|call| {
         let says = Message::new(&ACT_AS_INSTRUCTED).with("call", wording::call(call));
-        Finding::new(rule, Kind::Fault, case.user(), says)
-            .rests_on(Step::Said, state, node)
-            .rests_on(Step::Judged, State::Observed, call.node)
+        Finding::new(rule, Kind::Fault, case.user(), says).rests_on(Step::Said, state, node).rests_on(
+            Step::Judged,
+            State::Observed,
+            call.node,
+        )
     });
     found.collect()
 }

@@ -187,34 +187,34 @@ fn is_same_model(named: &str, seen: &str) -> bool {
 
 /// A change that the model proposed and no call came of, after another one was made.
 fn not_carried_out(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
-    let Some(done) = case.calls.iter().find(|call| call.changes() && call.fate() == Fate::Done) else { return Vec::new() };
+    let Some(done) = case.calls.iter().find(|call| call.changes() && call.fate() == Fate::Done) else {
+        return Vec::new();
+    };
     if unproposed(case).any(|call| changed_from(case, call).is_some()) {
         return Vec::new();
     }
     let used: Vec<_> = case.calls.iter().filter_map(|call| case.proposal_of(call)).map(|node| node.hash).collect();
     let last = case.nodes.last().map(|node| node.hash);
     let open = case.proposals().filter(|node| !used.contains(&node.hash) && last != Some(node.hash));
-    let found = open.filter(|node| case.effect_of(node.text("action").unwrap_or_default()) > Some(Effect::Read)).map(|node| {
-        let agent = node.text("agent").unwrap_or("?");
-        let says = Message::new(&NOT_DONE)
-            .with("entry", node.seq())
-            .with("action", node.text("action").unwrap_or("?"))
-            .with("done", wording::call(done))
-            .with("agent", agent);
-        Finding::new(rule, Kind::Fault, case.graph.agent(agent), says)
-            .rests_on(Step::Chose, State::Observed, node)
-            .rests_on(Step::Judged, State::Observed, done.node)
-    });
+    let found =
+        open.filter(|node| case.effect_of(node.text("action").unwrap_or_default()) > Some(Effect::Read)).map(|node| {
+            let agent = node.text("agent").unwrap_or("?");
+            let says = Message::new(&NOT_DONE)
+                .with("entry", node.seq())
+                .with("action", node.text("action").unwrap_or("?"))
+                .with("done", wording::call(done))
+                .with("agent", agent);
+            Finding::new(rule, Kind::Fault, case.graph.agent(agent), says)
+                .rests_on(Step::Chose, State::Observed, node)
+                .rests_on(Step::Judged, State::Observed, done.node)
+        });
     found.collect()
 }
 
 /// Nobody can say who chose, because nothing of the model was seen.
 fn choice_unobserved(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
-    let blind: Vec<&Call<'_>> = case
-        .calls
-        .iter()
-        .filter(|call| case.exchanges_before(call.node).next().is_none())
-        .collect();
+    let blind: Vec<&Call<'_>> =
+        case.calls.iter().filter(|call| case.exchanges_before(call.node).next().is_none()).collect();
     let Some(first) = blind.first() else { return Vec::new() };
     let decided = blind.iter().all(|call| !call.stated.is_empty());
     let calls: Vec<Fact> = blind.iter().map(|call| wording::call(call).into()).collect();

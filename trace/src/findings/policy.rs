@@ -40,7 +40,9 @@ fn missing_grant<'g>(case: &Case<'g>, call: &Call<'g>) -> Option<(Message, Optio
     let withdrawn = case.graph.nodes().iter().take_while(|node| node.hash != call.node.hash).filter(|node| {
         let lifted = node.clear("lifted").is_some_and(|lifted| lifted.as_bool() == Some(true));
         let own = node.entry().instruction.as_deref() == Some(case.instruction);
-        node.kind() == "revocation" && !lifted && (own || (node.text("what") == Some("grant") && node.text("id") == Some(id)))
+        node.kind() == "revocation"
+            && !lifted
+            && (own || (node.text("what") == Some("grant") && node.text("id") == Some(id)))
     });
     withdrawn.last().map(|node| (Message::new(&WITHDRAWN), Some(node)))
 }
@@ -50,8 +52,11 @@ fn against_grant(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     for call in case.calls.iter().filter(|call| call.forwarded() && !call.body.shadow) {
         let Some((why, node)) = missing_grant(case, call) else { continue };
         let says = Message::new(&AGAINST_GRANT).with("call", wording::call(call)).with("why", why);
-        let finding = Finding::new(rule, Kind::Fault, case.platform(), says)
-            .rests_on(Step::Judged, State::Contradicted, call.node);
+        let finding = Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(
+            Step::Judged,
+            State::Contradicted,
+            call.node,
+        );
         found.push(match node {
             Some(node) => finding.rests_on(Step::Scoped, State::Observed, node),
             None => finding,
@@ -64,21 +69,30 @@ fn against_grant(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 fn against_policy(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for call in case.calls.iter().filter(|call| call.forwarded() && !call.body.shadow && !call.approved()) {
-        let values: Vec<Fact> =
-            call.provenance().iter().filter(|given| !given.accepted).map(|given| Fact::from(given.argument.as_str())).collect();
+        let values: Vec<Fact> = call
+            .provenance()
+            .iter()
+            .filter(|given| !given.accepted)
+            .map(|given| Fact::from(given.argument.as_str()))
+            .collect();
         let said_no = call.body.verdict != "allow";
         if values.is_empty() && !said_no {
             continue;
         }
         let text = if said_no { &VERDICT_NO } else { &VALUES_NO };
         let says = Message::new(text).with("call", wording::call(call)).with("values", values);
-        found.push(Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(Step::Judged, State::Contradicted, call.node));
+        found.push(Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(
+            Step::Judged,
+            State::Contradicted,
+            call.node,
+        ));
     }
     found
 }
 
 fn not_enforced(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
-    let shadowed = case.calls.iter().filter(|call| call.body.shadow && call.body.verdict != "allow" && call.forwarded());
+    let shadowed =
+        case.calls.iter().filter(|call| call.body.shadow && call.body.verdict != "allow" && call.forwarded());
     let found = shadowed.map(|call| {
         let reasons: Vec<Fact> = call.body.reasons.iter().map(|reason| Fact::from(reason.code.as_str())).collect();
         let says = Message::new(&NOT_ENFORCED)
@@ -154,7 +168,11 @@ pub(super) fn widened(case: &Case<'_>, call: &Call<'_>) -> Option<Widened> {
 
 fn given_under(case: &Case<'_>, call: &Call<'_>, catalogue: &Catalogue) -> Vec<Given> {
     // The call is one of the case's own.
-    case.calls.iter().find(|own| own.node.hash == call.node.hash).map(|own| case.given_under(own, catalogue)).unwrap_or_default()
+    case.calls
+        .iter()
+        .find(|own| own.node.hash == call.node.hash)
+        .map(|own| case.given_under(own, catalogue))
+        .unwrap_or_default()
 }
 
 /// What a change of the rules did for a call.
@@ -220,7 +238,11 @@ fn changed_before(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             .with("by", policy.by.as_str())
             .with("seconds", u64::try_from(at - node.entry().time.instant().as_second()).unwrap_or_default())
             .with("call", wording::call(first));
-        Finding::new(rule, Kind::Note, case.graph.platform(&policy.by), says).rests_on(Step::Judged, State::Observed, node)
+        Finding::new(rule, Kind::Note, case.graph.platform(&policy.by), says).rests_on(
+            Step::Judged,
+            State::Observed,
+            node,
+        )
     });
     found.collect()
 }

@@ -16,7 +16,10 @@ pub(super) const RULES: &[Rule] = &[
 fn led_to(case: &Case<'_>, exchange: &Call<'_>) -> (bool, bool) {
     let of = |call: &&Call<'_>| {
         call.changes()
-            && case.proposal_of(call).and_then(|proposal| case.exchange_of(proposal)).is_some_and(|of| of.node.hash == exchange.node.hash)
+            && case
+                .proposal_of(call)
+                .and_then(|proposal| case.exchange_of(proposal))
+                .is_some_and(|of| of.node.hash == exchange.node.hash)
     };
     let (mut any, mut through) = (false, false);
     for call in case.calls.iter().filter(of) {

@@ -50,7 +50,8 @@ fn denial_ignored(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         let Some(before) = earlier(case, call).find(|other| is_no(other)) else { continue };
         let no = before.answers.last().copied().unwrap_or(before.node);
         let says = Message::new(&DENIED).with("before", wording::call(before)).with("no", no.seq());
-        let finding = case.chooser(call).finding(rule, Kind::Attempt, says, call).rests_on(Step::Approved, State::Observed, no);
+        let finding =
+            case.chooser(call).finding(rule, Kind::Attempt, says, call).rests_on(Step::Approved, State::Observed, no);
         match found.iter_mut().find(|(other, first)| other.holder == finding.holder && first.same_as(call)) {
             Some((other, _)) => *other = other.clone().rests_on(Step::Judged, State::Observed, call.node),
             None => found.push((finding, call)),

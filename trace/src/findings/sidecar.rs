@@ -15,7 +15,13 @@ pub(super) const RULES: &[Rule] = &[
     Rule { id: "called-around", version: 1, link: Step::Sent, title: &T_AROUND, looks: Looks::Graph(called_around) },
 ];
 
-fn ended(rule: &Rule, case: &Case<'_>, kind: Kind, text: impl Fn(&str) -> Option<&'static Text>, platform: bool) -> Vec<Finding> {
+fn ended(
+    rule: &Rule,
+    case: &Case<'_>,
+    kind: Kind,
+    text: impl Fn(&str) -> Option<&'static Text>,
+    platform: bool,
+) -> Vec<Finding> {
     let all = case.calls.iter().chain(&case.exchanges);
     let found = all.filter_map(|call| {
         let ended = call.outcome.as_ref()?;
@@ -63,7 +69,8 @@ fn outcome_missing(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let open = case.calls.iter().chain(&case.exchanges).filter(|call| call.forwarded() && call.outcome.is_none());
     let found = open.map(|call| {
         let says = Message::new(&OPEN).with("call", wording::call(call));
-        let finding = Finding::new(rule, Kind::Gap, Holder::unknown(), says).rests_on(Step::Sent, State::Missing, call.node);
+        let finding =
+            Finding::new(rule, Kind::Gap, Holder::unknown(), says).rests_on(Step::Sent, State::Missing, call.node);
         finding.lacks([Need::Outcome])
     });
     found.collect()
@@ -76,9 +83,8 @@ fn called_around(rule: &Rule, graph: &Graph<'_>) -> Vec<Finding> {
         node.kind() == "reconciliation" && node.text("call").is_none() && !summary
     });
     let found = lines.map(|node| {
-        let says = Message::new(&AROUND)
-            .with("upstream", node.text("upstream").unwrap_or("?"))
-            .with("entry", node.seq());
+        let says =
+            Message::new(&AROUND).with("upstream", node.text("upstream").unwrap_or("?")).with("entry", node.seq());
         Finding::new(rule, Kind::Fault, graph.platform(node.origin()), says)
             .rests_on(Step::Sent, State::Claimed, node)
             .lacks([Need::CredentialTrail])

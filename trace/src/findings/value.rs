@@ -89,7 +89,8 @@ fn third_party(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         let Some(kind) = weight(case, call) else { continue };
         let mut told = BTreeSet::new();
         for given in unaccepted(case, call) {
-            let Some((from, action, field)) = content(&given).filter(|content| told.insert((content.0.to_owned(), content.2.to_owned())))
+            let Some((from, action, field)) =
+                content(&given).filter(|content| told.insert((content.0.to_owned(), content.2.to_owned())))
             else {
                 continue;
             };
@@ -154,9 +155,12 @@ fn elsewhere<'g>(case: &Case<'g>, call: &Call<'g>, value: &str) -> Option<&'g No
         return None;
     }
     let before = case.graph.nodes().iter().take_while(|node| node.hash != call.node.hash);
-    let other = before.filter(|node| node.entry().instruction.as_deref().is_some_and(|other| other != case.instruction));
+    let other =
+        before.filter(|node| node.entry().instruction.as_deref().is_some_and(|other| other != case.instruction));
     let has = |node: &&'g Node<'g>| {
-        ["words", "attached", "arguments", "observed"].iter().any(|name| node.value(name).is_some_and(|seen| stands_in(seen, value)))
+        ["words", "attached", "arguments", "observed"]
+            .iter()
+            .any(|name| node.value(name).is_some_and(|seen| stands_in(seen, value)))
     };
     other.filter(has).last()
 }

@@ -194,7 +194,8 @@ impl<'g> Call<'g> {
     /// An MCP server says in a good HTTP answer that the tool failed.
     fn tool_failed(&self) -> bool {
         let ended = self.outcome.as_ref().map(|ended| ended.node);
-        let observed = ended.and_then(|node| node.value("observed")).and_then(|observed| observed.get("body")?.as_str());
+        let observed =
+            ended.and_then(|node| node.value("observed")).and_then(|observed| observed.get("body")?.as_str());
         let result: Option<Value> = observed.and_then(|body| serde_json::from_str(body).ok());
         result.is_some_and(|result| result.get("isError") == Some(&Value::Bool(true)))
     }
@@ -235,7 +236,8 @@ impl<'g> Call<'g> {
     /// The API's word whose signature is good.
     pub fn good_receipts(&self) -> impl Iterator<Item = &Receipt<'g>> {
         self.receipts.iter().filter(|receipt| {
-            receipt.check.as_ref().is_some_and(|check| check.result == "valid") && !receipt.differs.contains(&"unsigned")
+            receipt.check.as_ref().is_some_and(|check| check.result == "valid")
+                && !receipt.differs.contains(&"unsigned")
         })
     }
 
@@ -262,9 +264,8 @@ fn receipt<'g>(node: &'g Node<'g>) -> Receipt<'g> {
 /// Member by member: one of another form must not hide the others.
 fn execution(value: &Value) -> Option<Execution> {
     let members = value.as_object()?;
-    let good = |name: &str, value: &Value| {
-        serde_json::from_value::<Execution>(serde_json::json!({ name: value })).is_ok()
-    };
+    let good =
+        |name: &str, value: &Value| serde_json::from_value::<Execution>(serde_json::json!({ name: value })).is_ok();
     let kept: BTreeMap<&String, &Value> = members.iter().filter(|(name, value)| good(name, value)).collect();
     serde_json::from_value(serde_json::json!(kept)).ok()
 }

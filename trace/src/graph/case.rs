@@ -39,9 +39,8 @@ impl<'g> Case<'g> {
         let nodes: Vec<&'g Node<'g>> = graph.nodes().iter().filter(of).collect();
         let all: Vec<Call<'g>> = nodes.iter().filter_map(|node| Call::new(graph, node)).collect();
         let (exchanges, calls) = all.into_iter().filter(|call| !call.is_plumbing()).partition(Call::is_exchange);
-        let parsed = |(hash, bytes): (&Hash, &&[u8])| {
-            Some((*hash, Catalogue::parse(std::str::from_utf8(bytes).ok()?).ok()?))
-        };
+        let parsed =
+            |(hash, bytes): (&Hash, &&[u8])| Some((*hash, Catalogue::parse(std::str::from_utf8(bytes).ok()?).ok()?));
         let catalogues = graph.policies.iter().filter_map(parsed).collect();
         Case { graph, instruction, nodes, calls, exchanges, catalogues, observations: OnceCell::new() }
     }
@@ -151,10 +150,12 @@ impl<'g> Case<'g> {
 
     /// Everything that was observed under the instruction, as the gateway saw it when the call came; all of it for no call.
     pub fn observed(&self, until: Option<&Call<'g>>) -> Observations {
-        let text = |node: &Node<'_>, name: &str| node.value(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |node: &Node<'_>, name: &str| node.value(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let said = self.said().map(|(node, _)| node);
         let words = said.map(|node| text(node, "words")).unwrap_or_default();
-        let attached: Option<Vec<String>> = said.and_then(|node| serde_json::from_value(node.value("attached")?.clone()).ok());
+        let attached: Option<Vec<String>> =
+            said.and_then(|node| serde_json::from_value(node.value("attached")?.clone()).ok());
         let mut observations = Observations::new(&words, &attached.unwrap_or_default());
         for node in &self.nodes {
             if until.is_some_and(|call| call.node.hash == node.hash) {
@@ -174,10 +175,8 @@ impl<'g> Case<'g> {
         let Some(action) = self.catalogue(call).and_then(|catalogue| catalogue.action(call.action())) else { return };
         let Some(Value::Object(arguments)) = call.arguments() else { return };
         let read = |value: &Value| Json::parse(value.to_string().as_bytes(), JSON_DEPTH).ok();
-        let typed: Vec<(Type, Json)> = arguments
-            .iter()
-            .filter_map(|(name, value)| Some((action.arguments.get(name)?.ty, read(value)?)))
-            .collect();
+        let typed: Vec<(Type, Json)> =
+            arguments.iter().filter_map(|(name, value)| Some((action.arguments.get(name)?.ty, read(value)?))).collect();
         observations.observe_arguments(&node.hash.to_string(), typed.iter().map(|(ty, value)| (*ty, value)));
     }
 
