@@ -1,5 +1,6 @@
 //! What the user said, and whether they said it.
 
+use countersign_authorize::provenance::Source;
 use countersign_ledger::{Kind as Entries, statement::Statement};
 
 use super::{Finding, Kind, Need, Rule, rule, wording};
@@ -76,9 +77,7 @@ fn act_as_instructed(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         call.disputed()
             && !call.approved()
             && !given.is_empty()
-            && given.iter().all(|given| {
-                given.sources.iter().any(|source| *source == countersign_authorize::provenance::Source::Words)
-            })
+            && given.iter().all(|given| given.sources.contains(&Source::Words))
     };
     let found = acts(case).filter(as_said).filter(|_| by_the_user).map(|call| {
         let says = Message::new(&ACT_AS_INSTRUCTED).with("call", wording::call(call));
