@@ -279,7 +279,7 @@ fn evidence(world: &World, incident: &str) -> anyhow::Result<()> {
     say("\nThe balance query that was to become a transfer, traced:\n")?;
     let selection = Selection::Instruction(incident.to_owned());
     let evidence = Evidence::collect(&directory, &selection, Some(&*open), &|_| true).map_err(damaged)?;
-    for chain in countersign_trace::trace(&evidence, &BTreeSet::new()) {
+    for chain in countersign_trace::trace(&[&evidence], &BTreeSet::new()) {
         say(chain)?;
     }
     Ok(())
