@@ -65,13 +65,21 @@ impl Sidecar {
 
     /// In front of an API.
     pub fn before(url: &str, catalogue: &str, bank: Option<Child>) -> Sidecar {
+        let upstream = format!(
+            "[[upstream]]\nname = \"bank\"\nurl = \"{url}\"\ncatalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
+        );
+        Sidecar::with(&upstream, &[("bank.toml", catalogue), ("bank.key", BANK_KEY)], bank)
+    }
+
+    /// With upstreams as the configuration has them, and the files that they name.
+    pub fn with(upstreams: &str, files: &[(&str, &str)], bank: Option<Child>) -> Sidecar {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("bank.toml"), catalogue).unwrap();
-        fs::write(dir.path().join("bank.key"), BANK_KEY).unwrap();
+        for (name, content) in files {
+            fs::write(dir.path().join(name), content).unwrap();
+        }
         let mut config = format!(
             "origin = \"bank.example/agents\"\n[ledger]\ndirectory = \"ledger\"\nkeys = \"keys\"\nreserve_mib = 1\n[gateway]\nlisten = \"127.0.0.1:0\"\n\
-             [api]\nlisten = \"127.0.0.1:0\"\n[[upstream]]\nname = \"bank\"\nurl = \"{url}\"\ncatalogue = \"bank.toml\"\n\
-             credential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
+             [api]\nlisten = \"127.0.0.1:0\"\n{upstreams}"
         );
         let mut secrets = json!({});
         for role in ["host", "operator", "investigator", "approver"] {

@@ -1,0 +1,151 @@
+//! A sidecar between host, agent, model and API, each in a process of its own but the agent and the host, which are this one.
+
+use std::sync::Arc;
+
+use countersign_ledger::{keys, statement::Jwk};
+use countersign_sdk::{Approver, Host, Plain};
+use ed25519_dalek::SigningKey;
+use serde_json::{Value, json};
+
+use crate::{
+    actors::{
+        Actor,
+        api::{self, PATIENCE_SECONDS, Script},
+        model::Turn,
+    },
+    sidecar::Sidecar,
+    table::Evidence,
+};
+
+/// The sample bank's catalogue.
+pub const BANK: &str = include_str!("../../deploy/catalogues/bank.toml");
+/// The airline's.
+const AIRLINE: &str = include_str!("data/airline.toml");
+
+/// Who is registered with which role.
+const PARTIES: [(&str, &str); 8] = [
+    ("assistant", "agent_developer"),
+    ("the-host", "agent_operator"),
+    ("the-operator", "platform"),
+    ("the-approver", "user"),
+    ("bank", "api_provider"),
+    ("airline", "api_provider"),
+    ("model", "model_provider"),
+    ("the-investigator", "investigator"),
+];
+
+/// How a world differs from the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Setting {
+    /// Verdicts are recorded and not enforced.
+    pub shadow: bool,
+}
+
+impl Setting {
+    /// The world that gives this evidence.
+    pub fn of(_evidence: &Evidence) -> Setting {
+        Setting::default()
+    }
+}
+
+/// Everything that runs.
+pub struct World {
+    pub sidecar: Sidecar,
+    pub host: Host,
+    pub approver: Approver,
+    pub agent_key: SigningKey,
+    pub actors: Arc<Actors>,
+}
+
+/// The processes beside the sidecar; worlds can share them.
+pub struct Actors {
+    pub api: Actor,
+    pub model: Actor,
+}
+
+impl Actors {
+    pub fn start() -> Arc<Actors> {
+        Arc::new(Actors { api: Actor::start("api"), model: Actor::start("model") })
+    }
+
+    /// Lays the scripts for the run with this trace id.
+    pub async fn script(&self, trace: &str, api: &Script, turns: &[Turn]) {
+        for (actor, body) in [(&self.api, json!(api)), (&self.model, json!(turns))] {
+            let client = Plain::anonymous(&actor.url).unwrap();
+            let context = traceparent(trace);
+            let headers = [("traceparent", context.as_str())];
+            let answer = client.exchange("POST", "/_admin/script", &headers, Some(&body)).await.unwrap();
+            assert!(answer.status.is_success(), "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+        }
+    }
+
+    /// How many changes have come to the API in the run with this trace id.
+    pub async fn under_way(&self, trace: &str) -> u64 {
+        let client = Plain::anonymous(&self.api.url).unwrap();
+        let answer = client.send("GET", &format!("/_admin/changes/{trace}"), None).await.unwrap();
+        answer.json().unwrap().as_u64().unwrap()
+    }
+}
+
+/// The W3C trace context by which the actors know whose script holds.
+pub fn traceparent(trace: &str) -> String {
+    format!("00-{trace}-00f067aa0ba902b7-01")
+}
+
+impl World {
+    pub async fn start(actors: &Arc<Actors>, setting: Setting) -> World {
+        let shadow = setting.shadow;
+        let url = &actors.api.url;
+        let mut upstreams = String::new();
+        for name in ["bank", "airline"] {
+            upstreams += &format!(
+                "[[upstream]]\nname = \"{name}\"\nurl = \"{url}\"\ncatalogue = \"{name}.toml\"\nprefix = \"/{name}\"\nshadow = {shadow}\n\
+                 credential = {{ prefix = \"Bearer \", file = \"api.key\" }}\n\
+                 [upstream.timeouts]\nconnect_seconds = {PATIENCE_SECONDS}\nfirst_byte_seconds = {PATIENCE_SECONDS}\n"
+            );
+        }
+        let files = [("bank.toml", BANK), ("airline.toml", AIRLINE), ("api.key", api::KEY)];
+        World::behind(actors, Sidecar::with(&upstreams, &files, None)).await
+    }
+
+    /// Registers everybody.
+    async fn behind(actors: &Arc<Actors>, sidecar: Sidecar) -> World {
+        let (agent_key, approver_key) = (keys::generate().unwrap(), keys::generate().unwrap());
+        let api = format!("http://{}", sidecar.api);
+        let operator = Plain::new(&api, sidecar.secret("operator")).unwrap();
+        let mut register: Vec<(&str, Value)> = PARTIES
+            .iter()
+            .map(|(party, role)| ("/v1/parties", json!({ "party": party, "role": role, "name": party })))
+            .collect();
+        for (party, key) in [("assistant", &agent_key), ("the-approver", &approver_key)] {
+            let jwk = Jwk::ed25519(&key.verifying_key());
+            register.push(("/v1/keys", json!({ "party": party, "jwk": jwk })));
+        }
+        for (path, body) in register {
+            let answer = operator.send("POST", path, Some(&body)).await.unwrap();
+            assert!(answer.status.is_success(), "{body}: {}", String::from_utf8_lossy(&answer.body));
+        }
+        let host = Host::new(&api, sidecar.secret("host")).unwrap();
+        let approver = Approver::new(&api, sidecar.secret("approver"), approver_key).unwrap();
+        World { sidecar, host, approver, agent_key, actors: actors.clone() }
+    }
+
+    /// The sidecar was started again: its addresses may be others.
+    pub fn again(&mut self) {
+        let api = format!("http://{}", self.sidecar.api);
+        self.host = Host::new(&api, self.sidecar.secret("host")).unwrap();
+    }
+
+    /// Nothing is under way any more: what was given up has come to its end at the API too.
+    pub async fn settled(&self) {
+        tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    }
+
+    pub fn gateway(&self) -> String {
+        format!("http://{}", self.sidecar.gateway)
+    }
+
+    pub fn api(&self) -> String {
+        format!("http://{}", self.sidecar.api)
+    }
+}
