@@ -116,7 +116,7 @@ fn possible(kind: &Kind, mut variant: Variant, there: &Evidence) -> Option<Varia
         }
         // All evidence there can be must decide it; a set that decides must be there whole.
         None => {
-            let known = kind.suffices.iter().any(|set| all_there(set));
+            let known = kind.suffices.iter().any(&all_there);
             if !known || variant.evidence.0.len() < 6 && !all_there(&variant.evidence) {
                 return None;
             }
