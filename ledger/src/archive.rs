@@ -8,6 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use crate::{
@@ -24,6 +25,8 @@ pub const TILE: u64 = 256;
 const TILE_LEVELS: u32 = 8;
 /// Groups of three digits in the longest number of a tile: 10^12 tiles.
 const MAX_GROUPS: u32 = 4;
+/// Files that are written at a time.
+const LANES: usize = 8;
 const PACK_MAGIC: &[u8; 8] = b"CSPACK\x00\x01";
 
 /// The directory of a ledger's archive.
@@ -72,29 +75,25 @@ impl Archive {
 
     /// Writes full tiles with their packs, and every tile of a higher level that they fill; reads them back. Each batch is one tile's.
     pub(crate) fn write_tiles(&self, tiles: &[Batch], upper: &mut Upper) -> io::Result<()> {
-        let (mut dirs, mut entry_dirs) = (BTreeSet::new(), BTreeSet::new());
+        let (mut files, mut replaced) = (Vec::new(), Vec::new());
         for batch in tiles {
             let tile = batch.first / TILE;
             let leaves: Vec<Hash> = batch.entries.iter().map(|entry| tree::leaf_hash(&entry.bytes)).collect();
-            self.put_checked(&self.pack_path(tile), &pack(batch), &mut dirs)?;
-            self.put_checked(&self.hashes_path(0, tile, TILE), &concat(&leaves), &mut dirs)?;
-            for (level, number, hashes) in upper.push(&leaves) {
-                self.put_checked(&self.hashes_path(level, number, TILE), &concat(&hashes), &mut dirs)?;
-                self.drop_partial(&self.hashes_path(level, number, TILE))?;
+            files.push((self.pack_path(tile), pack(batch)));
+            let full = [(0, tile, leaves.clone())].into_iter().chain(upper.push(&leaves));
+            for (level, number, hashes) in full {
+                let path = self.hashes_path(level, number, TILE);
+                files.push((path.clone(), concat(&hashes)));
+                replaced.push(path);
             }
         }
-        self.sync_dirs(&dirs)?;
+        self.put_checked(&files)?;
         // INVARIANT: the entries come last. Tiles are counted by them, so a tile that a crash left half written does not count.
-        for batch in tiles {
-            let path = self.entries_path(batch.first / TILE, TILE);
-            self.put_checked(&path, &bundle(&batch.entries), &mut entry_dirs)?;
-        }
-        self.sync_dirs(&entry_dirs)?;
-        for batch in tiles {
-            self.drop_partial(&self.entries_path(batch.first / TILE, TILE))?;
-            self.drop_partial(&self.hashes_path(0, batch.first / TILE, TILE))?;
-        }
-        Ok(())
+        let path = |batch: &Batch| self.entries_path(batch.first / TILE, TILE);
+        let files: Vec<_> = tiles.iter().map(|batch| (path(batch), bundle(&batch.entries))).collect();
+        self.put_checked(&files)?;
+        replaced.extend(files.into_iter().map(|(path, _)| path));
+        replaced.iter().try_for_each(|path| self.drop_partial(path))
     }
 
     /// Removes the partial tiles that the full tile at `full` replaces.
@@ -109,32 +108,39 @@ impl Archive {
 
     /// Publishes `checkpoint` with the partial tiles it needs beyond the full ones.
     pub(crate) fn publish(&self, checkpoint: &Checkpoint, rest: &[Arc<Stored>], upper: &Upper) -> io::Result<()> {
-        let (tile, mut dirs) = (checkpoint.size() / TILE, BTreeSet::new());
+        let (tile, mut files) = (checkpoint.size() / TILE, Vec::new());
         if !rest.is_empty() {
             let width = rest.len() as u64;
             let leaves: Vec<Hash> = rest.iter().map(|entry| tree::leaf_hash(&entry.bytes)).collect();
-            self.put_checked(&self.entries_path(tile, width), &bundle(rest), &mut dirs)?;
-            self.put_checked(&self.hashes_path(0, tile, width), &concat(&leaves), &mut dirs)?;
+            files.push((self.entries_path(tile, width), bundle(rest)));
+            files.push((self.hashes_path(0, tile, width), concat(&leaves)));
         }
         for (level, number, hashes) in upper.partial() {
-            self.put_checked(&self.hashes_path(level, number, hashes.len() as u64), &concat(hashes), &mut dirs)?;
+            files.push((self.hashes_path(level, number, hashes.len() as u64), concat(hashes)));
         }
-        self.sync_dirs(&dirs)?;
-        self.put_checked(&self.dir.join("checkpoint"), checkpoint.as_str().as_bytes(), &mut dirs)?;
-        self.disk.sync_dir(&self.dir)
+        self.put_checked(&files)?;
+        self.put_checked(&[(self.dir.join("checkpoint"), checkpoint.as_str().as_bytes().to_vec())])
     }
 
-    fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> io::Result<()> {
+    /// Writes files, durable on return, and reads them back. Several at a time: files that are synced together cost the file system little more than one.
+    fn put_checked(&self, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+        let dirs: BTreeSet<&Path> = files.iter().filter_map(|(path, _)| path.parent()).collect();
+        dirs.iter().try_for_each(|dir| self.disk.create_dir(dir))?;
+        let put = |(path, bytes): &(PathBuf, Vec<u8>)| {
+            self.disk.put(path, bytes)?;
+            if self.disk.read(path)? == *bytes { Ok(()) } else { Err(damaged(path, "reads back other than written")) }
+        };
+        let lanes = files.len().clamp(1, LANES);
+        thread::scope(|scope| {
+            let lane = |lane: usize| move || files.iter().skip(lane).step_by(lanes).try_for_each(put);
+            // The first lane is this thread's.
+            let others: Vec<_> =
+                (1..lanes).map(|n| thread::Builder::new().spawn_scoped(scope, lane(n))).collect::<io::Result<_>>()?;
+            let own = lane(0)();
+            let panicked = |_| Err(io::Error::other("a thread of the archive panicked"));
+            others.into_iter().map(|other| other.join().unwrap_or_else(panicked)).fold(own, io::Result::and)
+        })?;
         dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))
-    }
-
-    /// Writes a file and reads it back; it is durable when its directory, which is added to `dirs`, was synced.
-    fn put_checked(&self, path: &Path, bytes: &[u8], dirs: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-        let dir = path.parent().unwrap_or(&self.dir);
-        self.disk.create_dir(dir)?;
-        self.disk.put(path, bytes)?;
-        dirs.insert(dir.to_owned());
-        if self.disk.read(path)? == bytes { Ok(()) } else { Err(damaged(path, "reads back other than written")) }
     }
 
     /// How many full tiles there are, counted by their entries.

@@ -14,6 +14,9 @@ use crate::{
     term::Term,
 };
 
+/// About what an entry takes in memory besides its own bytes.
+const BESIDE_BYTES: usize = 512;
+
 /// An entry with what is stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -70,7 +73,7 @@ impl Stored {
     pub(crate) fn size(&self) -> usize {
         let attachments = self.attachments.iter().map(|attachment| attachment.sealed.len());
         let state = self.state.iter().map(|put| put.key.len() + put.value.as_ref().map_or(0, Vec::len));
-        self.bytes.len() + attachments.sum::<usize>() + state.sum::<usize>()
+        BESIDE_BYTES + self.bytes.len() + attachments.sum::<usize>() + state.sum::<usize>()
     }
 }
 

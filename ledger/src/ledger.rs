@@ -1,5 +1,7 @@
 //! The ledger of a running gateway: made or opened once per process, shared by cheap handles.
 
+mod lately;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -13,6 +15,7 @@ use std::{
     time::Instant,
 };
 
+use self::lately::Lately;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -124,6 +127,7 @@ struct Inner {
     options: Options,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closing: Arc<AtomicBool>,
+    lately: Lately,
     _lock: File,
 }
 
@@ -305,7 +309,8 @@ impl Ledger {
             guarded("ledger-anchor", &shared, move || keep_anchor(&anchoring.0, anchor, &anchoring.1)),
         ];
         let threads = threads.into_iter().flatten().collect();
-        Ledger(Arc::new(Inner { shared, options, threads: Mutex::new(threads), closing, _lock: lock }))
+        let (threads, lately) = (Mutex::new(threads), Lately::default());
+        Ledger(Arc::new(Inner { shared, options, threads, closing, lately, _lock: lock }))
     }
 
     /// The ledger's name.
@@ -383,7 +388,7 @@ impl Ledger {
         if seq >= shared.archived.load(Ordering::Acquire) {
             return Err(ReadError::Missing { seq, size });
         }
-        let tile = shared.archive.entries(seq / TILE)?;
+        let tile = self.0.lately.entries(&shared.archive, seq / TILE)?;
         tile.get((seq % TILE) as usize).cloned().ok_or(ReadError::Missing { seq, size })
     }
 
@@ -397,8 +402,8 @@ impl Ledger {
             return Ok(stored.attachments.clone());
         }
         if seq < shared.archived.load(Ordering::Acquire) {
-            let pack = shared.archive.pack(seq / TILE)?;
-            let stored = pack.entries.into_iter().nth((seq % TILE) as usize);
+            let pack = self.0.lately.pack(&shared.archive, seq / TILE)?;
+            let stored = pack.entries.get((seq % TILE) as usize);
             return Ok(stored.map(|stored| stored.attachments.clone()).unwrap_or_default());
         }
         Err(ReadError::Missing { seq, size: self.head().size() })

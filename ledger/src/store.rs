@@ -211,13 +211,16 @@ impl Store {
     }
 }
 
+/// What is read of it again soon fits: the end of the entries, and the state.
+const CACHE_BYTES: u64 = 16 << 20;
+
 /// How long sled's own threads may hold its file after a store was closed in this process.
 const UNLOCKED_WITHIN: Duration = Duration::from_secs(10);
 
 fn open_sled(path: &Path) -> Result<(sled::Db, File), StoreError> {
     let begun = Instant::now();
     let open = loop {
-        match sled::Config::new().path(path).flush_every_ms(None).cache_capacity(64 << 20).open() {
+        match sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES).open() {
             // The ledger's lock keeps other gateways out, so this is a store that was just closed.
             Err(error) if error.to_string().contains("could not acquire lock") && begun.elapsed() < UNLOCKED_WITHIN => {
                 thread::sleep(Duration::from_millis(5));

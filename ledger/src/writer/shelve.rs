@@ -22,7 +22,7 @@ use crate::{
 
 /// So many entries, or bytes, are archived in one go, unless they have waited for [`WAIT`].
 pub(crate) const ROUND: usize = 4096;
-const ROUND_BYTES: usize = 32 << 20;
+const ROUND_BYTES: usize = 8 << 20;
 const INTERVAL: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_secs(2);
 /// The newest checkpoint is published no more often than this, but whenever a tile is full.
