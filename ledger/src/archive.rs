@@ -15,7 +15,7 @@ use crate::{
     Hash,
     batch::{Batch, Stored},
     checkpoint::Checkpoint,
-    disk::Disk,
+    disk::{Disk, next_name},
     tree::{self, Place},
 };
 
@@ -122,17 +122,15 @@ impl Archive {
         self.put_checked(&[(self.dir.join("checkpoint"), checkpoint.as_str().as_bytes().to_vec())])
     }
 
-    /// Writes files, durable on return, and reads them back. Several at a time: files that are synced together cost the file system little more than one.
+    /// Writes files, durable on return, and reads them back. They are written several at a time, because files that are synced together cost the file system
+    /// little more than one, and get their names in order.
     fn put_checked(&self, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
         let dirs: BTreeSet<&Path> = files.iter().filter_map(|(path, _)| path.parent()).collect();
         dirs.iter().try_for_each(|dir| self.disk.create_dir(dir))?;
-        let put = |(path, bytes): &(PathBuf, Vec<u8>)| {
-            self.disk.put(path, bytes)?;
-            if self.disk.read(path)? == *bytes { Ok(()) } else { Err(damaged(path, "reads back other than written")) }
-        };
+        let prepare = |(path, bytes): &(PathBuf, Vec<u8>)| self.disk.prepare(path, bytes).map(drop);
         let lanes = files.len().clamp(1, LANES);
         thread::scope(|scope| {
-            let lane = |lane: usize| move || files.iter().skip(lane).step_by(lanes).try_for_each(put);
+            let lane = |lane: usize| move || files.iter().skip(lane).step_by(lanes).try_for_each(prepare);
             // The first lane is this thread's.
             let others: Vec<_> =
                 (1..lanes).map(|n| thread::Builder::new().spawn_scoped(scope, lane(n))).collect::<io::Result<_>>()?;
@@ -140,7 +138,13 @@ impl Archive {
             let panicked = |_| Err(io::Error::other("a thread of the archive panicked"));
             others.into_iter().map(|other| other.join().unwrap_or_else(panicked)).fold(own, io::Result::and)
         })?;
-        dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))
+        // INVARIANT: no tile has its name before the one before it has: what is counted has no gap.
+        files.iter().try_for_each(|(path, _)| self.disk.rename(&next_name(path), path))?;
+        dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))?;
+        files.iter().try_for_each(|(path, bytes)| match self.disk.read(path)? == *bytes {
+            true => Ok(()),
+            false => Err(damaged(path, "reads back other than written")),
+        })
     }
 
     /// How many full tiles there are, counted by their entries.

@@ -90,18 +90,31 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What the system says.
     fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut next = path.as_os_str().to_owned();
-        next.push(".next");
-        let next = PathBuf::from(next);
+        self.prepare(path, bytes)?;
+        self.rename(&next_name(path), path)
+    }
+
+    /// Writes a file whole and durable under its name with `.next` behind it, so that it only needs its name.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn prepare(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let next = next_name(path);
         match self.remove(&next) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = self.open(&next)?;
         file.write_at(bytes, 0)?;
-        file.sync()?;
-        self.rename(&next, path)
+        file.sync()
     }
+}
+
+/// The name that a file has until it is whole.
+pub(crate) fn next_name(path: &Path) -> PathBuf {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    PathBuf::from(next)
 }
 
 /// The machine's disk.

@@ -24,16 +24,16 @@ use crate::{
     anchor::{Anchor, Anchored},
     archive::{Archive, ArchiveNodes, TILE, Upper},
     batch::Stored,
-    checkpoint::{Checkpoint, CheckpointSigner, VerifierKey},
+    checkpoint::{Checkpoint, CheckpointSigner},
     clock::Clock,
     disk::{Disk, SystemDisk},
     files,
     index::Index,
     journal::{self, Journal},
-    open::{OpenError, Paths, Recovered, recover},
+    open::{OpenError, Paths},
     proof::Proof,
     record::{Attachment, Draft, body},
-    repair::{Repaired, make_store_anew, set_aside},
+    repair::{recover_or_heal, set_aside},
     store::{Head, Probe, StateRow, Store, StoreError},
     term::Term,
     tree::{self, Frontier},
@@ -500,33 +500,6 @@ impl Ledger {
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ledger").field("origin", &self.origin()).field("status", &self.status()).finish_non_exhaustive()
-    }
-}
-
-/// Reads and compares everything. A store that is damaged, missing or too old is made anew, where journal, archive and anchor are whole, agree
-/// and are signed with the ledger's key: then it holds nothing that they do not prove. Otherwise nothing is changed.
-fn recover_or_heal(
-    options: &Options,
-    paths: &Paths,
-    key: &VerifierKey,
-) -> Result<(Recovered, Option<String>), OpenError> {
-    let error = match recover(&options.disk, paths, &options.probe, key) {
-        Ok(found) => return Ok((found, None)),
-        Err(error) if error.is_of_the_store_alone() => error,
-        Err(error) => return Err(error),
-    };
-    tracing::warn!(%error, "the store cannot be used; the other copies are checked, to make it anew from them");
-    match make_store_anew(options, Some(key)) {
-        Ok(Repaired { aside, .. }) => {
-            let aside = aside.file_name().unwrap_or_default().display().to_string();
-            let why = format!("the store was made anew from journal and archive, the old one is `{aside}`: {error}");
-            tracing::warn!(why);
-            Ok((recover(&options.disk, paths, &options.probe, key)?, Some(why)))
-        }
-        Err(reason) => {
-            tracing::error!(%reason, "the store is not made anew");
-            Err(error)
-        }
     }
 }
 

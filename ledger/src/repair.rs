@@ -1,4 +1,5 @@
-//! Rebuilds the store from archive and journal. Signs nothing: what is missing there stays missing and is refused.
+//! Rebuilds the store from archive and journal, by hand, or at open where that is safe. Signs nothing: what is missing there stays missing and is
+//! refused.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use crate::{
     evidence::Source as _,
     files,
     ledger::{Options, lock},
-    open::{OpenError, links},
+    open::{OpenError, Paths, Recovered, links, recover},
     store::{Head, Probe, Store, StoreError},
     tree::{self, Frontier},
     verify::{self, Held, verify},
@@ -111,6 +112,33 @@ pub(crate) fn make_store_anew(options: &Options, key: Option<&VerifierKey>) -> R
     }
     files::sync_dir(&options.dir).map_err(io)?;
     Ok(Repaired { entries, aside })
+}
+
+/// Reads and compares everything. A store that is damaged, missing or too old is made anew, where journal, archive and anchor are whole, agree
+/// and are signed with the ledger's key: then it holds nothing that they do not prove. Otherwise nothing is changed.
+pub(crate) fn recover_or_heal(
+    options: &Options,
+    paths: &Paths,
+    key: &VerifierKey,
+) -> Result<(Recovered, Option<String>), OpenError> {
+    let error = match recover(&options.disk, paths, &options.probe, key) {
+        Ok(found) => return Ok((found, None)),
+        Err(error) if error.is_of_the_store_alone() => error,
+        Err(error) => return Err(error),
+    };
+    tracing::warn!(%error, "the store cannot be used; the other copies are checked, to make it anew from them");
+    match make_store_anew(options, Some(key)) {
+        Ok(Repaired { aside, .. }) => {
+            let aside = aside.file_name().unwrap_or_default().display().to_string();
+            let why = format!("the store was made anew from journal and archive, the old one is `{aside}`: {error}");
+            tracing::warn!(why);
+            Ok((recover(&options.disk, paths, &options.probe, key)?, Some(why)))
+        }
+        Err(reason) => {
+            tracing::error!(%reason, "the store is not made anew");
+            Err(error)
+        }
+    }
 }
 
 /// Gives the store another name, so that nothing of it is lost, and makes room for a new one.
