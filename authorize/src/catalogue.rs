@@ -28,7 +28,7 @@ pub use self::{
     resolve::Resolved,
 };
 use self::{check::Wrong, position::Lines, routes::Routes};
-use crate::grant;
+use crate::{grant, model::ModelSettings};
 
 /// What an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub enum Protocol {
     Http,
     /// The Model Context Protocol over Streamable HTTP.
     Mcp,
+    /// The endpoint of a language model.
+    Model,
 }
 
 /// Why a catalogue is refused.
@@ -88,6 +90,7 @@ pub struct Catalogue {
     routes: Routes,
     placed: Vec<Placed>,
     ceiling: Option<Arc<Ceiling>>,
+    model: ModelSettings,
 }
 
 impl Catalogue {
@@ -101,6 +104,7 @@ impl Catalogue {
             let offset = error.span().map_or(0, |span| span.start);
             CatalogueError::at(lines.position(offset), error.message().to_owned())
         })?;
+        check::protocol(&file).map_err(|message| CatalogueError::at(lines.position(0), message))?;
         let mut catalogue = Catalogue {
             upstream: file.upstream,
             protocol: file.protocol,
@@ -111,6 +115,7 @@ impl Catalogue {
             routes: Routes::default(),
             placed: Vec::new(),
             ceiling: None,
+            model: file.model.unwrap_or_default(),
         };
         for typed in file.action {
             let offsets = typed.get_ref().offsets().into_iter();
@@ -138,6 +143,10 @@ impl Catalogue {
         let (name, index) = (action.name.clone(), self.actions.len());
         if self.by_name.contains_key(&name) {
             return Err(format!("the action `{name}` is there twice; give each a name of its own").into());
+        }
+        let twin = |other: &&Action| other.tool.is_some() && other.tool == action.tool;
+        if let Some(other) = self.actions.iter().find(twin) {
+            return Err(format!("`{name}` and `{}` are the same `tool`; a proposal could be either", other.name).into());
         }
         if let Some(other) = self.routes.insert(&action.route, index)? {
             let (other, what) = (self.actions.get(other).map_or("", |other| &other.name), action.route.what());
@@ -175,6 +184,11 @@ impl Catalogue {
     /// What it speaks.
     pub const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// What of a model may be used, of a model's endpoint.
+    pub const fn model(&self) -> &ModelSettings {
+        &self.model
     }
 
     /// SHA-256 of the exact bytes.

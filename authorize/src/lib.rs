@@ -3,9 +3,10 @@
 //! Pure: no I/O, no clock, no randomness. What is judged is the [`request::Request`], normalised, and exactly that is forwarded; what could be
 //! read in two ways is refused. What the catalogue does not know is refused.
 //!
-//! Reading order: [`request`] (and [`mcp`]) → [`catalogue`] → [`grant`] → [`provenance`] → [`verdict`].
+//! Reading order: [`request`] (and [`mcp`], [`model`]) → [`catalogue`] → [`grant`] → [`provenance`] → [`verdict`].
 
 pub mod mcp;
+pub mod model;
 pub mod request;
 
 pub mod catalogue;

@@ -82,6 +82,21 @@ fn compose(text: &str) -> String {
     composed
 }
 
+/// A text in the one form in which texts are compared: NFKC, single spaces.
+pub(crate) fn composed(text: &str) -> String {
+    compose(text)
+}
+
+/// The same in lower case.
+pub(crate) fn folded(text: &str) -> String {
+    fold(text)
+}
+
+/// Whether a composed text has another as a whole, not as part of a longer word, number or address.
+pub(crate) fn stands_whole(phrase: &str, text: &str) -> bool {
+    phrases(phrase, text).next().is_some()
+}
+
 fn fold(text: &str) -> String {
     compose(text).chars().flat_map(char::to_lowercase).collect()
 }

@@ -35,6 +35,8 @@ pub enum RequestBody<'b> {
     Empty,
     /// Read whole, because its media type is JSON.
     Json(&'b [u8]),
+    /// Read whole, and told to a model: its numbers and texts are taken as they stand, for no API acts on them. No member twice, all the same.
+    Prompt(&'b [u8]),
     /// Of another media type; passes unread, only for an action that takes nothing from the body.
     Opaque,
 }
@@ -52,6 +54,10 @@ pub enum Operation {
     Prompt,
     /// Any other message of MCP: it opens, lists, tunes, notifies or answers.
     Plumbing,
+    /// A model is asked.
+    Model,
+    /// The models are listed.
+    Models,
 }
 
 /// A request that has one reading.
@@ -171,6 +177,12 @@ impl Request {
         Request { operation: Operation::Plumbing, target: name.to_owned(), segments: Vec::new(), ..http.clone() }
     }
 
+    /// The request, found to be another operation than a plain HTTP one.
+    #[must_use]
+    pub(crate) fn with_operation(self, operation: Operation) -> Request {
+        Request { operation, ..self }
+    }
+
     /// What it asks for.
     pub const fn operation(&self) -> Operation {
         self.operation
@@ -179,7 +191,7 @@ impl Request {
     /// The method, as records name it: `POST`, `tools/call`. No HTTP method has a `/`.
     pub fn verb(&self) -> &str {
         match self.operation {
-            Operation::Http => self.method.as_str(),
+            Operation::Http | Operation::Model | Operation::Models => self.method.as_str(),
             Operation::Tool => "tools/call",
             Operation::Resource => "resources/read",
             Operation::Prompt => "prompts/get",
@@ -261,7 +273,8 @@ impl Serialize for Request {
         request.serialize_field("upstream", &self.upstream)?;
         request.serialize_field("method", self.verb())?;
         request.serialize_field("target", &self.target)?;
-        request.serialize_field("body", &self.json())?;
+        // What a model is told is kept message by message, not here.
+        request.serialize_field("body", &self.json().filter(|_| self.operation != Operation::Model))?;
         if let Some(answers) = &self.answers {
             request.serialize_field("answers", answers)?;
         }
@@ -290,8 +303,11 @@ pub fn is_json(content_type: &str) -> bool {
 }
 
 fn read_body(limits: &Limits, headers: &HeaderMap, body: RequestBody<'_>) -> Result<Body, Refusal> {
-    let RequestBody::Json(bytes) = body else {
-        return Ok(if matches!(body, RequestBody::Empty) { Body::Empty } else { Body::Opaque });
+    let (bytes, strict) = match body {
+        RequestBody::Json(bytes) => (bytes, true),
+        RequestBody::Prompt(bytes) => (bytes, false),
+        RequestBody::Empty => return Ok(Body::Empty),
+        RequestBody::Opaque => return Ok(Body::Opaque),
     };
     if bytes.is_empty() {
         return Ok(Body::Empty);
@@ -303,7 +319,11 @@ fn read_body(limits: &Limits, headers: &HeaderMap, body: RequestBody<'_>) -> Res
     if bytes.len() > limits.body_bytes {
         return Err(Refusal::new("body-too-large", format!("the JSON body has more than {} bytes", limits.body_bytes)));
     }
-    Ok(Body::Json(Json::parse(bytes, limits.json_depth)?, bytes.to_vec()))
+    let json = match strict {
+        true => Json::parse(bytes, limits.json_depth)?,
+        false => Json::parse_response(bytes, limits.json_depth)?,
+    };
+    Ok(Body::Json(json, bytes.to_vec()))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{
     Json, Refusal,
     catalogue::{Argument, Catalogue, Effect, Resolved, Type},
     grant::{ActionGrant, Exhausted, Grant, Usage},
-    mcp, occurs,
+    mcp, model, occurs,
     provenance::{Observations, Source},
     request::{Body, Operation, Request},
 };
@@ -177,8 +177,10 @@ fn deny(code: &'static str, argument: Option<&str>, message: String) -> Reason {
 
 /// The way of a verdict: each step either goes on or denies.
 fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> {
-    if inputs.request.operation() == Operation::Plumbing {
-        return decide_plumbing(inputs, judgement);
+    match inputs.request.operation() {
+        Operation::Plumbing => return decide_plumbing(inputs, judgement),
+        Operation::Model | Operation::Models => return decide_model(inputs, judgement),
+        Operation::Http | Operation::Tool | Operation::Resource | Operation::Prompt => {}
     }
     let Resolved { action, arguments } =
         inputs.catalogue.resolve(inputs.request).map_err(|refusal| deny(refusal.code, None, refusal.message))?;
@@ -252,6 +254,22 @@ fn decide_plumbing(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(),
         return Err(answers_refused());
     }
     judgement.rules.push("mcp-plumbing");
+    judgement.verdict = Verdict::Allow;
+    Ok(())
+}
+
+/// Whoever has a grant that holds may ask the model: what comes of it is judged call by call. The catalogue may say how often, and which model.
+fn decide_model(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> {
+    let asks = inputs.request.operation() == Operation::Model;
+    judgement.action = Some(if asks { model::GENERATE } else { model::LIST }.to_owned());
+    judgement.effect = Some(Effect::Read);
+    holds(inputs)?;
+    let settings = inputs.catalogue.model();
+    settings.check(inputs.request).map_err(|refusal| deny(refusal.code, None, refusal.message))?;
+    if asks {
+        judgement.usage = Some(inputs.usage.ask(settings.max_calls).map_err(exhausted)?);
+    }
+    judgement.rules.push("model-any-grant");
     judgement.verdict = Verdict::Allow;
     Ok(())
 }
@@ -458,13 +476,19 @@ fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
 /// What an approval names: SHA-256 over grant, upstream, method, target, arguments and body in the canonical form of RFC 8785. The body stands in
 /// it as one text, members sorted and numbers as written, so that `4.5` and `"4.5"` are two calls.
 pub fn digest(grant: &Grant, request: &Request, arguments: &BTreeMap<String, Json>) -> String {
+    // A prompt is as long as a conversation, so its bytes' digest stands for it.
+    let prompt = || request.body_to_forward().map(|bytes| data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)));
+    let body = match request.operation() {
+        Operation::Model => prompt(),
+        _ => request.json().map(Json::canonical),
+    };
     let mut call = json!({
         "grant": grant.id,
         "upstream": request.upstream(),
         "method": request.verb(),
         "target": request.target(),
         "arguments": arguments.iter().map(|(name, value)| (name, value.canonical())).collect::<BTreeMap<_, _>>(),
-        "body": request.json().map(Json::canonical),
+        "body": body,
     });
     if let (Some(answers), Some(call)) = (request.answers(), call.as_object_mut()) {
         call.insert("answers".to_owned(), answers.canonical().into());

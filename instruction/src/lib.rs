@@ -7,4 +7,7 @@
 
 mod state;
 
+mod asked;
+
+pub use asked::{Asked, Known, Proposal};
 pub use state::{Approved, GrantState, Held, HeldStatus, Inner, MAX_KEYS, Values};

@@ -15,6 +15,8 @@ use countersign_ledger::{
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::asked::Asked;
+
 /// What changes of an instruction.
 #[derive(Default, PartialEq, Debug)]
 pub struct Inner {
@@ -38,6 +40,10 @@ pub struct Inner {
     pub reserved: BTreeMap<Hash, (Usage, Usage)>,
     /// Whether the agent gave its answer.
     pub answered: bool,
+    /// What the user attached.
+    pub attached: Vec<String>,
+    /// What a model was asked and proposed.
+    pub asked: Asked,
 }
 
 /// A grant and what was used of it.
@@ -111,7 +117,7 @@ pub const MAX_KEYS: usize = 4096;
 pub struct Values<'v>(pub &'v dyn Fn(&str) -> Option<&'v Value>);
 
 impl<'v> Values<'v> {
-    fn get(&self, name: &str) -> Option<&'v Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'v Value> {
         self.0(name)
     }
 
@@ -155,6 +161,7 @@ impl Inner {
     pub fn observe_instruction(&mut self, words: &str, attached: &[String]) {
         let amended = self.observations.clone();
         self.words = words.to_owned();
+        self.attached = attached.to_vec();
         self.observations = if amended == Observations::default() {
             Observations::new(words, attached)
         } else {
@@ -167,10 +174,14 @@ impl Inner {
     /// Takes the answer of an API: `body` is its JSON, or the result in an answer of MCP.
     pub fn observe_response(&mut self, call: &Hash, action: &str, catalogue: &Catalogue, body: &Json) {
         let Some(action) = catalogue.action(action) else { return };
+        let call = call.to_string();
         match catalogue.protocol() {
-            Protocol::Http => self.observations.observe_response(&call.to_string(), action, body),
-            Protocol::Mcp => self.observations.observe_result(&call.to_string(), action, body),
+            Protocol::Http => self.observations.observe_response(&call, action, body),
+            Protocol::Mcp => self.observations.observe_result(&call, action, body),
+            // What a model says is nobody's word for a value.
+            Protocol::Model => return,
         }
+        self.asked.heard.observe(&call, body);
     }
 
     /// Takes the arguments of a call that is forwarded.
@@ -206,6 +217,7 @@ impl Inner {
                 let grant = serde_json::from_value(values.get("grant")?.clone()).ok()?;
                 self.grant = Some(GrantState::new(grant, hash));
             }
+            Kind::Decision if entry.text("source") == Some("gateway") => self.asked.fold_decision(entry, hash, values),
             Kind::Decision => drop(self.decisions.insert(hash)),
             Kind::Call => self.fold_call(entry, hash, values, catalogue)?,
             Kind::Outcome => self.fold_outcome(entry, values, catalogue)?,
@@ -230,6 +242,11 @@ impl Inner {
         if let Some(key) = key.filter(|_| call.verdict != "deny") {
             self.keyed(Hash::of(key.as_bytes()), &digest);
         }
+        let forwarded = call.upstream_n.map(|_| key.map(|key| Hash::of(key.as_bytes())));
+        self.asked.made(&entry.parents, hash, forwarded);
+        if let Some(prompt) = &call.prompt {
+            self.asked.fold_prompt(hash, call.upstream_n.map(|_| prompt.words.as_str()), values);
+        }
         match call.verdict.as_str() {
             "hold" if call.repeats.is_none() => {
                 let until = call.expires.map_or(Timestamp::MAX, Time::instant);
@@ -243,6 +260,9 @@ impl Inner {
                     arguments.into_iter().filter_map(|(name, value)| Some((name, to_json(&value)?))).collect();
                 // A message of MCP that is no action uses nothing and brings nothing.
                 let Some(action) = call.action else { return Some(()) };
+                if call.prompt.is_some() {
+                    return self.fold_asking(hash);
+                }
                 if let Some(catalogue) = catalogue(&call.upstream) {
                     self.observe_arguments(&hash, &action, catalogue, &arguments);
                 }
@@ -271,6 +291,7 @@ impl Inner {
     ) -> Option<()> {
         let outcome: body::Outcome = entry.body_as().ok()?;
         self.end(&outcome.call, &outcome.sent);
+        self.asked.fold_answer(&outcome.call, values);
         if let Some(observed) = values.get("observed") {
             let (upstream, action) = (observed.get("upstream")?.as_str()?, observed.get("action")?.as_str()?);
             let body = Json::parse_response(observed.get("body")?.as_str()?.as_bytes(), 64).ok()?;
@@ -278,6 +299,15 @@ impl Inner {
                 self.observe_response(&outcome.call, action, catalogue, &body);
             }
         }
+        Some(())
+    }
+
+    /// A model was asked once more.
+    fn fold_asking(&mut self, hash: Hash) -> Option<()> {
+        let usage = &mut self.grant.as_mut()?.usage;
+        let after = usage.ask(None).ok()?;
+        let before = std::mem::replace(usage, after.clone());
+        self.reserved.insert(hash, (before, after));
         Some(())
     }
 
@@ -309,6 +339,9 @@ impl Inner {
         let reserved = self.reserved.remove(call);
         if let Some(((before, after), grant)) = reserved.zip(self.grant.as_mut()).filter(|_| sent == "no") {
             grant.usage = grant.usage.release(&before, &after);
+        }
+        if sent == "no" {
+            self.asked.unmade(call);
         }
     }
 

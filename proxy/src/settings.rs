@@ -132,6 +132,8 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Bytes of a JSON body, which is read before it is judged.
     pub json_bytes: usize,
+    /// Bytes of a request to a language model, which repeats the conversation before it.
+    pub prompt_bytes: usize,
     /// Nesting of a JSON body.
     pub json_depth: usize,
     /// Bytes of a body that streams through.
@@ -162,6 +164,7 @@ impl Default for Limits {
             target_bytes: 8 << 10,
             // Recorded twice, as request and as arguments, and an entry's values may take 2 MiB in the ledger.
             json_bytes: 512 << 10,
+            prompt_bytes: 8 << 20,
             json_depth: 64,
             body_bytes: 1 << 30,
             observe_bytes: 512 << 10,

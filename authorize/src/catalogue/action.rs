@@ -256,6 +256,8 @@ pub struct Action {
     pub description: String,
     /// How it is called.
     pub route: Route,
+    /// Of an HTTP action: the name of the tool as which agents offer it to a model.
+    pub tool: Option<String>,
     /// What it does to the world.
     pub effect: Effect,
     /// How much harm it can do.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, Argument, BodyKind, Catalogue, Place, Route, Type,
+    Action, Argument, BodyKind, Catalogue, Place, Protocol, Route, Type,
+    file::File,
     routes::{Segment, template},
     uri::Template,
 };
@@ -25,6 +26,18 @@ impl Wrong {
     fn with(action: &Action, argument: &str, what: &str) -> Wrong {
         let message = format!("`{}`, argument `{argument}`: {what}", action.name);
         Wrong { argument: Some(argument.to_owned()), message }
+    }
+}
+
+/// What of a file is of another protocol than it says.
+pub(super) fn protocol(file: &File) -> Result<(), String> {
+    match file.protocol {
+        Protocol::Model if !(file.action.is_empty() && file.intent.is_empty()) => {
+            Err("the catalogue of a model's endpoint has no actions and intents: what passes there is known".to_owned())
+        }
+        Protocol::Model => Ok(()),
+        _ if file.model.is_some() => Err("`[model]` belongs to a catalogue with `protocol = \"model\"`".to_owned()),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Action, Argument, BodyKind, Effect, Extra, Intent, Protocol, Response, Risk, Route};
+use crate::model::ModelSettings;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +17,7 @@ pub(super) struct File {
     pub(super) action: Vec<toml::Spanned<Typed>>,
     #[serde(default)]
     pub(super) intent: Vec<toml::Spanned<Intent>>,
+    pub(super) model: Option<ModelSettings>,
 }
 
 /// An action as typed; which of its keys belong together is checked when it becomes an [`Action`].
@@ -55,8 +57,9 @@ impl Typed {
 
     pub(super) fn action(self, protocol: Protocol) -> Result<Action, String> {
         let name = &self.name;
+        let called = self.tool.clone().filter(|_| self.path.is_some());
         let route = match (self.method, self.path, self.tool, self.resource, self.prompt) {
-            (Some(method), Some(path), None, None, None) => Route::Http { method, path },
+            (Some(method), Some(path), _, None, None) => Route::Http { method, path },
             (None, None, Some(tool), None, None) => Route::Tool(tool),
             (None, None, None, Some(uri), None) => Route::Resource(uri),
             (None, None, None, None, Some(prompt)) => Route::Prompt(prompt),
@@ -76,7 +79,7 @@ impl Typed {
             Protocol::Mcp if of_http => {
                 return Err(format!("`{name}` has a method and a path, but the catalogue says `protocol = \"mcp\"`"));
             }
-            _ => {}
+            Protocol::Http | Protocol::Mcp | Protocol::Model => {}
         }
         if of_http && self.asks {
             return Err(format!("`{name}`: only a server of MCP `asks`"));
@@ -85,6 +88,7 @@ impl Typed {
             name: self.name,
             description: self.description,
             route,
+            tool: called,
             effect: self.effect,
             risk: self.risk,
             abort_on_revoke: self.abort_on_revoke,

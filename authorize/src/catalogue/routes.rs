@@ -41,7 +41,7 @@ impl Routes {
     pub(super) fn find(&self, request: &Request) -> Result<Option<usize>, Refusal> {
         Ok(match request.operation() {
             Operation::Http => self.paths.find(request.segments(), request.method().as_str()),
-            Operation::Plumbing => None,
+            Operation::Plumbing | Operation::Model | Operation::Models => None,
             Operation::Tool => self.tools.get(request.target()).copied(),
             Operation::Prompt => self.prompts.get(request.target()).copied(),
             Operation::Resource => match self.uris.get(request.target()) {

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::{ActionGrant, Budget, Grant};
-use crate::{Json, occurs};
+use crate::{Json, model, occurs};
 
 /// What was used of a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -65,6 +65,20 @@ impl Usage {
             *spent = spend(budget, *spent, arguments)?;
         }
         Ok(after)
+    }
+
+    /// The usage after a model is asked once more; that is no call of the grant's actions, so it counts apart.
+    ///
+    /// # Errors
+    /// [`Exhausted`] when it was asked as often as may be.
+    pub fn ask(&self, limit: Option<u64>) -> Result<Usage, Exhausted> {
+        let mut after = self.clone();
+        let asked = after.by_action.entry(model::GENERATE.to_owned()).or_default();
+        *asked = asked.saturating_add(1);
+        match limit.filter(|limit| *asked > *limit) {
+            Some(limit) => Err(Exhausted::ActionCalls(limit)),
+            None => Ok(after),
+        }
     }
 
     /// The usage when a reserved call was certainly not executed: what `reserved` added to `before` is given back.

@@ -207,11 +207,20 @@ Decision is Decision {
     source: String,
     /// The agent's party id.
     agent: String,
-    /// The action chosen.
+    /// The action chosen; of a tool that is no action of a catalogue, the tool's name.
     action: String,
+    /// The upstream of the action, where a tool is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<String>,
     /// The model named.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    /// The tool that the model called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
+    /// The id that the model gave its call of the tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposal: Option<String>,
     /// The agent's signature, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
@@ -254,8 +263,28 @@ pub struct Reason {
     pub argument: Option<String>,
 }
 
+/// How a prompt compares with what was observed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Prompt {
+    /// The user's words in it: `present`, `altered` or `absent`.
+    pub words: String,
+    /// The results of tools in it.
+    pub results: Results,
+}
+
+/// How many results of tools are what the APIs answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Results {
+    /// They are.
+    pub faithful: u64,
+    /// They say something else.
+    pub altered: u64,
+    /// It cannot be told.
+    pub unknown: u64,
+}
+
 body! {
-/// The attempt. In the vault: `request` (normalised, with the body's digest), `arguments`, `provenance`, `budget` (before and after), `digest` (what an approval names), `messages`.
+/// The attempt. In the vault: `request` (normalised, with the body's digest), `arguments`, `provenance`, `budget` (before and after), `digest` (what an approval names), `messages`, `prompt`, `prompt_body`.
 Call is Call {
     /// The call's id, shown to the agent.
     call: String,
@@ -306,6 +335,9 @@ Call is Call {
     /// The W3C trace context as the agent sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
+    /// Where a model is asked: what it is told, compared with what was observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<Prompt>,
 }
 }
 
@@ -334,6 +366,15 @@ Outcome is Outcome {
     /// What a person should know.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// The model that a model's answer names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// How well a model's answer could be read: `whole`, `partial`, `unreadable` or `error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    /// How many calls a model's answer proposes: so many decisions follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposals: Option<u64>,
 }
 }
 

@@ -113,7 +113,8 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
     let token = gateway.tokens.issue(&grant).map_err(|error| bad_request(error.to_string()))?;
     let mut inner = Inner::default();
     if let Some(parent) = parent {
-        inner.observations = parent.lock().observations.clone();
+        let parent = parent.lock();
+        (inner.observations, inner.asked) = (parent.observations.clone(), parent.asked.followed());
     }
     inner.observe_instruction(&asked.words, &asked.attached);
     let answer = Answer {

@@ -8,7 +8,7 @@ use countersign_authorize::{
     Refusal,
     catalogue::{Catalogue, Protocol},
     grant::{Grant, Usage},
-    mcp,
+    mcp, model,
     request::{self, RequestBody},
     verdict::{self, Inputs, Judgement, Reason, Verdict},
     view::View,
@@ -27,6 +27,7 @@ use crate::{
     Body,
     identify::Identified,
     mcp::Exchange,
+    model::{Asking, is_model},
     server::Arrival,
     settings::Limits,
     stack::{Context, Step},
@@ -103,6 +104,19 @@ pub struct Call {
     pub view: Option<Arc<View>>,
     /// What is to be answered, when the API speaks MCP.
     pub exchange: Option<Arc<Exchange>>,
+    /// What a model is asked, when the API is one.
+    pub asking: Option<Arc<Asking>>,
+    /// The call that the model proposed, when this is one.
+    pub follows: Option<Follows>,
+}
+
+/// The model's proposal that a call was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Follows {
+    /// The decision's entry.
+    pub decision: Hash,
+    /// Whether this call is the first that is forwarded of it.
+    pub anew: bool,
 }
 
 /// How a held call waits for its answer.
@@ -215,18 +229,25 @@ impl Step<Identified> for Authorize {
             identified;
         let (parts, body) = request.into_parts();
         let limits = &self.context.limits;
-        let arrived = arrive(limits, &parts, body).await;
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
         let catalogue = upstream.as_ref().and_then(|upstream| self.context.gateway.catalogue(&upstream.settings.name));
-        let http = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref());
+        let limits = &read_limits(limits, catalogue);
+        let arrived = arrive(limits, &parts, body).await;
+        let of_model = catalogue.is_some_and(|catalogue| is_model(catalogue));
+        let http = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref(), of_model);
         let exchange = Exchange::begin(catalogue, http.as_ref().ok());
         let normal = http.and_then(|http| message(limits, catalogue, http, &parts));
         let decision = decision.and_then(Result::ok);
+        let keep = catalogue.is_some_and(|catalogue| catalogue.model().keep);
+        let asking = normal.as_ref().ok().filter(|_| of_model);
+        let asking = asking.and_then(|request| Asking::of(request, keep, || live.lock())).map(Arc::new);
+        // What a model proposed last is on record before a call is judged that may be made of it.
+        let _ = tokio::time::timeout(limits.seal_timeout, live.settled()).await;
 
         let (mut session, turn) = (live.session(), self.context.gateway.registry.read_arc());
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
         let mut call =
-            Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None, exchange: None };
+            Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None, exchange: None, asking, follows: None };
         let mut judgement = self.judge(&session, &turn, &call, normal.as_ref());
         // INVARIANT: an entry names no cause that is not there; what an agent makes up is refused, and stays out of the record.
         call.decision = call.decision.filter(|decision| session.decisions.contains(decision));
@@ -257,11 +278,24 @@ impl Step<Identified> for Authorize {
                 approval = state.approved.remove(&judgement.digest);
             }
         }
+        let key = key.as_ref();
+        let hash = key.map(|key| Hash::of(key));
+        let mut decision = None;
+        if let (Some(action), Some(catalogue)) = (&judgement.action, catalogue)
+            && let Some(action) = catalogue.action(action)
+        {
+            decision = session.asked.fitting(catalogue.upstream(), action, &judgement.arguments, hash);
+        }
         let mut request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
         if let (Some(request), Some(key)) = (request.as_object_mut(), key) {
             request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(&key).into());
         }
         let permit = permit(&self.context, &call, &judgement, parts, normal, arrived, arrival);
+        // Taken before anything waits: one proposal, one call. A refused or held call leaves it open.
+        call.follows = decision.map(|decision| {
+            let anew = permit.is_some() && session.asked.take(&decision, hash);
+            Follows { decision, anew }
+        });
         Ok(Judged { call, judgement, allowed, before, approval, waits, request, permit, session, turn })
     }
 }
@@ -308,15 +342,26 @@ async fn arrive(limits: &Limits, parts: &Parts, body: Incoming) -> Result<Arrive
     }
 }
 
+/// How much of a request is read: a model is told a whole conversation.
+fn read_limits(limits: &Limits, catalogue: Option<&Arc<Catalogue>>) -> Limits {
+    let mut limits = limits.clone();
+    if catalogue.is_some_and(|catalogue| is_model(catalogue)) {
+        limits.json_bytes = limits.prompt_bytes;
+    }
+    limits
+}
+
 fn normalise(
     limits: &Limits,
     destination: Option<&(Arc<Upstream>, http::Uri)>,
     parts: &Parts,
     arrived: &Result<Arrived, Refusal>,
     decision: Option<&Result<Hash, String>>,
+    of_model: bool,
 ) -> Result<request::Request, Refusal> {
     let body = match arrived {
         Ok(Arrived::Empty) => RequestBody::Empty,
+        Ok(Arrived::Whole(bytes)) if of_model => RequestBody::Prompt(bytes),
         Ok(Arrived::Whole(bytes)) => RequestBody::Json(bytes),
         Ok(Arrived::Stream(_)) => RequestBody::Opaque,
         Err(refusal) => return Err(refusal.clone()),
@@ -354,8 +399,10 @@ fn message(
     http: request::Request,
     parts: &Parts,
 ) -> Result<request::Request, Refusal> {
-    if catalogue.is_none_or(|catalogue| catalogue.protocol() != Protocol::Mcp) {
-        return Ok(http);
+    match catalogue.map_or(Protocol::Http, |catalogue| catalogue.protocol()) {
+        Protocol::Http => return Ok(http),
+        Protocol::Model => return model::read(http),
+        Protocol::Mcp => {}
     }
     let origin = parts.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
     let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
@@ -425,7 +472,9 @@ fn permit(
     let declared = declared.filter(|(_, argument)| argument.place == countersign_authorize::catalogue::Place::Header);
     let declared = declared.filter_map(|(name, argument)| argument.key(name).parse().ok());
     let transport = if call.exchange.is_some() { &mcp::HEADERS[..] } else { &[] };
-    let declared = declared.chain(transport.iter().map(|name| HeaderName::from_static(name))).collect();
+    let of_model = context.gateway.catalogue(request.upstream()).is_some_and(|catalogue| is_model(catalogue));
+    let clients = parts.headers.keys().filter(|name| of_model && model::passes(name.as_str())).cloned();
+    let declared = declared.chain(transport.iter().map(|name| HeaderName::from_static(name))).chain(clients).collect();
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned);
     let outgoing = Outgoing {

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use crate::{
     Body,
+    model::is_model,
     record::stranger,
     server::Arrival,
     stack::{Context, Step},
@@ -25,6 +26,9 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What vendors add to it.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The header in which Anthropic's clients send their key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A request of somebody with a grant.
 pub struct Identified {
@@ -62,9 +66,10 @@ impl Identify {
     }
 
     /// The instruction behind the token: its grant must be the token's.
-    fn who(&self, headers: &HeaderMap) -> Result<(Arc<Live>, String, String), Refusal> {
+    fn who(&self, headers: &HeaderMap, of_model: bool) -> Result<(Arc<Live>, String, String), Refusal> {
         let refuse = |code, message: &str| Refusal { code, message: message.to_owned() };
-        let Some(token) = bearer(headers)? else {
+        let given = if of_model { bearer_or_key(headers)? } else { bearer(headers)? };
+        let Some(token) = given else {
             let message = "send `Authorization: Bearer …` with the token that came with the instruction";
             return Err(refuse("token-missing", message));
         };
@@ -91,7 +96,9 @@ impl Step<Request<Incoming>> for Identify {
     type Out = Identified;
 
     async fn step(&self, mut request: Request<Incoming>) -> Result<Identified, Response<Body>> {
-        let who = self.who(request.headers());
+        let destination = destination(&self.context.upstreams, &request);
+        let catalogue = destination.as_ref().and_then(|(to, _)| self.context.gateway.catalogue(&to.settings.name));
+        let who = self.who(request.headers(), catalogue.is_some_and(|catalogue| is_model(catalogue)));
         let (live, grant, agent) = match who {
             Ok(who) => who,
             Err(refusal) => return Err(stranger::refuse(&self.context, &request, &refusal).await),
@@ -109,7 +116,7 @@ impl Step<Request<Incoming>> for Identify {
             live,
             grant,
             agent,
-            destination: destination(&self.context.upstreams, &request),
+            destination,
             decision,
             traceparent,
             arrival: self.arrival,
@@ -131,6 +138,20 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let text = value.and_then(|value| value.to_str().ok());
     let token = text.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     Ok(token.map(|(_, token)| token.trim()).filter(|token| !token.is_empty()))
+}
+
+/// Of a model's endpoint: the token where the provider's own client puts a key. Two that differ could be read in two ways.
+fn bearer_or_key(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let refuse = |message: &str| Refusal { code: "token-invalid", message: message.to_owned() };
+    let mut keys = headers.get_all(&API_KEY).iter();
+    let key = keys.next().and_then(|key| key.to_str().ok()).map(str::trim).filter(|key| !key.is_empty());
+    if keys.next().is_some() {
+        return Err(refuse("there is more than one x-api-key header"));
+    }
+    match (bearer(headers)?, key) {
+        (Some(token), Some(key)) if token != key => Err(refuse("Authorization and x-api-key are two different tokens")),
+        (token, key) => Ok(token.or(key)),
+    }
 }
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
@@ -188,6 +209,21 @@ mod tests {
         ] {
             assert!(!is_traceparent(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_models_client_may_send_the_token_as_its_key() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(bearer_or_key(&headers).unwrap(), None);
+        headers.insert(API_KEY, "abc".parse().unwrap());
+        assert_eq!((bearer_or_key(&headers).unwrap(), bearer(&headers).unwrap()), (Some("abc"), None));
+        headers.insert(header::AUTHORIZATION, "Bearer abc".parse().unwrap());
+        assert_eq!(bearer_or_key(&headers).unwrap(), Some("abc"));
+        headers.insert(header::AUTHORIZATION, "Bearer def".parse().unwrap());
+        assert!(bearer_or_key(&headers).is_err());
+        headers.remove(header::AUTHORIZATION);
+        headers.append(API_KEY, "abc".parse().unwrap());
+        assert!(bearer_or_key(&headers).is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::{
     BoxError,
     forward::headers::of_trailers,
     mcp::{Awaiting, Exchange},
+    model::{self, Closing, Listening},
     record::Receipt,
     upstream::{Upstream, deepest, echo::Scan},
 };
@@ -53,6 +54,10 @@ pub(super) struct Answering {
     exchange: Option<Arc<Exchange>>,
     /// The answer of MCP in a stream of events.
     awaiting: Option<Awaiting>,
+    /// What a model answers, when the API is one.
+    listening: Option<Listening>,
+    /// A model's answer that is being put on record.
+    closing: Option<Closing>,
     /// What of the answer is seen, once it is whole.
     shown: Option<Bytes>,
     /// What comes after the frame that was just given.
@@ -70,13 +75,24 @@ impl Answering {
         media_type: Option<String>,
         status: StatusCode,
     ) -> Answering {
-        let json = media_type.as_deref().is_some_and(is_json) && status.is_success();
+        let asking = receipt.call().asking.clone();
+        let streams = media_type.as_deref().is_some_and(is_events);
+        let listening = asking.map(|asking| Listening::new(asking.api, status.is_success(), streams));
+        let is_model = receipt.call().upstream.as_ref().is_some_and(|to| {
+            receipt.context().gateway.catalogue(&to.settings.name).is_some_and(|catalogue| model::is_model(catalogue))
+        });
+        // What a model says is nobody's word for a value.
+        let json = media_type.as_deref().is_some_and(is_json) && status.is_success() && !is_model;
         let limit = receipt.context().limits.observe_bytes;
         let (view, exchange) = (receipt.call().view.clone(), receipt.call().exchange.clone());
         let awaiting = exchange.clone().filter(|_| media_type.as_deref().is_some_and(is_events));
         let observe = if json { limit } else { 0 };
         let rewrites = view.is_some() || exchange.as_ref().is_some_and(|exchange| exchange.rewrites());
-        let whole = if rewrites { limit } else { 0 };
+        let whole = match &listening {
+            Some(listening) if !listening.streams() => model::MAX_ANSWER_BYTES,
+            _ if rewrites => limit,
+            _ => 0,
+        };
         let keep = upstream.settings.keep_response_bytes.max(observe).max(whole);
         let timeouts = &upstream.settings.timeouts;
         let mut answering = Answering {
@@ -97,6 +113,8 @@ impl Answering {
             view,
             exchange,
             awaiting: awaiting.map(|exchange| Awaiting::new(exchange, limit)),
+            listening,
+            closing: None,
             shown: None,
             last: None,
             upstream,
@@ -126,12 +144,24 @@ impl Answering {
             self.shown = Some(shown.into());
         }
         let observed = match self.exchange {
+            None if self.listening.is_some() => None,
             Some(_) => message.filter(|_| self.observes).and_then(|message| Exchange::result(&message)),
-            None => kept.filter(|_| self.observes),
+            None => kept.clone().filter(|_| self.observes),
         };
-        if let Some(receipt) = self.receipt.take() {
-            finish(receipt, Ending::new("completed").response(response).observed(observed));
-        }
+        let ending = Ending::new("completed").response(response).observed(observed);
+        self.finish(ending, kept.as_deref());
+    }
+
+    /// Closes the call. With a model's answer goes what it proposes.
+    fn finish(&mut self, mut ending: Ending, whole: Option<&[u8]>) {
+        let Some(receipt) = self.receipt.take() else { return };
+        let Some(mut listening) = self.listening.take() else { return finish(receipt, ending) };
+        let held = listening.held();
+        self.last = Some(held).filter(|held| !held.is_empty()).map(Frame::data);
+        let reading = listening.end(whole);
+        let keep = receipt.call().asking.as_ref().is_some_and(|asking| asking.keep);
+        ending = ending.read(&reading, keep);
+        self.closing = model::close(receipt, ending, reading);
     }
 
     /// What the agent sees of an answer that it does not see whole.
@@ -155,16 +185,28 @@ impl Answering {
 
     /// Whether nothing more comes that concerns this call.
     fn is_over(&self) -> bool {
-        self.body.is_end_stream() || self.awaiting.as_ref().is_some_and(Awaiting::is_answered)
+        self.body.is_end_stream()
+            || self.listening.as_ref().is_some_and(Listening::is_over)
+            || self.awaiting.as_ref().is_some_and(Awaiting::is_answered)
     }
 
     /// The answer is not whole, or must not pass on.
     fn cut(&mut self, result: &'static str, why: String) -> Option<Result<Frame<Bytes>, BoxError>> {
         let response = self.describe(None);
-        if let Some(receipt) = self.receipt.take() {
-            finish(receipt, Ending::new(result).detail(why.clone()).response(response));
-        }
+        self.finish(Ending::new(result).detail(why.clone()).response(response), None);
+        // What was held is the end of the answer, which there is none of.
+        (self.last, self.closing) = (None, None);
         Some(Err(Cut(why).into()))
+    }
+
+    /// Up to how many bytes of the answer are kept as they came.
+    fn keeps(&self) -> usize {
+        let asking = self.receipt.as_ref().and_then(|receipt| receipt.call().asking.as_ref());
+        match asking {
+            Some(asking) if !asking.keep => 0,
+            Some(_) => self.upstream.settings.keep_response_bytes.max(model::KEPT_ANSWER_BYTES),
+            None => self.upstream.settings.keep_response_bytes,
+        }
     }
 
     fn describe(&self, kept: Option<&Bytes>) -> Value {
@@ -174,7 +216,7 @@ impl Answering {
             "sha256": HEXLOWER.encode(&self.hash.clone().finalize()),
             "bytes": self.bytes,
         });
-        let keep = kept.filter(|kept| !self.observes && kept.len() <= self.upstream.settings.keep_response_bytes);
+        let keep = kept.filter(|kept| !self.observes && kept.len() <= self.keeps());
         if let (Some(kept), Some(response)) = (keep, response.as_object_mut()) {
             match std::str::from_utf8(kept) {
                 Ok(text) => response.insert("body".to_owned(), text.into()),
@@ -199,6 +241,9 @@ impl Answering {
         if let Some(awaiting) = &mut self.awaiting {
             awaiting.push(&data);
         }
+        if let Some(listening) = &mut self.listening {
+            listening.push(&data);
+        }
         let unread = self.awaiting.as_ref().map_or(self.kept.is_none(), Awaiting::is_over);
         if self.rewrites && unread {
             let why =
@@ -214,6 +259,9 @@ impl Answering {
                 }
             },
         };
+        if self.listening.is_some() {
+            return self.heard(pass);
+        }
         if !self.is_over() {
             return (!pass.is_empty() && !self.rewrites).then(|| Ok(Frame::data(pass)));
         }
@@ -226,10 +274,24 @@ impl Answering {
         Some(Ok(Frame::data(whole)))
     }
 
+    /// A piece of a model's answer passes, or is held with the rest. At the end all that is held passes once it is on record.
+    fn heard(&mut self, piece: Bytes) -> Option<Result<Frame<Bytes>, BoxError>> {
+        let is_over = self.is_over();
+        let listening = self.listening.as_mut()?;
+        if !is_over {
+            return listening.pass(piece).map(|piece| Ok(Frame::data(piece)));
+        }
+        listening.hold(&piece);
+        self.end()
+    }
+
     fn trailers(&mut self, trailers: &HeaderMap) -> Option<Result<Frame<Bytes>, BoxError>> {
         let echo = self.upstream.echo();
         if echo.is_some_and(|echo| trailers.values().any(|value| echo.stands_in(value.as_bytes()))) {
             return self.cut("response_cut", "a trailer of the API's answer holds the gateway's credential".to_owned());
+        }
+        if self.listening.is_some() {
+            return self.end();
         }
         let trailers = Frame::trailers(of_trailers(trailers, &self.upstream.settings));
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
@@ -251,6 +313,11 @@ impl Answering {
 
     fn end(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
+        if let Some(listening) = &mut self.listening {
+            listening.hold(&rest);
+            self.complete();
+            return None;
+        }
         self.complete();
         if self.rewrites {
             return self.seen();
@@ -268,6 +335,16 @@ impl Answering {
     }
 }
 
+impl Drop for Answering {
+    /// A model's answer that the agent does not wait for is on record as far as it came: it may act on that.
+    fn drop(&mut self) {
+        if let Some(receipt) = self.receipt.as_ref().filter(|_| self.listening.is_some()) {
+            let ending = receipt.abandoned().response(self.describe(None));
+            self.finish(ending, None);
+        }
+    }
+}
+
 fn is_events(media_type: &str) -> bool {
     media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
 }
@@ -279,6 +356,10 @@ impl Body for Answering {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         loop {
+            if let Some(closing) = &mut this.closing {
+                std::task::ready!(Pin::new(closing).poll(cx));
+                this.closing = None;
+            }
             if let Some(last) = this.last.take() {
                 return Poll::Ready(Some(Ok(last)));
             }
@@ -298,7 +379,10 @@ impl Body for Answering {
             };
             this.idle.as_mut().reset(Instant::now() + this.upstream.settings.timeouts.idle);
             let frame = match polled {
-                None => return Poll::Ready(this.end()),
+                None => match this.end() {
+                    None if this.closing.is_some() || this.last.is_some() => continue,
+                    end => return Poll::Ready(end),
+                },
                 Some(Err(error)) => {
                     let why = format!("the API's answer broke off: {}", deepest(&error));
                     return Poll::Ready(this.cut("upstream_truncated", why));
@@ -317,7 +401,7 @@ impl Body for Answering {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.receipt.is_none() && self.last.is_none()
+        self.receipt.is_none() && self.last.is_none() && self.closing.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

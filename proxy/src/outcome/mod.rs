@@ -11,12 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign_authorize::Json;
+use countersign_authorize::{Json, model::answer::Reading};
 use countersign_ledger::{
     Draft, Hash,
     record::{EntryError, StatePut, body as bodies},
     vault::VaultError,
-    writer::AppendError,
+    writer::{AppendError, Ticket},
 };
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -38,6 +38,9 @@ use crate::{
 /// Nesting of a JSON response that is read for values.
 const JSON_DEPTH: usize = 64;
 
+/// The longest text of a model that is kept, in bytes.
+const MAX_TEXT_BYTES: usize = 256 << 10;
+
 /// How a call ended.
 #[derive(Debug, Default)]
 pub struct Ending {
@@ -45,12 +48,14 @@ pub struct Ending {
     detail: Option<String>,
     response: Option<Value>,
     observed: Option<Bytes>,
+    /// Of a model's answer: how it could be read, the model that it names, and how many calls it proposes.
+    read: Option<(&'static str, Option<String>, u64)>,
 }
 
 impl Ending {
     /// One of the results of `docs/format.md`, kind `outcome`.
     pub const fn new(result: &'static str) -> Ending {
-        Ending { result, detail: None, response: None, observed: None }
+        Ending { result, detail: None, response: None, observed: None, read: None }
     }
 
     /// What a person should know.
@@ -64,6 +69,24 @@ impl Ending {
     #[must_use]
     pub(crate) fn response(mut self, response: Value) -> Ending {
         self.response = Some(response);
+        self
+    }
+
+    /// A model's answer as it was read; with what it says, if that is kept.
+    #[must_use]
+    pub(crate) fn read(mut self, reading: &Reading, keep: bool) -> Ending {
+        let mut told = Reading { calls: Vec::new(), ..reading.clone() };
+        let too_long = told.text.len() > MAX_TEXT_BYTES;
+        if !keep || too_long {
+            told.text = String::new();
+        }
+        if let Some(response) = self.response.as_mut().and_then(Value::as_object_mut) {
+            response.insert("answer".to_owned(), json!(told));
+            if keep && too_long {
+                response.insert("left_out".to_owned(), reading.text.len().into());
+            }
+        }
+        self.read = Some((reading.state.as_str(), reading.model.clone(), reading.calls.len() as u64));
         self
     }
 
@@ -156,7 +179,7 @@ fn answered(receipt: Receipt, response: Response<Incoming>) -> Response<Body> {
     if receipt.call().view.is_some() || exchange.is_some_and(Exchange::rewrites) {
         headers::keep_general(&mut headers);
     }
-    if exchange.is_some() {
+    if exchange.is_some() || receipt.call().asking.is_some() {
         // A stream of events ends with the answer, whatever the server would say behind it.
         headers.remove(header::CONTENT_LENGTH);
     }
@@ -194,6 +217,11 @@ enum CloseError {
 
 /// Queues the outcome; the instruction learns what became of the call in the same moment, so that its next call can build on it.
 pub(crate) fn close(receipt: &mut Receipt, ending: Ending) {
+    drop(close_with_ticket(receipt, ending));
+}
+
+/// The same; gives what waits for the outcome's seal, where it was queued at once.
+pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option<Ticket> {
     receipt.mark("end");
     let trail = receipt.closed();
     let (call, gateway) = (receipt.call(), &receipt.context().gateway);
@@ -213,35 +241,46 @@ pub(crate) fn close(receipt: &mut Receipt, ending: Ending) {
     });
     let draft = match draft {
         Ok(draft) => draft,
-        Err(error) => return tracing::error!(%error, "an outcome cannot be written"),
+        Err(error) => {
+            tracing::error!(%error, "an outcome cannot be written");
+            return None;
+        }
     };
     let mut live = call.live.lock();
     match queue(receipt.context(), draft) {
-        Ok(()) => {
+        Ok(ticket) => {
             live.end(&hash, trail.sent.as_str());
             if let Some((action, catalogue, _, json)) = &observed {
                 live.observe_response(&hash, action, catalogue, json);
             }
+            ticket
         }
         Err(AppendError::Entry(_)) => {
             // Larger than an entry may be: the values stay behind, and nothing may be built on them.
             live.end(&hash, trail.sent.as_str());
             let small = small(receipt, &hash, &trail, &ending);
             let queued = small.map(|small| queue(receipt.context(), small));
-            if !matches!(queued, Ok(Ok(()))) {
-                tracing::error!(call = %hash, "an outcome cannot be written");
+            match queued {
+                Ok(Ok(ticket)) => ticket,
+                _ => {
+                    tracing::error!(call = %hash, "an outcome cannot be written");
+                    None
+                }
             }
         }
         // The ledger stopped. At its next start the open call is closed as `unknown`.
-        Err(error) => tracing::error!(%error, call = %hash, "an outcome cannot be written"),
+        Err(error) => {
+            tracing::error!(%error, call = %hash, "an outcome cannot be written");
+            None
+        }
     }
 }
 
 /// Queues a draft; when the queue is full, goes on trying behind the caller's back.
-fn queue(context: &Arc<Context>, draft: Draft) -> Result<(), AppendError> {
+fn queue(context: &Arc<Context>, draft: Draft) -> Result<Option<Ticket>, AppendError> {
     let ledger = &context.gateway.ledger;
     match ledger.enqueue(draft.clone()) {
-        Ok(_) => Ok(()),
+        Ok(ticket) => Ok(Some(ticket)),
         Err(AppendError::Full) => {
             let runtime = tokio::runtime::Handle::try_current().map_err(|_| AppendError::Full)?;
             let ledger = ledger.clone();
@@ -250,7 +289,7 @@ fn queue(context: &Arc<Context>, draft: Draft) -> Result<(), AppendError> {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             });
-            Ok(())
+            Ok(None)
         }
         Err(error) => Err(error),
     }
@@ -259,7 +298,14 @@ fn queue(context: &Arc<Context>, draft: Draft) -> Result<(), AppendError> {
 /// The outcome without any value.
 fn small(receipt: &Receipt, hash: &Hash, trail: &Trail, ending: &Ending) -> Result<Draft, CloseError> {
     let call = receipt.call();
+    let (answer, model, proposals) = match &ending.read {
+        Some((state, model, proposals)) => (Some((*state).to_owned()), model.clone(), Some(*proposals)),
+        None => (None, None, None),
+    };
     let outcome = bodies::Outcome {
+        answer,
+        model,
+        proposals,
         call: *hash,
         subject: Some(call.live.subject.clone()),
         result: ending.result.to_owned(),

@@ -82,12 +82,14 @@ impl Record {
             expires: waits.as_ref().map(|waits| Time::new(waits.until)),
             approval: approval.map(|approval| approval.entry),
             traceparent: call.traceparent.clone(),
+            prompt: call.asking.as_ref().map(|asking| asking.entry()),
             ..body::Call::default()
         };
         let after = judgement.usage.as_ref();
         let mut draft = Draft::new(&entry)?
             .of_instruction(&call.live.id)
             .caused_by(call.grant_entry.into_iter().chain(call.decision).chain(approval.map(|approval| approval.entry)))
+            .caused_by(call.follows.map(|follows| follows.decision))
             .disclose(vault, subject, "request", request)?
             .disclose(vault, subject, "arguments", &judgement.arguments)?
             .disclose(vault, subject, "provenance", &judgement.provenance)?
@@ -95,6 +97,11 @@ impl Record {
             .disclose(vault, subject, "digest", &judgement.digest)?;
         if !judgement.reasons.is_empty() {
             draft = draft.disclose(vault, subject, "messages", &judgement.reasons)?;
+        }
+        if let Some(asking) = &call.asking {
+            draft = draft
+                .disclose(vault, subject, "prompt", &asking.detail())?
+                .disclose(vault, subject, "prompt_body", &asking.body(&judged.session.asked))?;
         }
         Ok(draft)
     }

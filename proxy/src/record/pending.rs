@@ -131,6 +131,13 @@ impl Pending {
                 inner.held.insert(call.id.clone(), held);
             }
         }
+        let forwarded = self.permit.is_some();
+        if let Some(follows) = call.follows {
+            inner.asked.made(&[follows.decision], sealed.hash, forwarded.then_some(None));
+        }
+        if let Some(asking) = &call.asking {
+            inner.asked.asks(sealed.hash, forwarded.then_some(asking.comparison.words), asking.kept());
+        }
         if let Some(after) = judgement.usage.clone() {
             inner.reserved.insert(sealed.hash, (self.before.clone(), after));
         }
@@ -150,6 +157,9 @@ impl Pending {
             if let Some(approval) = self.approval {
                 state.approved.insert(self.judgement.digest.clone(), approval);
             }
+        }
+        if let Some(follows) = self.call.follows.filter(|follows| follows.anew) {
+            session.asked.give_back(&follows.decision);
         }
         if self.first().is_some() {
             session.holding.remove(&self.judgement.digest);

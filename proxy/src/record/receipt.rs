@@ -170,6 +170,17 @@ impl Receipt {
         }
     }
 
+    /// How a call ended that nobody waits for any more.
+    pub(crate) fn abandoned(&self) -> Ending {
+        if std::thread::panicking() {
+            Ending::new("gateway_fault").detail("a step of the gateway failed")
+        } else if self.context.cut.load(Ordering::Relaxed) {
+            Ending::new("shutdown").detail("the gateway was shut down before the call ended")
+        } else {
+            Ending::new("client_aborted").detail("the agent went away")
+        }
+    }
+
     /// Marks the receipt as closed; gives what is known.
     pub(crate) fn closed(&mut self) -> Trail {
         if std::mem::replace(&mut self.open, false) {
@@ -203,13 +214,7 @@ impl Drop for Receipt {
         if !self.open {
             return;
         }
-        let ending = if std::thread::panicking() {
-            Ending::new("gateway_fault").detail("a step of the gateway failed")
-        } else if self.context.cut.load(Ordering::Relaxed) {
-            Ending::new("shutdown").detail("the gateway was shut down before the call ended")
-        } else {
-            Ending::new("client_aborted").detail("the agent went away")
-        };
+        let ending = self.abandoned();
         close(self, ending);
     }
 }

@@ -6,6 +6,8 @@ use countersign_instruction::{Inner, Values};
 use countersign_ledger::{Entry, Hash, disclosure::Disclosure, record::body};
 use parking_lot::{ArcMutexGuard, ArcRwLockReadGuard, Mutex, MutexGuard, RawMutex, RawRwLock};
 
+use tokio::sync::watch;
+
 use super::{Gateway, Registry, StateError};
 
 /// An instruction.
@@ -21,6 +23,17 @@ pub struct Live {
     /// The agent it is for.
     pub agent: String,
     inner: Arc<Mutex<Inner>>,
+    /// How many answers of models are being put on record.
+    settling: watch::Sender<usize>,
+}
+
+/// An answer of a model that is being put on record.
+pub struct Settling(watch::Sender<usize>);
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.0.send_modify(|answers| *answers = answers.saturating_sub(1));
+    }
 }
 
 /// An instruction, locked from the judgement of a call until its entry is queued: the ledger's order is the order of judgement.
@@ -39,7 +52,21 @@ impl Live {
             host: who.host.clone(),
             agent: who.agent.clone(),
             inner: Arc::new(Mutex::new(inner)),
+            settling: watch::Sender::new(0),
         }
+    }
+
+    /// Notes that an answer of a model is being put on record, until what is given is dropped.
+    pub fn settling(&self) -> Settling {
+        self.settling.send_modify(|answers| *answers += 1);
+        Settling(self.settling.clone())
+    }
+
+    /// Ends when every answer of a model is on record.
+    pub async fn settled(&self) {
+        let mut watching = self.settling.subscribe();
+        // The sender is here, so it is never gone.
+        let _ = watching.wait_for(|answers| *answers == 0).await;
     }
 
     /// Reads an instruction's entries, in order; before them those of the instructions it follows up, each up to where it was followed up.
@@ -56,7 +83,7 @@ impl Live {
         }
         let mut inner = Inner::default();
         for (id, numbers) in line.into_iter().rev() {
-            inner = Inner { observations: inner.observations, ..Inner::default() };
+            inner = Inner { observations: inner.observations, asked: inner.asked.followed(), ..Inner::default() };
             for seq in numbers {
                 let bytes = gateway.ledger.entry(seq)?;
                 let opened = gateway.disclosures(seq)?;

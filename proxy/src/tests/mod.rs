@@ -23,3 +23,5 @@ mod api;
 mod schema;
 
 mod mcp;
+
+mod model;

@@ -315,6 +315,15 @@ impl World {
         tune: impl FnOnce(&mut Settings),
         scope: Value,
     ) -> World {
+        World::of_all(&[catalogue], vec![upstream], tune, scope).await
+    }
+
+    pub async fn of_all(
+        catalogues: &[&str],
+        upstreams: Vec<settings::Upstream>,
+        tune: impl FnOnce(&mut Settings),
+        scope: Value,
+    ) -> World {
         let dir = tempfile::tempdir().unwrap();
         let faults = Arc::new(Faults::default());
         let mut options = Options::new(dir.path().join("ledger"));
@@ -329,7 +338,7 @@ impl World {
         let parts = Parts {
             ledger,
             vault: Arc::new(vault),
-            catalogues: vec![(Catalogue::parse(catalogue).unwrap(), catalogue.to_owned())],
+            catalogues: catalogues.iter().map(|text| (Catalogue::parse(text).unwrap(), (*text).to_owned())).collect(),
             tokens: Tokens::new("test.example", SigningKey::from_bytes(&[8; 32])),
             clock: Arc::new(SystemClock),
         };
@@ -338,7 +347,7 @@ impl World {
         let mut settings = Settings {
             gateway: any(),
             api: any(),
-            upstreams: vec![upstream],
+            upstreams,
             limits: Limits::default(),
             drain: Duration::from_secs(5),
         };

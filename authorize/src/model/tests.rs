@@ -1,0 +1,3 @@
+mod answer;
+mod compare;
+mod tools;
