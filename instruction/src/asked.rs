@@ -73,12 +73,7 @@ pub struct Proposal {
 
 impl Proposal {
     /// A proposal that no call was made of.
-    pub fn new(
-        entry: Hash,
-        id: &str,
-        action: Option<(String, String)>,
-        arguments: BTreeMap<String, Json>,
-    ) -> Proposal {
+    pub fn new(entry: Hash, id: &str, action: Option<(String, String)>, arguments: BTreeMap<String, Json>) -> Proposal {
         Proposal { entry, id: id.to_owned(), action, arguments, call: None, used: None }
     }
 }
@@ -171,7 +166,10 @@ impl Asked {
 
     /// A call was certainly not sent: its proposal is open again.
     pub fn unmade(&mut self, call: &Hash) {
-        self.proposals.iter_mut().filter(|proposal| proposal.call == Some(*call)).for_each(|proposal| proposal.used = None);
+        self.proposals
+            .iter_mut()
+            .filter(|proposal| proposal.call == Some(*call))
+            .for_each(|proposal| proposal.used = None);
     }
 
     pub(crate) fn fold_decision(&mut self, entry: &Entry, hash: Hash, values: &Values<'_>) {

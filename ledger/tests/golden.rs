@@ -247,10 +247,7 @@ fn later() -> Vec<(&'static str, Draft)> {
             "call-of-a-model",
             Draft::new(&Call {
                 action: Some(s("model.generate")),
-                prompt: Some(Prompt {
-                    words: s("present"),
-                    results: Results { faithful: 2, altered: 0, unknown: 1 },
-                }),
+                prompt: Some(Prompt { words: s("present"), results: Results { faithful: 2, altered: 0, unknown: 1 } }),
                 ..Default::default()
             }),
         ),

@@ -121,7 +121,9 @@ pub struct Observed<'a> {
 pub fn compare(prompt: &Prompt, observed: &Observed<'_>) -> Comparison {
     let mut known = Known::default();
     observed.heard.answers().flat_map(|answer| &answer.values).for_each(|value| known.add(value));
-    std::iter::once(observed.words).chain(observed.attached.iter().map(String::as_str)).for_each(|text| known.add_text(text));
+    std::iter::once(observed.words)
+        .chain(observed.attached.iter().map(String::as_str))
+        .for_each(|text| known.add_text(text));
     let before = prompt.previous.as_ref().and_then(|previous| observed.earlier.get(previous));
     let mut words = words(&prompt.user, observed.words);
     // The provider has what was said before, and this request only goes on from there.
@@ -158,7 +160,8 @@ fn words(user: &[Said], words: &str) -> Words {
 /// The words of a text; where none are parted by spaces, its characters.
 fn parts(text: &str) -> Vec<String> {
     let lower = text.to_lowercase();
-    let words: Vec<String> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let words: Vec<String> =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let long = words.iter().map(|word| word.chars().count()).max().unwrap_or(0) > 32 || !lower.is_ascii();
     if long { lower.chars().filter(|c| c.is_alphanumeric()).map(String::from).collect() } else { words }
 }
@@ -204,7 +207,12 @@ fn compared(result: &Result, observed: &Observed<'_>, known: &Known) -> Compared
     }
     if let Some(answer) = answer {
         if answer.values.iter().any(|value| given.differs_in_place(value, false)) {
-            return found(Faith::Altered, Some(&answer.call), None, Some("it has other values in the answer's places".to_owned()));
+            return found(
+                Faith::Altered,
+                Some(&answer.call),
+                None,
+                Some("it has other values in the answer's places".to_owned()),
+            );
         }
         let foreign = given.foreign(known).filter(|_| answer.values.iter().all(|value| given.leaves_out(value)));
         return match foreign {
@@ -214,12 +222,17 @@ fn compared(result: &Result, observed: &Observed<'_>, known: &Known) -> Compared
                 None,
                 Some(format!("`{foreign}` is in nothing observed, and a value of the answer is not in it")),
             ),
-            None => found(Faith::Unknown, Some(&answer.call), None, Some("it says the answer in other words".to_owned())),
+            None => {
+                found(Faith::Unknown, Some(&answer.call), None, Some("it says the answer in other words".to_owned()))
+            }
         };
     }
-    let near = observed.heard.answers().find(|answer| answer.values.iter().any(|value| given.differs_in_place(value, true)));
+    let near =
+        observed.heard.answers().find(|answer| answer.values.iter().any(|value| given.differs_in_place(value, true)));
     match near {
-        Some(near) => found(Faith::Altered, Some(&near.call), None, Some("it has other values in an answer's places".to_owned())),
+        Some(near) => {
+            found(Faith::Altered, Some(&near.call), None, Some("it has other values in an answer's places".to_owned()))
+        }
         None => found(Faith::Unknown, None, None, Some("no answer like it was observed".to_owned())),
     }
 }

@@ -179,13 +179,13 @@ fn number(text: &str) -> Option<Decimal> {
 pub(super) fn equal(one: &Json, other: &Json) -> bool {
     match (one, other) {
         (Json::Object(one), Json::Object(other)) => {
-            one.len() == other.len() && one.iter().all(|(name, value)| member(other, name).is_some_and(|o| equal(value, o)))
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| member(other, name).is_some_and(|o| equal(value, o)))
         }
         (Json::Array(one), Json::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal(one, other))
         }
-        (Json::Number(one), Json::Number(other) | Json::String(other))
-        | (Json::String(one), Json::Number(other)) => {
+        (Json::Number(one), Json::Number(other) | Json::String(other)) | (Json::String(one), Json::Number(other)) => {
             one == other || number(one).is_some_and(|one| number(other) == Some(one))
         }
         (Json::String(one), Json::String(other)) => one == other || occurs::composed(one) == occurs::composed(other),
@@ -302,7 +302,9 @@ fn spell(value: &Json, sorted: bool, all: &mut Vec<String>) {
         Json::Array(items) => items.iter().for_each(|item| spell(item, sorted, all)),
         Json::Null => all.push("null".to_owned()),
         // A sign is no word; what it stands before is one.
-        Json::Number(text) => all.extend(number(text).map_or_else(|| tokens(text), |number| tokens(&number.to_string()))),
+        Json::Number(text) => {
+            all.extend(number(text).map_or_else(|| tokens(text), |number| tokens(&number.to_string())))
+        }
         scalar => all.extend(tokens(&scalar.as_text().unwrap_or_default())),
     }
 }

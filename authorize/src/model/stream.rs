@@ -64,7 +64,9 @@ impl Stream {
             Ok(event) => event,
             Err(refusal) => return self.reading.fail(State::Unreadable, format!("an event: {}", refusal.message)),
         };
-        if matches!(event.member("error"), Some(Json::Object(_) | Json::String(_))) || text(&event, "type") == Some("error") {
+        if matches!(event.member("error"), Some(Json::Object(_) | Json::String(_)))
+            || text(&event, "type") == Some("error")
+        {
             return self.reading.fail(State::Error, answer::error(&event));
         }
         match api {

@@ -26,7 +26,9 @@ pub fn action<'c>(catalogues: impl Iterator<Item = &'c Catalogue>, tool: &str) -
         let upstream = stem(catalogue.upstream());
         let names = called(action).into_iter().chain([action.name.as_str()]).map(stem);
         // Some frameworks put the server's name before a tool's.
-        names.into_iter().any(|name| spelled == name || spelled == format!("{upstream}{name}") || spelled == format!("mcp{upstream}{name}"))
+        names.into_iter().any(|name| {
+            spelled == name || spelled == format!("{upstream}{name}") || spelled == format!("mcp{upstream}{name}")
+        })
     };
     let exact = |action: &Action| called(action) == Some(tool);
     let named = |action: &Action| action.name == tool || underscored(action) == tool;
@@ -61,11 +63,14 @@ pub fn arguments(action: &Action, proposed: &Json) -> BTreeMap<String, Json> {
     }
     // `file_path` for `path`: a longer name that ends so, where it can mean nothing else.
     let left: Vec<_> = members(proposed, 1).into_iter().filter(|(at, _, _)| !used.contains(at)).collect();
-    for (name, argument) in action.arguments.iter().filter(|(name, _)| !action.arguments.is_empty() && !name.is_empty()) {
+    for (name, argument) in action.arguments.iter().filter(|(name, _)| !action.arguments.is_empty() && !name.is_empty())
+    {
         if found.contains_key(name) {
             continue;
         }
-        let ends = |member: &str| [stem(name), stem(argument.key(name))].iter().any(|own| !own.is_empty() && stem(member).ends_with(own));
+        let ends = |member: &str| {
+            [stem(name), stem(argument.key(name))].iter().any(|own| !own.is_empty() && stem(member).ends_with(own))
+        };
         let mut alike = left.iter().filter(|(_, member, value)| ends(member) && is_value(argument, value));
         if let (Some((_, _, value)), None) = (alike.next(), alike.next()) {
             found.insert(name.clone(), (*value).clone());

@@ -228,26 +228,38 @@ impl Step<Identified> for Authorize {
         let Identified { call: id, live, grant, agent, destination, decision, traceparent, arrival, request } =
             identified;
         let (parts, body) = request.into_parts();
-        let limits = &self.context.limits;
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
         let catalogue = upstream.as_ref().and_then(|upstream| self.context.gateway.catalogue(&upstream.settings.name));
-        let limits = &read_limits(limits, catalogue);
+        let limits = &read_limits(&self.context.limits, catalogue);
         let arrived = arrive(limits, &parts, body).await;
         let of_model = catalogue.is_some_and(|catalogue| is_model(catalogue));
         let http = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref(), of_model);
         let exchange = Exchange::begin(catalogue, http.as_ref().ok());
         let normal = http.and_then(|http| message(limits, catalogue, http, &parts));
         let decision = decision.and_then(Result::ok);
-        let keep = catalogue.is_some_and(|catalogue| catalogue.model().keep);
-        let asking = normal.as_ref().ok().filter(|_| of_model);
-        let asking = asking.and_then(|request| Asking::of(request, keep, || live.lock())).map(Arc::new);
+        let asking = catalogue
+            .zip(normal.as_ref().ok())
+            .filter(|_| of_model)
+            .and_then(|(catalogue, request)| Asking::of(request, catalogue.model().keep, || live.lock()).map(Arc::new));
         // What a model proposed last is on record before a call is judged that may be made of it.
         let _ = tokio::time::timeout(limits.seal_timeout, live.settled()).await;
 
         let (mut session, turn) = (live.session(), self.context.gateway.registry.read_arc());
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
-        let mut call =
-            Call { id, live, grant, grant_entry, agent, upstream, decision, traceparent, view: None, exchange: None, asking, follows: None };
+        let mut call = Call {
+            id,
+            live,
+            grant,
+            grant_entry,
+            agent,
+            upstream,
+            decision,
+            traceparent,
+            view: None,
+            exchange: None,
+            asking,
+            follows: None,
+        };
         let mut judgement = self.judge(&session, &turn, &call, normal.as_ref());
         // INVARIANT: an entry names no cause that is not there; what an agent makes up is refused, and stays out of the record.
         call.decision = call.decision.filter(|decision| session.decisions.contains(decision));
@@ -278,26 +290,29 @@ impl Step<Identified> for Authorize {
                 approval = state.approved.remove(&judgement.digest);
             }
         }
-        let key = key.as_ref();
-        let hash = key.map(|key| Hash::of(key));
-        let mut decision = None;
-        if let (Some(action), Some(catalogue)) = (&judgement.action, catalogue)
-            && let Some(action) = catalogue.action(action)
-        {
-            decision = session.asked.fitting(catalogue.upstream(), action, &judgement.arguments, hash);
-        }
         let mut request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
-        if let (Some(request), Some(key)) = (request.as_object_mut(), key) {
-            request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(&key).into());
+        if let (Some(request), Some(key)) = (request.as_object_mut(), &key) {
+            request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(key).into());
         }
         let permit = permit(&self.context, &call, &judgement, parts, normal, arrived, arrival);
-        // Taken before anything waits: one proposal, one call. A refused or held call leaves it open.
-        call.follows = decision.map(|decision| {
-            let anew = permit.is_some() && session.asked.take(&decision, hash);
-            Follows { decision, anew }
-        });
+        call.follows = follow(&mut session, catalogue, &judgement, key.as_deref().map(Hash::of), permit.is_some());
         Ok(Judged { call, judgement, allowed, before, approval, waits, request, permit, session, turn })
     }
+}
+
+/// The proposal of the model that a call is, if it is one. It is taken before anything waits: one proposal, one call. A call that is refused or held
+/// leaves it open.
+fn follow(
+    session: &mut Session,
+    catalogue: Option<&Arc<Catalogue>>,
+    judgement: &Judgement,
+    key: Option<Hash>,
+    forwarded: bool,
+) -> Option<Follows> {
+    let (catalogue, action) = catalogue.zip(judgement.action.as_deref())?;
+    let action = catalogue.action(action)?;
+    let decision = session.asked.fitting(catalogue.upstream(), action, &judgement.arguments, key)?;
+    Some(Follows { decision, anew: forwarded && session.asked.take(&decision, key) })
 }
 
 /// The view through which the grant sees the action's answers.

@@ -63,7 +63,15 @@ impl Asking {
         };
         let mut comparison = compare(&Prompt::of(api, body), &known.observed(&words, &attached));
         comparison.user.truncate(MAX_TOLD);
-        Some(Asking { api, comparison, parts: parts(body), sha256: digest(bytes), bytes: bytes.len(), keep, kept: OnceLock::new() })
+        Some(Asking {
+            api,
+            comparison,
+            parts: parts(body),
+            sha256: digest(bytes),
+            bytes: bytes.len(),
+            keep,
+            kept: OnceLock::new(),
+        })
     }
 
     /// What the call's entry says of it.

@@ -10,7 +10,10 @@ use std::{
 
 use countersign_authorize::{
     Json,
-    model::{answer::{Proposed, Reading}, tools},
+    model::{
+        answer::{Proposed, Reading},
+        tools,
+    },
 };
 use countersign_instruction::Proposal;
 use countersign_ledger::{
@@ -21,7 +24,12 @@ use countersign_ledger::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{authorize::Call, outcome::{Ending, close_with_ticket}, record::Receipt, stack::Context};
+use crate::{
+    authorize::Call,
+    outcome::{Ending, close_with_ticket},
+    record::Receipt,
+    stack::Context,
+};
 
 /// The longest arguments that are kept, in bytes: more than a request of an API may have.
 const MAX_ARGUMENTS: usize = 600 << 10;

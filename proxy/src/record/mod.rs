@@ -99,9 +99,12 @@ impl Record {
             draft = draft.disclose(vault, subject, "messages", &judgement.reasons)?;
         }
         if let Some(asking) = &call.asking {
-            draft = draft
-                .disclose(vault, subject, "prompt", &asking.detail())?
-                .disclose(vault, subject, "prompt_body", &asking.body(&judged.session.asked))?;
+            draft = draft.disclose(vault, subject, "prompt", &asking.detail())?.disclose(
+                vault,
+                subject,
+                "prompt_body",
+                &asking.body(&judged.session.asked),
+            )?;
         }
         Ok(draft)
     }

@@ -5,7 +5,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use super::world::{Answer, Api, CATALOGUE, Got, SECRET, World, channel_body, json_answer, piece, scope, upstream, whole};
+use super::world::{
+    Answer, Api, CATALOGUE, Got, SECRET, World, channel_body, json_answer, piece, scope, upstream, whole,
+};
 use crate::{Body, error::full, settings};
 
 const MODEL: &str = "upstream = \"model\"\nprotocol = \"model\"\n";
@@ -97,11 +99,21 @@ async fn what_the_model_is_told_and_proposes_is_on_record_before_the_agent_has_t
     let (decision_seq, decision) = decisions(&world).pop().unwrap();
     let (call_seq, call) = world.entries(&Kind::Call).pop().unwrap();
     let (outcome_seq, outcome) = world.entries(&Kind::Outcome).pop().unwrap();
-    assert_eq!((call.text("action"), call.text("effect"), call.text("verdict")), (Some("model.generate"), Some("read"), Some("allow")));
-    assert_eq!(call.body["prompt"], json!({ "words": "present", "results": { "faithful": 0, "altered": 0, "unknown": 0 } }));
-    assert_eq!((outcome.text("model"), outcome.text("answer"), &outcome.body["proposals"]), (Some("gpt-test-1"), Some("whole"), &json!(1)));
+    assert_eq!(
+        (call.text("action"), call.text("effect"), call.text("verdict")),
+        (Some("model.generate"), Some("read"), Some("allow"))
+    );
+    assert_eq!(
+        call.body["prompt"],
+        json!({ "words": "present", "results": { "faithful": 0, "altered": 0, "unknown": 0 } })
+    );
+    assert_eq!(
+        (outcome.text("model"), outcome.text("answer"), &outcome.body["proposals"]),
+        (Some("gpt-test-1"), Some("whole"), &json!(1))
+    );
     assert_eq!(decision.parents, [hash(&world, call_seq), hash(&world, outcome_seq)]);
-    let said = ["source", "action", "upstream", "tool", "proposal", "model"].map(|name| decision.text(name).unwrap_or_default());
+    let said = ["source", "action", "upstream", "tool", "proposal", "model"]
+        .map(|name| decision.text(name).unwrap_or_default());
     assert_eq!(said, ["gateway", "pay", "api", "pay", "call_0", "gpt-test-1"]);
     assert_eq!(values(&world, decision_seq)["arguments"], json!({ "to": TO, "amount": 50 }));
     let told = values(&world, call_seq);
@@ -156,18 +168,22 @@ async fn what_live_state_has_a_restart_finds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_is_kept_once_and_results_are_compared_with_what_the_api_said() {
-    let (world, _, _) = world(|_| json_answer(&chat(&json!([{ "name": "get", "arguments": { "what": "account" } }])))).await;
+    let (world, _, _) =
+        world(|_| json_answer(&chat(&json!([{ "name": "get", "arguments": { "what": "account" } }])))).await;
     asks(&world).await;
     let read = world.send_as(world.request("GET", "/api/account").body(whole("")).unwrap()).await;
     let result = String::from_utf8(read.body.unwrap().to_vec()).unwrap();
     let messages = |result: &str| {
-        asked(&json!([{ "role": "user", "content": WORDS }, { "role": "assistant", "content": null }, { "role": "tool", "tool_call_id": "call_0", "content": result }]))
+        asked(
+            &json!([{ "role": "user", "content": WORDS }, { "role": "assistant", "content": null }, { "role": "tool", "tool_call_id": "call_0", "content": result }]),
+        )
     };
     ask(&world, &messages(&result)).await;
     let (seq, call) = world.entries(&Kind::Call).pop().unwrap();
     assert_eq!(call.body["prompt"]["results"], json!({ "faithful": 1, "altered": 0, "unknown": 0 }));
     let parts = values(&world, seq)["prompt_body"]["parts"].as_array().unwrap().clone();
-    let with_text: Vec<&str> = parts.iter().filter(|part| part["body"].is_string()).filter_map(|part| part["at"].as_str()).collect();
+    let with_text: Vec<&str> =
+        parts.iter().filter(|part| part["body"].is_string()).filter_map(|part| part["at"].as_str()).collect();
     assert_eq!(with_text, ["/messages/1", "/messages/2"], "the rest was kept with the first request");
     world.gateway.forget(&world.instruction);
     ask(&world, &messages(&result.replace("1810", "9999"))).await;
@@ -177,7 +193,11 @@ async fn a_conversation_is_kept_once_and_results_are_compared_with_what_the_api_
     let altered = asked(&json!([{ "role": "user", "content": WORDS.replace("GB29", "GB99") }]));
     ask(&world, &altered).await;
     ask(&world, &asked(&json!([{ "role": "user", "content": "hello" }]))).await;
-    let words: Vec<_> = world.entries(&Kind::Call).into_iter().filter_map(|(_, call)| call.body.get("prompt")?["words"].as_str().map(str::to_owned)).collect();
+    let words: Vec<_> = world
+        .entries(&Kind::Call)
+        .into_iter()
+        .filter_map(|(_, call)| call.body.get("prompt")?["words"].as_str().map(str::to_owned))
+        .collect();
     assert_eq!(words, ["present", "present", "present", "altered", "absent"]);
 }
 
@@ -192,11 +212,15 @@ async fn the_clients_own_key_header_and_headers_pass_for_a_model_and_nowhere_els
             .header("x-stainless-lang", "python")
             .header("x-other", "no")
     };
-    let body = json!({ "model": "claude", "max_tokens": 10, "messages": [{ "role": "user", "content": WORDS }] }).to_string();
+    let body =
+        json!({ "model": "claude", "max_tokens": 10, "messages": [{ "role": "user", "content": WORDS }] }).to_string();
     let answer = world.send_as(send("/model/v1/messages?beta=true").body(whole(&body)).unwrap()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let got = model.last();
-    assert_eq!((&got.headers["anthropic-version"], &got.headers["x-stainless-lang"]), (&"2023-06-01".parse().unwrap(), &"python".parse().unwrap()));
+    assert_eq!(
+        (&got.headers["anthropic-version"], &got.headers["x-stainless-lang"]),
+        (&"2023-06-01".parse().unwrap(), &"python".parse().unwrap())
+    );
     assert!(!got.headers.contains_key("x-api-key") && !got.headers.contains_key("x-other"));
     assert_eq!(got.uri, "/v1/messages?beta=true");
     let refused = world.send_as(send("/api/pay").body(whole("{}")).unwrap()).await;
@@ -228,14 +252,20 @@ async fn what_is_no_question_to_a_model_is_refused_and_recorded() {
     assert_eq!(model.calls(), 1);
     assert_eq!(world.entries(&Kind::Call).len(), 8);
     let large = json!({ "messages": [{ "role": "user", "content": "x".repeat(3 << 20) }], "seed": 12_345_678_901_234_567_890_u64, "weird": "\u{FFFD}" });
-    assert_eq!(ask(&world, &large).await.status, 200, "a prompt is longer than any call, and its numbers are nobody's arguments");
+    assert_eq!(
+        ask(&world, &large).await.status,
+        200,
+        "a prompt is longer than any call, and its numbers are nobody's arguments"
+    );
     let (seq, _) = world.entries(&Kind::Call).pop().unwrap();
     assert_eq!(values(&world, seq)["prompt_body"]["left_out"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalogue_may_limit_which_model_is_asked_how_often_and_for_how_much() {
-    let catalogue = format!("{MODEL}[model]\nmodels = [\"gpt-*-mini\", \"o1\"]\nmax_calls = 2\nmax_output_tokens = 100\nkeep = false\n");
+    let catalogue = format!(
+        "{MODEL}[model]\nmodels = [\"gpt-*-mini\", \"o1\"]\nmax_calls = 2\nmax_output_tokens = 100\nkeep = false\n"
+    );
     let (world, _, model) = world_of(&catalogue, |_| json_answer(&pays(&json!(5)))).await;
     for (body, status) in [
         (json!({ "model": "gpt-5", "max_tokens": 100, "messages": [] }), 403),
@@ -248,7 +278,11 @@ async fn a_catalogue_may_limit_which_model_is_asked_how_often_and_for_how_much()
         assert_eq!(ask(&world, &body).await.status, status, "{body}");
     }
     assert_eq!(model.calls(), 2);
-    let codes: Vec<_> = world.entries(&Kind::Call).iter().filter_map(|(_, call)| call.body["reasons"][0]["code"].as_str().map(str::to_owned)).collect();
+    let codes: Vec<_> = world
+        .entries(&Kind::Call)
+        .iter()
+        .filter_map(|(_, call)| call.body["reasons"][0]["code"].as_str().map(str::to_owned))
+        .collect();
     assert_eq!(codes, ["model-not-allowed", "output-tokens", "output-tokens", "action-calls-exhausted"]);
     for (seq, _) in world.entries(&Kind::Call) {
         assert!(!values(&world, seq).to_string().contains("\"body\":\"{"), "digests only");
@@ -261,11 +295,16 @@ async fn a_catalogue_may_limit_which_model_is_asked_how_often_and_for_how_much()
 
 /// A stream of chat completions in pieces.
 fn pieces() -> Vec<String> {
-    let chunk = |choice: Value| format!("data: {}\n\n", json!({ "id": "c", "model": "gpt-test-1", "choices": [choice] }));
+    let chunk =
+        |choice: Value| format!("data: {}\n\n", json!({ "id": "c", "model": "gpt-test-1", "choices": [choice] }));
     vec![
         chunk(json!({ "index": 0, "delta": { "role": "assistant", "content": "I pay é" } })),
-        chunk(json!({ "index": 0, "delta": { "tool_calls": [{ "index": 0, "id": "call_0", "function": { "name": "pay", "arguments": "{\"to\":\"GB29NWBK" } }] } })),
-        chunk(json!({ "index": 0, "delta": { "tool_calls": [{ "index": 0, "function": { "arguments": "60161331926819\",\"amount\":20}" } }] } })),
+        chunk(
+            json!({ "index": 0, "delta": { "tool_calls": [{ "index": 0, "id": "call_0", "function": { "name": "pay", "arguments": "{\"to\":\"GB29NWBK" } }] } }),
+        ),
+        chunk(
+            json!({ "index": 0, "delta": { "tool_calls": [{ "index": 0, "function": { "arguments": "60161331926819\",\"amount\":20}" } }] } }),
+        ),
         chunk(json!({ "index": 0, "delta": {}, "finish_reason": "tool_calls" })),
         "data: [DONE]\n\n".to_owned(),
     ]
@@ -337,7 +376,10 @@ async fn a_stream_that_breaks_off_says_so_and_what_came_of_it_is_on_record() {
     assert_eq!(pay(&world, "20", None).await.status, 200);
     assert_eq!(cause(&world).len(), 1);
     let (_, outcome) = &world.entries(&Kind::Outcome)[0];
-    assert_eq!((outcome.text("result"), outcome.text("answer"), &outcome.body["proposals"]), (Some("upstream_truncated"), Some("partial"), &json!(1)));
+    assert_eq!(
+        (outcome.text("result"), outcome.text("answer"), &outcome.body["proposals"]),
+        (Some("upstream_truncated"), Some("partial"), &json!(1))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,7 +417,12 @@ async fn what_cannot_be_read_passes_and_is_marked() {
         ("<html>", 200, "unreadable", 0),
         ("{\"error\":{\"message\":\"slow down\"}}", 429, "error", 0),
         ("{\"error\":{\"message\":\"overloaded\"}}", 500, "error", 0),
-        ("{\"choices\":[{\"message\":{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"pay\",\"arguments\":\"{not json\"}}]}}]}", 200, "whole", 1),
+        (
+            "{\"choices\":[{\"message\":{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"pay\",\"arguments\":\"{not json\"}}]}}]}",
+            200,
+            "whole",
+            1,
+        ),
     ] {
         let (world, _, _) = world(move |_| {
             Response::builder().status(status).header("content-type", "application/json").body(full(answer)).unwrap()
@@ -384,7 +431,11 @@ async fn what_cannot_be_read_passes_and_is_marked() {
         let got = asks(&world).await;
         assert_eq!((got.status, got.body.as_deref()), (status, Some(answer.as_bytes())));
         let (outcome, _) = world.outcome().await;
-        assert_eq!((outcome.text("answer"), outcome.body["proposals"].as_u64()), (Some(state), Some(proposals)), "{answer}");
+        assert_eq!(
+            (outcome.text("answer"), outcome.body["proposals"].as_u64()),
+            (Some(state), Some(proposals)),
+            "{answer}"
+        );
         assert_eq!(decisions(&world).len() as u64, proposals);
     }
 }

@@ -30,15 +30,27 @@ const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","mode
 #[test]
 fn a_plain_answer_of_each_api_says_its_model_why_it_ended_and_what_it_proposes() {
     let chat = read(Api::Chat, CHAT.as_bytes(), true);
-    assert_eq!((chat.state, chat.model.as_deref(), chat.finish.as_deref()), (State::Whole, Some("gpt-4.1-2025-04-14"), Some("tool_calls")));
-    assert_eq!(calls(&chat), [("call_1", "send_money", "{\"recipient\": \"Ann\", \"amount\": 50}"), ("call_2", "get_balance", "{}")]);
+    assert_eq!(
+        (chat.state, chat.model.as_deref(), chat.finish.as_deref()),
+        (State::Whole, Some("gpt-4.1-2025-04-14"), Some("tool_calls"))
+    );
+    assert_eq!(
+        calls(&chat),
+        [("call_1", "send_money", "{\"recipient\": \"Ann\", \"amount\": 50}"), ("call_2", "get_balance", "{}")]
+    );
     assert_eq!(chat.tokens, Some([80, 20]));
     let response = read(Api::Responses, RESPONSE.as_bytes(), true);
-    assert_eq!((response.state, response.id.as_deref(), response.text.as_str()), (State::Whole, Some("resp_1"), "I pay."));
+    assert_eq!(
+        (response.state, response.id.as_deref(), response.text.as_str()),
+        (State::Whole, Some("resp_1"), "I pay.")
+    );
     assert_eq!(calls(&response), [("call_1", "send_money", "{\"amount\":50}")]);
     assert_eq!(response.hosted, ["web_search_call"]);
     let message = read(Api::Messages, MESSAGE.as_bytes(), true);
-    assert_eq!((message.state, message.finish.as_deref(), message.text.as_str()), (State::Whole, Some("tool_use"), "I pay."));
+    assert_eq!(
+        (message.state, message.finish.as_deref(), message.text.as_str()),
+        (State::Whole, Some("tool_use"), "I pay.")
+    );
     assert_eq!(calls(&message), [("toolu_1", "send_money", "{\"amount\":50.00,\"to\":\"é\"}")]);
 }
 
@@ -79,7 +91,10 @@ fn a_stream_of_chat_completions_adds_up_to_parallel_calls() {
     assert!(reader.is_over());
     let reading = reader.end();
     assert_eq!((reading.state, reading.tokens), (State::Whole, Some([1, 2])));
-    assert_eq!(calls(&reading), [("call_1", "send_money", "{\"amount\":50}"), ("call_2", "read_file", "{\"path\":\"r\\u00e9\"}")]);
+    assert_eq!(
+        calls(&reading),
+        [("call_1", "send_money", "{\"amount\":50}"), ("call_2", "read_file", "{\"path\":\"r\\u00e9\"}")]
+    );
     assert_eq!(reading.calls[1].json().unwrap().to_text(), "{\"path\":\"ré\"}");
 }
 
@@ -118,11 +133,20 @@ fn a_stream_of_messages_adds_up_to_its_blocks() {
         r#"{"type":"message_stop"}"#,
     ];
     let reading = stream(Api::Messages, &events);
-    assert_eq!((reading.state, reading.model.as_deref(), reading.tokens), (State::Whole, Some("claude-x"), Some([9, 30])));
+    assert_eq!(
+        (reading.state, reading.model.as_deref(), reading.tokens),
+        (State::Whole, Some("claude-x"), Some([9, 30]))
+    );
     assert_eq!(calls(&reading), [("toolu_1", "send_money", "{\"amount\": 50}"), ("toolu_2", "get_balance", "")]);
     assert_eq!(reading.calls[1].json().unwrap().to_text(), "{}");
-    let error = stream(Api::Messages, &[&events[..3], &[r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#]].concat());
-    assert_eq!((error.state, error.trouble.as_deref(), error.text.as_str()), (State::Error, Some("Overloaded"), "I pay."));
+    let error = stream(
+        Api::Messages,
+        &[&events[..3], &[r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#]].concat(),
+    );
+    assert_eq!(
+        (error.state, error.trouble.as_deref(), error.text.as_str()),
+        (State::Error, Some("Overloaded"), "I pay.")
+    );
 }
 
 #[test]

@@ -55,16 +55,36 @@ fn the_users_words_are_present_altered_or_absent() {
 #[test]
 fn each_api_has_the_users_words_and_the_results_in_places_of_its_own() {
     let said = [
-        (Api::Chat, format!(r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"{WORDS}"}}]}},{{"role":"tool","tool_call_id":"c1","content":"1810.0"}}]}}"#)),
-        (Api::Responses, format!(r#"{{"input":[{{"role":"user","content":[{{"type":"input_text","text":"{WORDS}"}}]}},{{"type":"function_call_output","call_id":"c1","output":"1810.0"}}]}}"#)),
-        (Api::Messages, format!(r#"{{"messages":[{{"role":"user","content":"{WORDS}"}},{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"c1","content":[{{"type":"text","text":"1810.0"}}]}},{{"type":"text","text":"the bill"}}]}}]}}"#)),
+        (
+            Api::Chat,
+            format!(
+                r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"{WORDS}"}}]}},{{"role":"tool","tool_call_id":"c1","content":"1810.0"}}]}}"#
+            ),
+        ),
+        (
+            Api::Responses,
+            format!(
+                r#"{{"input":[{{"role":"user","content":[{{"type":"input_text","text":"{WORDS}"}}]}},{{"type":"function_call_output","call_id":"c1","output":"1810.0"}}]}}"#
+            ),
+        ),
+        (
+            Api::Messages,
+            format!(
+                r#"{{"messages":[{{"role":"user","content":"{WORDS}"}},{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"c1","content":[{{"type":"text","text":"1810.0"}}]}},{{"type":"text","text":"the bill"}}]}}]}}"#
+            ),
+        ),
     ];
     for (api, body) in said {
         let found = of(api, &body, &[("e1", r#"{"balance":1810}"#)], &[("c1", "e1")]);
         assert_eq!((found.words, found.user[0].is), (Words::Present, "words"), "{api:?}");
         assert_eq!((found.results[0].is, found.results[0].call.as_deref()), (Faith::Faithful, Some("e1")), "{api:?}");
     }
-    let plain = of(Api::Responses, &format!(r#"{{"input":"{WORDS}","tools":[{{"type":"web_search"}},{{"type":"function"}}]}}"#), &[], &[]);
+    let plain = of(
+        Api::Responses,
+        &format!(r#"{{"input":"{WORDS}","tools":[{{"type":"web_search"}},{{"type":"function"}}]}}"#),
+        &[],
+        &[],
+    );
     assert_eq!((plain.words, plain.hosted.as_slice()), (Words::Present, &["web_search".to_owned()][..]));
     let goes_on = of(Api::Responses, r#"{"previous_response_id":"resp_1","input":[]}"#, &[], &[]);
     assert_eq!(goes_on.words, Words::Present, "the provider has what was said before");

@@ -71,7 +71,8 @@ fn a_tool_is_the_action_that_has_its_name_in_one_way_only() {
         ("transfer", None),
         ("", None),
     ] {
-        let found = action(catalogues.iter(), tool).map(|(catalogue, action)| (catalogue.upstream(), action.name.as_str()));
+        let found =
+            action(catalogues.iter(), tool).map(|(catalogue, action)| (catalogue.upstream(), action.name.as_str()));
         assert_eq!(found, expected, "{tool}");
     }
     let twice = HTTP.replace("name = \"files.read\"", "name = \"files.read\"\ntool = \"send_money\"");
@@ -83,7 +84,9 @@ fn arguments_are_found_under_the_catalogues_names_nested_or_renamed() {
     let catalogue = Catalogue::parse(HTTP).unwrap();
     let send = catalogue.action("transactions.send").unwrap();
     let expected: BTreeMap<String, Json> =
-        [("account", json("\"7\"")), ("amount", json("50")), ("to", json("\"GB29\""))].map(|(n, v)| (n.to_owned(), v)).into();
+        [("account", json("\"7\"")), ("amount", json("50")), ("to", json("\"GB29\""))]
+            .map(|(n, v)| (n.to_owned(), v))
+            .into();
     for proposed in [
         r#"{"account":"7","to":"GB29","amount":50}"#,
         r#"{"account":"7","creditor":{"iban":"GB29"},"amount":{"value":50}}"#,
