@@ -32,15 +32,19 @@ pub fn action<'c>(catalogues: impl Iterator<Item = &'c Catalogue>, tool: &str) -
     };
     let exact = |action: &Action| called(action) == Some(tool);
     let named = |action: &Action| action.name == tool || underscored(action) == tool;
-    let tests: [&dyn Fn(&Catalogue, &Action) -> bool; 3] = [&|_, a| exact(a), &|_, a| named(a), &alike];
+    let way = |catalogue: &Catalogue, action: &Action| match () {
+        () if exact(action) => Some(0),
+        () if named(action) => Some(1),
+        () => alike(catalogue, action).then_some(2),
+    };
+    let ways: Vec<_> = all.into_iter().filter_map(|(c, action)| Some((way(c, action)?, c, action))).collect();
     // The first way in which anything has the name decides; two at once are none.
-    for test in tests {
-        let mut found = all.iter().filter(|(catalogue, action)| test(catalogue, action));
-        if let Some(first) = found.next() {
-            return found.next().is_none().then_some(*first);
-        }
+    let first = ways.iter().map(|(way, _, _)| *way).min()?;
+    let mut found = ways.iter().filter(|(way, _, _)| *way == first);
+    match (found.next(), found.next()) {
+        (Some((_, catalogue, action)), None) => Some((*catalogue, *action)),
+        _ => None,
     }
-    None
 }
 
 /// The name under which agents offer an action to a model.

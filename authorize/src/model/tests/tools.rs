@@ -107,7 +107,7 @@ fn a_call_is_the_proposed_one_when_each_argument_is_the_same_value_by_its_type()
     let send = catalogue.action("transactions.send").unwrap();
     let set = |text: &str| match json(text) {
         Json::Object(members) => members.into_iter().collect::<BTreeMap<_, _>>(),
-        _ => unreachable!(),
+        _ => panic!("no object"),
     };
     let proposed = set(r#"{"account":"7","to":"GB29 NWBK 6016 1331 9268 19","amount":50,"tags":["a"]}"#);
     for (called, same) in [
