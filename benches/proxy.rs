@@ -168,21 +168,11 @@ async fn countersign(api: SocketAddr, dir: &std::path::Path) -> anyhow::Result<(
         clock: Arc::new(SystemClock),
     })
     .await?;
-    let any = || -> anyhow::Result<Listener> { Ok(Listener { address: "127.0.0.1:0".parse()?, tls: None }) };
-    let settings = Settings {
-        gateway: any()?,
-        api: any()?,
-        upstreams: vec![settings::Upstream {
-            credential: Some(settings::Credential::new(
-                http::header::AUTHORIZATION,
-                "Bearer a-secret-of-the-api".into(),
-            )?),
-            http: settings::Http::One,
-            ..settings::Upstream::new("api", format!("http://{api}").parse()?)
-        }],
-        limits: Limits::default(),
-        drain: Duration::from_secs(1),
-    };
+    let settings = Settings::new(vec![settings::Upstream {
+        credential: Some(settings::Credential::new(http::header::AUTHORIZATION, "Bearer a-secret-of-the-api".into())?),
+        http: settings::Http::One,
+        ..settings::Upstream::new("api", format!("http://{api}").parse()?)
+    }]);
     let sha256 = countersign_ledger::Hash::of(HOST.as_bytes()).to_string();
     let host = Credential { role: Role::Host, party: "host".into(), sha256 };
     let running = countersign_proxy::serve(settings, gateway.clone(), vec![host], std::future::pending()).await?;
@@ -193,7 +183,7 @@ async fn countersign(api: SocketAddr, dir: &std::path::Path) -> anyhow::Result<(
     let answer = client::<Body>().request(request).await?.into_body().collect().await?.to_bytes();
     let token = serde_json::from_slice::<Value>(&answer)?;
     let token = token.get("token").and_then(Value::as_str).context("no token")?.to_owned();
-    Ok((running.gateway, token, gateway))
+    Ok((running.gateway.tcp().context("no TCP")?, token, gateway))
 }
 
 /// The median of writing 2 KiB to the end of a preallocated file and syncing it.

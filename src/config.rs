@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +33,9 @@ pub struct Config {
     /// Who may talk to the API.
     #[serde(default)]
     pub credential: Vec<api::Credential>,
+    /// Agents that show a client certificate.
+    #[serde(default)]
+    pub agent: Vec<Agent>,
     /// How long calls in flight may take to end at shutdown, in seconds.
     #[serde(default = "thirty")]
     pub drain_seconds: u64,
@@ -87,8 +89,8 @@ const fn reserve() -> u64 {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// The address, such as `127.0.0.1:8180`; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// The address: `127.0.0.1:8180` (port 0 takes a free one), `unix:/run/countersign/gateway.sock`, or `systemd:gateway` for a socket that systemd passes.
+    pub listen: Address,
     /// Certificate chain and key, PEM.
     pub tls: Option<Tls>,
 }
@@ -101,6 +103,37 @@ pub struct Tls {
     pub certificates: PathBuf,
     /// The key.
     pub key: PathBuf,
+    /// Authorities of client certificates: then every client must show one, and an agent's SPIFFE id must be the one in `[[agent]]`.
+    pub clients: Option<PathBuf>,
+    /// Speak TLS 1.2 too.
+    #[serde(default)]
+    pub tls12: bool,
+}
+
+/// `[[agent]]`: an agent that is told by its client certificate.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// The agent, as instructions name it.
+    pub party: String,
+    /// The URI in its certificate, such as `spiffe://bank.example/agents/assistant`.
+    pub spiffe: String,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Address(pub settings::Address);
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Address, String> {
+        let address = text.parse().map_err(|error| {
+            format!("`{text}` is no address ({error}): write `127.0.0.1:8180`, `unix:/path` or `systemd:name`")
+        })?;
+        Ok(Address(address))
+    }
 }
 
 /// `[[upstream]]`.
@@ -234,6 +267,12 @@ impl Config {
         for tls in config.gateway.tls.iter_mut().chain(&mut config.api.tls) {
             resolve(&mut tls.certificates);
             resolve(&mut tls.key);
+            tls.clients.iter_mut().for_each(resolve);
+        }
+        for listener in [&mut config.gateway, &mut config.api] {
+            if let settings::Address::Unix(path) = &mut listener.listen.0 {
+                resolve(path);
+            }
         }
         for upstream in &mut config.upstream {
             resolve(&mut upstream.catalogue);
@@ -310,6 +349,7 @@ impl Config {
             gateway: self.gateway.settings(),
             api: self.api.settings(),
             upstreams,
+            agents: self.agent.iter().map(|agent| (agent.party.clone(), agent.spiffe.clone())).collect(),
             limits,
             drain: Duration::from_secs(self.drain_seconds),
         })
@@ -318,11 +358,13 @@ impl Config {
 
 impl Listener {
     fn settings(&self) -> settings::Listener {
-        let tls = self
-            .tls
-            .as_ref()
-            .map(|tls| settings::ServerTls { certificates: tls.certificates.clone(), key: tls.key.clone() });
-        settings::Listener { address: self.listen, tls }
+        let tls = self.tls.as_ref().map(|tls| settings::ServerTls {
+            certificates: tls.certificates.clone(),
+            key: tls.key.clone(),
+            clients: tls.clients.clone(),
+            tls12: tls.tls12,
+        });
+        settings::Listener { address: self.listen.0.clone(), tls }
     }
 }
 
@@ -442,7 +484,7 @@ catalogue = "bank.toml"
     fn errors_name_line_and_column() {
         for (from, to, line, part) in [
             ("bank.example/agents", "https://bank.example", 1, "without its scheme"),
-            ("127.0.0.1:0", "localhost", 5, "invalid socket address"),
+            ("127.0.0.1:0", "localhost", 5, "is no address"),
             ("http://127.0.0.1:9000", "bank", 10, "is not a URL with"),
             ("name = \"bank\"", "nane = \"bank\"", 9, "unknown field `nane`"),
             ("[gateway]", "[gatevay]", 4, "unknown field `gatevay`"),

@@ -172,19 +172,9 @@ fn reasons(problem: &Value) -> String {
 }
 
 fn settings(catalogue: &Catalogue, url: &str) -> anyhow::Result<Settings> {
-    let any = || -> anyhow::Result<Listener> { Ok(Listener { address: "127.0.0.1:0".parse()?, tls: None }) };
-    Ok(Settings {
-        gateway: any()?,
-        api: any()?,
-        upstreams: vec![settings::Upstream {
-            credential: Some(settings::Credential::new(
-                http::header::AUTHORIZATION,
-                "Bearer a-secret-of-the-api".into(),
-            )?),
-            http: settings::Http::One,
-            ..settings::Upstream::new(catalogue.upstream(), url.parse()?)
-        }],
-        limits: Limits::default(),
-        drain: Duration::from_secs(1),
-    })
+    Ok(Settings::new(vec![settings::Upstream {
+        credential: Some(settings::Credential::new(http::header::AUTHORIZATION, "Bearer a-secret-of-the-api".into())?),
+        http: settings::Http::One,
+        ..settings::Upstream::new(catalogue.upstream(), url.parse()?)
+    }]))
 }

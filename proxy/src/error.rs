@@ -11,6 +11,7 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("token-missing", StatusCode::UNAUTHORIZED, "A bearer token is needed"),
     ("token-invalid", StatusCode::UNAUTHORIZED, "The bearer token is not valid"),
     ("token-expired", StatusCode::UNAUTHORIZED, "The bearer token has expired"),
+    ("certificate-of-other", StatusCode::UNAUTHORIZED, "The client certificate is not that of the token's agent"),
     ("upstream-unknown", StatusCode::NOT_FOUND, "No such upstream"),
     ("approval-required", StatusCode::FORBIDDEN, "A person must approve this call first"),
     ("approval-denied", StatusCode::FORBIDDEN, "A person said no to this call"),

@@ -1,7 +1,6 @@
 //! Starts both listeners and drains them at the end.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +13,7 @@ use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
 use crate::{
     api,
-    server::{ListenError, Server},
+    server::{Bound, ListenError, Server, Tls},
     settings::Settings,
     stack::{Context, stack},
     state::Gateway,
@@ -40,16 +39,24 @@ pub enum ServeError {
 }
 
 /// A running gateway.
-#[derive(Debug)]
 pub struct Running {
     /// Where agents call.
-    pub gateway: SocketAddr,
+    pub gateway: Bound,
     /// Where the API listens.
-    pub api: SocketAddr,
+    pub api: Bound,
+    certificates: Vec<Arc<Tls>>,
     drained: JoinHandle<()>,
 }
 
 impl Running {
+    /// Reads the listeners' certificates, keys and client authorities anew; connections from now on have them.
+    ///
+    /// # Errors
+    /// [`ListenError`]: that listener keeps what it had.
+    pub fn reload_certificates(&self) -> Result<(), ListenError> {
+        self.certificates.iter().try_for_each(|tls| tls.reload())
+    }
+
     /// Waits until the shutdown is over: every call ended or was cut, every outcome is queued. The ledger is still open.
     pub async fn drained(self) {
         // It fails only by a panic, which was reported where it happened.
@@ -76,10 +83,13 @@ pub async fn serve(
         gateway: gateway.clone(),
         limits: settings.limits,
         upstreams: upstreams?,
+        shows_certificates: settings.gateway.tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
+        agents: settings.agents,
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),
     });
-    let (addresses, drain) = ((agents.address(), others.address()), settings.drain);
+    let certificates = [agents.tls(), others.tls()].into_iter().flatten().cloned().collect();
+    let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
     let (stop, stopped) = watch::channel(false);
     let (calls, talks) = (ended(stopped.clone()), ended(stopped.clone()));
     let drained = tokio::spawn(async move {
@@ -109,7 +119,7 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    Ok(Running { gateway: addresses.0, api: addresses.1, drained })
+    Ok(Running { gateway: addresses.0, api: addresses.1, certificates, drained })
 }
 
 async fn ended(mut stopped: watch::Receiver<bool>) {

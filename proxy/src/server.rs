@@ -1,6 +1,8 @@
 //! The two listeners: HTTP/1.1 and HTTP/2, in the clear or with TLS, with bounds on connections, heads and time; and the drain at shutdown.
 
 mod patient;
+mod socket;
+mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,23 +12,22 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use rustls::{
-    ServerConfig,
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-};
+use rustls::crypto::CryptoProvider;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
 
-use self::patient::Patient;
+pub use self::socket::Bound;
+pub(crate) use self::tls::Tls;
+use self::{
+    patient::Patient,
+    socket::{Socket, Stream},
+};
 use crate::{
     BoxError,
-    settings::{Limits, Listener, ServerTls},
+    settings::{Address, Limits, Listener},
 };
 
 /// How many calls one HTTP/2 connection may have open.
@@ -48,7 +49,7 @@ pub enum ListenError {
     #[error("cannot listen on `{address}`: {source}")]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// What the system says.
         source: io::Error,
     },
@@ -64,29 +65,33 @@ pub enum ListenError {
 
 /// A bound listener; takes no connection before [`Server::run`].
 pub(crate) struct Server {
-    tcp: TcpListener,
-    address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    socket: Socket,
+    bound: Bound,
+    tls: Option<Arc<Tls>>,
     limits: Limits,
 }
 
 impl Server {
     pub(crate) async fn bind(listener: &Listener, limits: &Limits) -> Result<Server, ListenError> {
-        let bind = |source| ListenError::Bind { address: listener.address, source };
-        let tls = listener.tls.as_ref().map(acceptor).transpose()?;
-        let tcp = TcpListener::bind(listener.address).await.map_err(bind)?;
-        let address = tcp.local_addr().map_err(bind)?;
-        Ok(Server { tcp, address, tls, limits: limits.clone() })
+        let bind = |source| ListenError::Bind { address: listener.address.clone(), source };
+        let tls = listener.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
+        let (socket, bound) = Socket::bind(&listener.address).await.map_err(bind)?;
+        Ok(Server { socket, bound, tls, limits: limits.clone() })
     }
 
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) const fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Its TLS, for a change of certificates.
+    pub(crate) const fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Serves until `shutdown`, then lets open calls end for `drain`. What is left is dropped after `cut` was called.
     pub(crate) async fn run<S, B>(
         self,
-        service: impl Fn(Arrival) -> S,
+        service: impl Fn(Arrival) -> S + Send + Sync + 'static,
         shutdown: impl Future<Output = ()>,
         drain: Duration,
         cut: impl FnOnce(),
@@ -98,7 +103,7 @@ impl Server {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let graceful = GracefulShutdown::new();
+        let (graceful, service) = (GracefulShutdown::new(), Arc::new(service));
         let places = Arc::new(Semaphore::new(self.limits.connections));
         let mut tasks = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -106,7 +111,7 @@ impl Server {
             // A place is taken before a connection is: what is beyond waits in the kernel's queue.
             let accepted = async {
                 let place = places.clone().acquire_owned().await;
-                (place, self.tcp.accept().await)
+                (place, self.socket.accept().await)
             };
             let (place, accepted) = tokio::select! {
                 biased;
@@ -123,16 +128,26 @@ impl Server {
                     continue;
                 }
             };
-            let service = service(Arrival { from, secure: self.tls.is_some() });
-            let (tls, http, watcher) = (self.tls.clone(), self.http(), graceful.watcher());
+            let (tls, http, watcher, service) = (self.tls.clone(), self.http(), graceful.watcher(), service.clone());
             let patience = self.limits.stall_timeout;
             tasks.spawn(async move {
                 let _place = place;
-                let _ = stream.set_nodelay(true);
-                serve_connection(Patient::new(stream, patience), tls, &http, service, watcher).await;
+                let stream = Patient::new(stream, patience);
+                match tls {
+                    None => {
+                        let arrival = Arrival { from, secure: false, client: None };
+                        serve_stream(stream, &http, service(arrival), watcher).await;
+                    }
+                    Some(tls) => {
+                        let Some(stream) = handshake(&tls, stream).await else { return };
+                        let client = tls::spiffe_id(stream.get_ref().1.peer_certificates());
+                        let arrival = Arrival { from, secure: true, client };
+                        serve_stream(stream, &http, service(arrival), watcher).await;
+                    }
+                }
             });
         }
-        drop(self.tcp);
+        drop(self.socket);
         let drained = async {
             graceful.shutdown().await;
             while tasks.join_next().await.is_some() {}
@@ -161,37 +176,29 @@ impl Server {
 }
 
 /// How a connection came in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Arrival {
-    /// From where.
-    pub from: SocketAddr,
+    /// From where; none through a Unix socket.
+    pub from: Option<SocketAddr>,
     /// Whether through TLS.
     pub secure: bool,
+    /// The SPIFFE id of the client's certificate, where the listener asks for one.
+    pub client: Option<Arc<str>>,
 }
 
 type Watcher = hyper_util::server::graceful::Watcher;
 
-async fn serve_connection<S, B>(
-    stream: Patient<TcpStream>,
-    tls: Option<TlsAcceptor>,
-    http: &auto::Builder<TokioExecutor>,
-    service: S,
-    watcher: Watcher,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    match tls {
-        None => serve_stream(stream, http, service, watcher).await,
-        Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve_stream(stream, http, service, watcher).await,
-            Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
-            Err(_) => tracing::debug!("no TLS handshake in time"),
-        },
+async fn handshake(tls: &Tls, stream: Patient<Stream>) -> Option<tokio_rustls::server::TlsStream<Patient<Stream>>> {
+    match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS handshake");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("no TLS handshake in time");
+            None
+        }
     }
 }
 
@@ -210,20 +217,4 @@ where
     if let Err(error) = watcher.watch(connection.into_owned()).await {
         tracing::debug!(%error, "a connection ended early");
     }
-}
-
-fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, ListenError> {
-    let bad = |path: &std::path::Path, what: String| ListenError::Tls { path: path.to_owned(), what };
-    let in_chain = |error: rustls::pki_types::pem::Error| bad(&tls.certificates, error.to_string());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&tls.certificates).map_err(in_chain)?.collect();
-    let chain = chain.map_err(in_chain)?;
-    if chain.is_empty() {
-        return Err(bad(&tls.certificates, "there is no certificate in it".to_owned()));
-    }
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| bad(&tls.key, error.to_string()))?;
-    let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    let config = config.and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
-    let mut config = config.map_err(|error| bad(&tls.certificates, error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -1,7 +1,14 @@
 //! What the proxy is told: listeners, upstreams, limits, times. Values are checked where they are made; nothing here reads a file
 //! but certificates and keys at start.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{AddrParseError, Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, Uri};
 use zeroize::Zeroizing;
@@ -15,19 +22,76 @@ pub struct Settings {
     pub api: Listener,
     /// The APIs behind the gateway.
     pub upstreams: Vec<Upstream>,
+    /// The SPIFFE id that each agent's client certificate has; an agent that is not here has its id as its name.
+    pub agents: BTreeMap<String, String>,
     /// What bounds a request and an answer.
     pub limits: Limits,
     /// How long calls in flight may take to end at shutdown; what is left then is cut and recorded.
     pub drain: Duration,
 }
 
-/// An address to listen on. Port 0 takes a free one.
+impl Settings {
+    /// Both listeners on free ports of the loopback interface, and nothing special about the rest.
+    pub fn new(upstreams: Vec<Upstream>) -> Settings {
+        Settings {
+            gateway: Listener::loopback(),
+            api: Listener::loopback(),
+            upstreams,
+            agents: BTreeMap::new(),
+            limits: Limits::default(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Where to listen.
 #[derive(Debug, Clone)]
 pub struct Listener {
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// TLS; without it HTTP/1.1 and HTTP/2 (prior knowledge) in the clear.
     pub tls: Option<ServerTls>,
+}
+
+impl Listener {
+    /// In the clear, on a free port of the loopback interface.
+    pub const fn loopback() -> Listener {
+        let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+        Listener { address: Address::Tcp(address), tls: None }
+    }
+}
+
+/// An address to listen on, as text `127.0.0.1:8180`, `unix:/run/countersign/gateway.sock` or `systemd:gateway`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// TCP. Port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket; who may reach it is a matter of its directory.
+    Unix(PathBuf),
+    /// A socket that systemd made and passes under this name (`FileDescriptorName=`).
+    Systemd(String),
+}
+
+impl FromStr for Address {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Address, AddrParseError> {
+        match (text.strip_prefix("unix:"), text.strip_prefix("systemd:")) {
+            (Some(path), _) => Ok(Address::Unix(path.into())),
+            (_, Some(name)) => Ok(Address::Systemd(name.to_owned())),
+            _ => text.parse().map(Address::Tcp),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
 }
 
 /// Certificate and key of a listener, PEM.
@@ -37,6 +101,10 @@ pub struct ServerTls {
     pub certificates: PathBuf,
     /// The key.
     pub key: PathBuf,
+    /// Authorities of client certificates (PEM): then every client must show one.
+    pub clients: Option<PathBuf>,
+    /// Whether TLS 1.2 is spoken too.
+    pub tls12: bool,
 }
 
 /// Which HTTP an upstream speaks.

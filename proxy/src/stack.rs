@@ -8,6 +8,7 @@
 //! `Permit`; `forward` cannot be called without a `Receipt`. So the compiler keeps promise 1: no call without a record.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -41,6 +42,10 @@ pub struct Context {
     pub limits: Limits,
     /// The APIs.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Whether agents must show a client certificate.
+    pub shows_certificates: bool,
+    /// The SPIFFE id of each agent that has one beside its name.
+    pub agents: BTreeMap<String, String>,
     /// Set when the drain is over and calls are cut: their outcome then says so.
     pub cut: AtomicBool,
     /// The current minute, and how many requests without a valid token were recorded in it.

@@ -1,6 +1,10 @@
 //! `countersign serve`.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
+use countersign_ledger::Ledger;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::say;
@@ -16,6 +20,7 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        tell(&[NotifyState::Stopping]);
     };
     let ledger = gateway.ledger.clone();
     let running = countersign_proxy::serve(settings, gateway, config.credential, shutdown).await?;
@@ -24,7 +29,28 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
         "{}",
         serde_json::json!({ "gateway": running.gateway.to_string(), "api": running.api.to_string() })
     ))?;
+    tell(&[NotifyState::Ready]);
+    tokio::spawn(watchdog(ledger.clone()));
     running.drained().await;
     ledger.close().context("the ledger did not close cleanly")?;
     Ok(0)
+}
+
+/// Tells the service manager, where there is one (sd_notify(3)).
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Says that all is well for as long as the ledger can seal: systemd starts a sidecar anew that cannot.
+async fn watchdog(ledger: Ledger) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let mut every = tokio::time::interval((limit / 3).max(Duration::from_millis(100)));
+    loop {
+        every.tick().await;
+        if ledger.status().poisoned.is_none() {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
 }

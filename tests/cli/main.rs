@@ -21,5 +21,6 @@ mod import;
 mod life;
 mod mcp;
 mod openapi;
+mod service;
 mod tools;
 mod view;

@@ -297,7 +297,7 @@ Call is Call {
     /// The agent's party id, as far as the credential says.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
-    /// What kind of credential was shown: `bearer`.
+    /// What kind of credential was shown: `bearer`, or `bearer+mtls` with a client certificate of the agent.
     credential: String,
     /// The upstream's name.
     upstream: String,

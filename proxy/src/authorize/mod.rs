@@ -94,6 +94,8 @@ pub struct Call {
     pub grant_entry: Option<Hash>,
     /// The agent.
     pub agent: String,
+    /// What kind of credential it showed.
+    pub credential: &'static str,
     /// The API, if the path named one.
     pub upstream: Option<Arc<Upstream>>,
     /// The decision it follows from.
@@ -225,8 +227,18 @@ impl Step<Identified> for Authorize {
     type Out = Judged;
 
     async fn step(&self, identified: Identified) -> Result<Judged, Response<Body>> {
-        let Identified { call: id, live, grant, agent, destination, decision, traceparent, arrival, request } =
-            identified;
+        let Identified {
+            call: id,
+            live,
+            grant,
+            agent,
+            credential,
+            destination,
+            decision,
+            traceparent,
+            arrival,
+            request,
+        } = identified;
         let (parts, body) = request.into_parts();
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
         let catalogue = upstream.as_ref().and_then(|upstream| self.context.gateway.catalogue(&upstream.settings.name));
@@ -252,6 +264,7 @@ impl Step<Identified> for Authorize {
             grant,
             grant_entry,
             agent,
+            credential,
             upstream,
             decision,
             traceparent,

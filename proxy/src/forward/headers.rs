@@ -107,11 +107,13 @@ pub(super) fn of_request(outgoing: &Outgoing, upstream: &Upstream) -> HeaderMap 
 
 /// Who called, over what (RFC 7239): the gateway's word, not the agent's.
 fn add_forwarded(headers: &mut HeaderMap, outgoing: &Outgoing) {
-    let ip = outgoing.arrival.from.ip();
+    let ip = outgoing.arrival.from.map(|from| from.ip());
     let proto = if outgoing.arrival.secure { "https" } else { "http" };
     let node = match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        Some(IpAddr::V6(ip)) => format!("\"[{ip}]\""),
+        // Through a Unix socket (RFC 7239 §6.2).
+        None => "unknown".to_owned(),
     };
     let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte));
     let host = outgoing.host.as_deref().filter(plain);
@@ -121,7 +123,8 @@ fn add_forwarded(headers: &mut HeaderMap, outgoing: &Outgoing) {
         headers.extend(HeaderValue::from_str(host).ok().map(|host| (X_FORWARDED_HOST, host)));
     }
     headers.extend(HeaderValue::from_str(&forwarded).ok().map(|forwarded| (header::FORWARDED, forwarded)));
-    headers.extend(HeaderValue::from_str(&ip.to_string()).ok().map(|ip| (X_FORWARDED_FOR, ip)));
+    let ip = ip.and_then(|ip| HeaderValue::from_str(&ip.to_string()).ok());
+    headers.extend(ip.map(|ip| (X_FORWARDED_FOR, ip)));
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
 }
 

@@ -40,6 +40,8 @@ pub struct Identified {
     pub grant: String,
     /// The agent the token names.
     pub agent: String,
+    /// What it showed: `bearer`, or `bearer+mtls` where a client certificate stands beside the token.
+    pub credential: &'static str,
     /// The API, and path and query behind its prefix; none when the path names no API.
     pub destination: Option<(Arc<Upstream>, Uri)>,
     /// The decision that the agent names: a hash, or a text that is none.
@@ -88,7 +90,28 @@ impl Identify {
         if !same || live.agent != claims.sub {
             return Err(refuse("token-invalid", "the token is not one of this gateway"));
         }
+        self.holds(&claims.sub)?;
         Ok((live, claims.jti.clone(), claims.sub.clone()))
+    }
+}
+
+impl Identify {
+    /// Where clients show certificates, a token is good only with the certificate of the agent that it names: stolen, it opens nothing.
+    fn holds(&self, agent: &str) -> Result<(), Refusal> {
+        if !self.context.shows_certificates {
+            return Ok(());
+        }
+        let wanted = self.context.agents.get(agent).map_or(agent, String::as_str);
+        match self.arrival.client.as_deref() {
+            Some(client) if client == wanted => Ok(()),
+            client => Err(Refusal {
+                code: "certificate-of-other",
+                message: format!(
+                    "the token is for `{wanted}`, the client certificate names {}",
+                    client.map_or_else(|| "no SPIFFE id".to_owned(), |client| format!("`{client}`"))
+                ),
+            }),
+        }
     }
 }
 
@@ -116,10 +139,11 @@ impl Step<Request<Incoming>> for Identify {
             live,
             grant,
             agent,
+            credential: if self.context.shows_certificates { "bearer+mtls" } else { "bearer" },
             destination,
             decision,
             traceparent,
-            arrival: self.arrival,
+            arrival: self.arrival.clone(),
             request,
         })
     }

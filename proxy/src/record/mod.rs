@@ -68,7 +68,7 @@ impl Record {
             grant: Some(call.grant.clone()),
             subject: Some(subject.to_owned()),
             agent: Some(call.agent.clone()),
-            credential: "bearer".to_owned(),
+            credential: call.credential.to_owned(),
             upstream: call.upstream.as_ref().map_or_else(String::new, |upstream| upstream.settings.name.clone()),
             action: judgement.action.clone(),
             effect: judgement.effect.map(Effect::as_str).map(str::to_owned),

@@ -257,18 +257,20 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
         gateway: world.gateway.clone(),
         limits: crate::settings::Limits::default(),
         upstreams: vec![std::sync::Arc::new(crate::upstream::Upstream::new(upstream("http://127.0.0.1:9")).unwrap())],
+        agents: Default::default(),
+        shows_certificates: false,
         cut: false.into(),
         strangers: parking_lot::Mutex::default(),
     });
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let listener = crate::settings::Listener { address: "127.0.0.1:0".parse().unwrap(), tls: None };
+    let listener = crate::settings::Listener::loopback();
     let server = crate::server::Server::bind(&listener, &crate::settings::Limits::default()).await.unwrap();
-    let address = server.address();
+    let address = server.bound().tcp().unwrap();
     tokio::spawn(server.run(
         move |arrival| {
             let sender = sender.clone();
             hyper::service::service_fn(move |request| {
-                let sender = sender.clone();
+                let (sender, arrival): (_, crate::server::Arrival) = (sender.clone(), arrival.clone());
                 async move {
                     sender.send((request, arrival)).await.unwrap();
                     std::future::pending::<Result<Response<crate::Body>, Infallible>>().await

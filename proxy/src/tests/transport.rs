@@ -7,7 +7,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
 
 use super::world::{Api, World, json_answer, read, scope, upstream, whole};
-use crate::settings::{Http, ServerTls};
+use crate::settings::{Address, Http, ServerTls};
 
 struct Certificates {
     dir: tempfile::TempDir,
@@ -24,7 +24,7 @@ impl Certificates {
     }
 
     fn server(&self) -> ServerTls {
-        ServerTls { certificates: self.authority(), key: self.dir.path().join("key.pem") }
+        ServerTls { certificates: self.authority(), key: self.dir.path().join("key.pem"), clients: None, tls12: false }
     }
 
     fn authority(&self) -> std::path::PathBuf {
@@ -83,38 +83,154 @@ impl Certificates {
     }
 }
 
+/// What an agent needs to come over TLS.
+struct Tls {
+    /// The gateway's authority.
+    authority: std::path::PathBuf,
+    /// The agent's own certificate and key, PEM.
+    identity: Option<(String, String)>,
+}
+
+impl Tls {
+    fn connector(&self) -> tokio_rustls::TlsConnector {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.authority).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(crate::server::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match &self.identity {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+                config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+            }
+        };
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    }
+
+    /// The whole answer to one GET, or why there is none.
+    async fn get(&self, world: &World) -> Result<String, std::io::Error> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let tcp = tokio::net::TcpStream::connect(world.address).await?;
+        let mut stream = self.connector().connect("localhost".try_into().unwrap(), tcp).await?;
+        let request = format!(
+            "GET /x HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
+            world.token
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer).await {
+            Err(error) if answer.is_empty() => Err(error),
+            _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_may_come_over_tls() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+async fn agents_may_come_over_tls_and_the_certificate_changes_while_it_runs() {
     let certificates = Certificates::new();
     let api = Api::start(|_| Response::new(whole("done"))).await;
     let tls = certificates.server();
+    let settings = upstream(&format!("http://{}", api.address));
+    let world = World::with(settings, move |settings| settings.gateway.tls = Some(tls), scope()).await;
+    let agent = Tls { authority: certificates.authority(), identity: None };
+    let answer = agent.get(&world).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("done"), "{answer}");
+    assert_eq!(api.last().headers["x-forwarded-proto"], "https");
+
+    // Another certificate at the same place: used as soon as it is read.
+    let other = Certificates::new();
+    for file in ["cert.pem", "key.pem"] {
+        std::fs::copy(other.dir.path().join(file), certificates.dir.path().join(file)).unwrap();
+    }
+    let known = Tls { authority: other.authority(), identity: None };
+    assert!(known.get(&world).await.is_err(), "still the old one");
+    world.reload_certificates().unwrap();
+    assert!(known.get(&world).await.unwrap().contains("done"));
+
+    // What cannot be used is refused with its place, and the one before stays.
+    std::fs::write(certificates.dir.path().join("key.pem"), "no key").unwrap();
+    let refused = world.reload_certificates().unwrap_err().to_string();
+    assert!(refused.contains("key.pem"), "{refused}");
+    assert!(known.get(&world).await.unwrap().contains("done"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_clients_show_certificates_a_stolen_token_opens_nothing() {
+    let (certificates, dir) = (Certificates::new(), tempfile::tempdir().unwrap());
+    let authority = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new([]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = params.self_signed(&authority).unwrap();
+    std::fs::write(dir.path().join("clients.pem"), root.pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, authority);
+    let issued = |names: &[&str]| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new([]).unwrap();
+        params.subject_alt_names = names.iter().map(|name| rcgen::SanType::URI((*name).try_into().unwrap())).collect();
+        Some((params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem()))
+    };
+    let api = Api::start(|_| Response::new(whole("done"))).await;
+    let mut tls = certificates.server();
+    tls.clients = Some(dir.path().join("clients.pem"));
+    let settings = upstream(&format!("http://{}", api.address));
     let world = World::with(
-        upstream(&format!("http://{}", api.address)),
-        move |settings| settings.gateway.tls = Some(tls),
+        settings,
+        move |settings| {
+            settings.gateway.tls = Some(tls);
+            settings.agents.insert("agent-1".into(), "spiffe://bank.example/agent".into());
+        },
         scope(),
     )
     .await;
-    let mut roots = rustls::RootCertStore::empty();
-    let pem = std::fs::read(certificates.authority()).unwrap();
-    roots
-        .add(<rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(&pem).unwrap())
-        .unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(crate::server::provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tcp = tokio::net::TcpStream::connect(world.address).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+    let with = |identity| Tls { authority: certificates.authority(), identity };
+    assert!(with(None).get(&world).await.is_err(), "no certificate, no connection");
+    let strangers = rcgen::generate_simple_self_signed([]).unwrap();
+    let stranger = Some((strangers.cert.pem(), strangers.signing_key.serialize_pem()));
+    assert!(with(stranger).get(&world).await.is_err(), "of an authority that nobody named");
+    for names in [
+        &["spiffe://bank.example/other"][..],
+        &[],
+        &["https://bank.example/agent"],
+        &["spiffe://bank.example/agent", "spiffe://bank.example/other"],
+    ] {
+        let answer = with(issued(names)).get(&world).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("certificate-of-other"), "{names:?}: {answer}");
+    }
+    assert_eq!(api.calls(), 0);
+    let answer = with(issued(&["spiffe://bank.example/agent"])).get(&world).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (_, call) = world.entries(&countersign_ledger::Kind::Call).pop().unwrap();
+    assert_eq!(call.text("credential"), Some("bearer+mtls"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_may_come_through_a_unix_socket() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (api, dir) = (Api::start(|_| Response::new(whole("done"))).await, tempfile::tempdir().unwrap());
+    let path = dir.path().join("gateway.sock");
+    // Left by a process that was killed.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let address = Address::Unix(path.clone());
+    let settings = upstream(&format!("http://{}", api.address));
+    let world = World::with(settings, move |settings| settings.gateway.address = address, scope()).await;
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
     let request = format!(
         "GET /x HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
         world.token
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer).await;
+    stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("done"), "{answer}");
-    assert_eq!(api.last().headers["x-forwarded-proto"], "https");
+    let got = api.last();
+    assert_eq!(got.headers["forwarded"], "for=unknown;proto=http;host=\"localhost\"");
+    assert!(!got.headers.contains_key("x-forwarded-for"));
+
+    // Where somebody answers, nobody else listens.
+    let taken = crate::settings::Listener { address: Address::Unix(path), tls: None };
+    let error = crate::server::Server::bind(&taken, &crate::settings::Limits::default()).await.err().unwrap();
+    assert!(error.to_string().contains("gateway.sock"), "{error}");
 }

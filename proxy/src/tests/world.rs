@@ -93,6 +93,9 @@ pub const APPROVER: &str = "csk_approver_for_tests";
 pub const OPERATOR: &str = "csk_operator_for_tests";
 pub const INVESTIGATOR: &str = "csk_investigator_for_tests";
 
+/// Stands for the address of a listener that has none.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
 fn credentials() -> Vec<Credential> {
     let known = [
         (Role::Host, "host", HOST),
@@ -136,9 +139,9 @@ impl Api {
     }
 
     pub async fn start_with(tls: Option<ServerTls>, answer: impl Fn(Got) -> Answering + Send + Sync + 'static) -> Api {
-        let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), tls };
+        let listener = Listener { tls, ..Listener::loopback() };
         let server = Server::bind(&listener, &Limits::default()).await.unwrap();
-        let api = Api { address: server.address(), got: Arc::default(), calls: Arc::default() };
+        let api = Api { address: server.bound().tcp().unwrap(), got: Arc::default(), calls: Arc::default() };
         let (answer, shared) = (Arc::new(answer), api.clone());
         tokio::spawn(server.run(
             move |_| {
@@ -343,22 +346,15 @@ impl World {
             clock: Arc::new(SystemClock),
         };
         let gateway = Gateway::open(parts).await.unwrap();
-        let any = || Listener { address: "127.0.0.1:0".parse().unwrap(), tls: None };
-        let mut settings = Settings {
-            gateway: any(),
-            api: any(),
-            upstreams,
-            limits: Limits::default(),
-            drain: Duration::from_secs(5),
-        };
+        let mut settings = Settings::new(upstreams);
         tune(&mut settings);
         let (stop, stopped) = oneshot::channel::<()>();
         let running = serve(settings, gateway.clone(), credentials(), async { drop(stopped.await) }).await.unwrap();
         let mut world = World {
             _dir: dir,
             gateway,
-            address: running.gateway,
-            api: running.api,
+            address: running.gateway.tcp().unwrap_or(NOWHERE),
+            api: running.api.tcp().unwrap_or(NOWHERE),
             faults,
             instruction: String::new(),
             token: String::new(),
@@ -402,6 +398,10 @@ impl World {
         let answer = self.send_as(request.body(full(body)).unwrap()).await;
         assert_eq!(super::schema::check(method, path, &answer), Ok(()));
         answer
+    }
+
+    pub fn reload_certificates(&self) -> Result<(), crate::server::ListenError> {
+        self.running.as_ref().unwrap().reload_certificates()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

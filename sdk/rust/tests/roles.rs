@@ -93,27 +93,8 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
             .keys
             .insert(jwk.thumbprint(), KeyRow { party: party.into(), jwk, good: true, entry: sealed.hash });
     }
-    let listen = || Listener { address: "127.0.0.1:0".parse().unwrap(), tls: None };
-    let upstream = Upstream {
-        name: "bank".into(),
-        prefix: String::new(),
-        url: format!("http://{}", bank().await).parse().unwrap(),
-        credential: None,
-        authorities: None,
-        http: Default::default(),
-        timeouts: Timeouts::default(),
-        shadow: false,
-        keep_response_bytes: 0,
-        pass_cookies: false,
-        pass_headers: vec![],
-    };
-    let settings = Settings {
-        gateway: listen(),
-        api: listen(),
-        upstreams: vec![upstream],
-        limits: Limits::default(),
-        drain: std::time::Duration::from_secs(5),
-    };
+    let url = format!("http://{}", bank().await).parse().unwrap();
+    let settings = Settings::new(vec![Upstream::new("bank", url)]);
     let ((host, host_row), (ann, ann_row)) = (secret(Role::Host, "app"), secret(Role::Approver, "ann"));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = countersign_proxy::serve(settings, gateway, vec![host_row, ann_row], async { drop(stopped.await) })
