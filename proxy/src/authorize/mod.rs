@@ -227,19 +227,8 @@ impl Step<Identified> for Authorize {
     type Out = Judged;
 
     async fn step(&self, identified: Identified) -> Result<Judged, Response<Body>> {
-        let Identified {
-            call: id,
-            live,
-            grant,
-            agent,
-            credential,
-            destination,
-            decision,
-            traceparent,
-            arrival,
-            request,
-        } = identified;
-        let (parts, body) = request.into_parts();
+        let Identified { destination, decision, arrival, live, .. } = identified;
+        let (parts, body) = identified.request.into_parts();
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
         let catalogue = upstream.as_ref().and_then(|upstream| self.context.gateway.catalogue(&upstream.settings.name));
         let limits = &read_limits(&self.context.limits, catalogue);
@@ -259,15 +248,15 @@ impl Step<Identified> for Authorize {
         let (mut session, turn) = (live.session(), self.context.gateway.registry.read_arc());
         let grant_entry = session.grant.as_ref().map(|state| state.entry);
         let mut call = Call {
-            id,
+            id: identified.call,
             live,
-            grant,
+            grant: identified.grant,
             grant_entry,
-            agent,
-            credential,
+            agent: identified.agent,
+            credential: identified.credential,
             upstream,
             decision,
-            traceparent,
+            traceparent: identified.traceparent,
             view: None,
             exchange: None,
             asking,
