@@ -21,7 +21,7 @@ use countersign_ledger::{
 use countersign_proxy::{
     Settings,
     api::{Credential, Role},
-    settings::{self, Limits, Listener},
+    settings,
     state::{Gateway, Parts},
     token::Tokens,
 };

@@ -1,6 +1,6 @@
 //! The gateway with its sealed ledger, in this process but over real sockets, and who talks to it: host, agent, approver.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use countersign_authorize::catalogue::{Catalogue, Protocol};
@@ -10,7 +10,7 @@ use countersign_ledger::{
 use countersign_proxy::{
     Settings,
     api::{Credential, Role},
-    settings::{self, Limits, Listener},
+    settings,
     state::{Gateway, Parts},
     token::Tokens,
 };

@@ -30,7 +30,7 @@ use countersign_ledger::{
 };
 use countersign_proxy::{
     api::{Credential, Role},
-    settings::{Limits, Listener, Settings, Timeouts, Upstream},
+    settings::{Settings, Upstream},
     state::{Gateway, KeyRow, Parts},
     token::Tokens,
 };
