@@ -33,7 +33,7 @@ fn a_socket_of_the_service_manager_is_served_and_readiness_is_told() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let mut next = || {
+    let next = || {
         let mut buffer = [0; 256];
         let length = told.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
