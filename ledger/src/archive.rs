@@ -152,6 +152,11 @@ impl Archive {
         let dir = self.dir.join("tile/entries");
         // The longest numbers first: `x001/x000/000` comes after `x999/999`.
         for groups in (1..=MAX_GROUPS).rev() {
+            // Where the smallest number of so many groups is not, no larger one is: most directories need not be read.
+            let smallest = self.entries_path(1000_u64.pow(groups - 1), TILE);
+            if groups > 1 && self.disk.list(smallest.parent().unwrap_or(&dir))?.is_empty() {
+                continue;
+            }
             if let Some(last) = self.last_tile(&dir, groups)? {
                 return Ok(last + 1);
             }

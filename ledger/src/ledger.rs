@@ -1,122 +1,56 @@
 //! The ledger of a running gateway: made or opened once per process, shared by cheap handles.
 
 mod lately;
+mod lock;
+mod options;
+mod threads;
 
 use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::Instant,
 };
 
-use self::lately::Lately;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+pub(crate) use self::lock::lock;
+use self::{
+    lately::Lately,
+    threads::{guarded, keep_anchor},
+};
+pub use self::{
+    lock::lock_for_reading,
+    options::{Adopts, Opened, Options, ReadError},
+};
 use crate::{
     Hash,
-    anchor::{Anchor, Anchored},
+    anchor::Anchor,
     archive::{Archive, ArchiveNodes, TILE, Upper},
     batch::Stored,
     checkpoint::{Checkpoint, CheckpointSigner},
     clock::Clock,
-    disk::{Disk, SystemDisk},
     files,
     index::Index,
     journal::{self, Journal},
-    open::{OpenError, Paths},
+    open::OpenError,
     proof::Proof,
     record::{Attachment, Draft, body},
     repair::{recover_or_heal, set_aside},
-    store::{Head, Probe, StateRow, Store, StoreError},
+    store::{Head, StateRow, Store, StoreError},
     term::Term,
     tree::{self, Frontier},
     writer::{
-        AppendError, Applier, Archiver, Behind, Limits, Queue, ROUND, Sealed, Shared, Status, Tail, Ticket,
-        WriterThread,
+        AppendError, Applier, Archiver, Behind, Queue, ROUND, Sealed, Shared, Status, Tail, Ticket, WriterThread,
     },
 };
-
-/// Where a ledger is and how it is kept.
-#[derive(Clone)]
-pub struct Options {
-    /// Its directory.
-    pub dir: PathBuf,
-    /// The anchor's directory; better on another volume.
-    pub anchor_dir: PathBuf,
-    /// What bounds it.
-    pub limits: Limits,
-    /// How the store is tried before it is opened.
-    pub probe: Probe,
-    /// The disk.
-    pub disk: Arc<dyn Disk>,
-}
-
-impl Options {
-    /// The defaults for a ledger in `dir`.
-    pub fn new(dir: impl Into<PathBuf>) -> Options {
-        let dir = dir.into();
-        Options {
-            anchor_dir: dir.join("anchor"),
-            dir,
-            limits: Limits::default(),
-            probe: Probe::default(),
-            disk: SystemDisk::shared(),
-        }
-    }
-
-    pub(crate) fn paths(&self) -> Paths {
-        Paths { dir: self.dir.clone(), anchor: self.anchor_dir.clone() }
-    }
-}
-
-/// The head of a lost ledger, as somebody outside holds it, and why a new one begins.
-#[derive(Debug, Clone)]
-pub struct Adopts {
-    /// The newest checkpoint that somebody outside holds.
-    pub checkpoint: Checkpoint,
-    /// What happened.
-    pub reason: String,
-}
-
-/// What was found when a ledger was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
-    /// Entries.
-    pub size: u64,
-    /// Entries that the store lacked and got from the journal.
-    pub replayed: u64,
-    /// The anchor is damaged: that nothing was put back to an older state could not be checked.
-    pub anchor_lost: bool,
-    /// Why the store was made anew from journal and archive, if it was; an entry `repaired` says so too.
-    pub repaired: Option<String>,
-}
-
-/// Why something cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file of the archive or the journal.
-    #[error("the ledger cannot be read: {0}")]
-    Io(#[from] io::Error),
-    /// Not that many entries.
-    #[error("there is no entry {seq}: the ledger has {size}")]
-    Missing {
-        /// What was asked for.
-        seq: u64,
-        /// How many entries there are.
-        size: u64,
-    },
-}
 
 /// A handle to the ledger. The last one that is dropped closes it.
 #[derive(Clone)]
@@ -542,66 +476,6 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// A thread of the ledger. If it cannot be had, or panics (sled does, on some damage), the ledger stops instead of leaving everybody waiting.
-fn guarded(name: &str, shared: &Arc<Shared>, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    let guard = shared.clone();
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-            guard.poison("a thread of the ledger panicked");
-        }
-    });
-    thread.inspect_err(|error| shared.poison(&format!("no thread for the ledger: {error}"))).ok()
-}
-
-/// Writes the anchor behind the head, and a last time when the ledger closes.
-fn keep_anchor(shared: &Shared, mut anchor: Anchor, closing: &AtomicBool) {
-    let mut written = 0;
-    loop {
-        let last = closing.load(Ordering::Acquire);
-        let (size, head) = *shared.head_hash.lock();
-        let checkpoint = shared.head.borrow().clone();
-        // The two are set one after the other: written only when they belong together.
-        if size > written && checkpoint.size() == size {
-            if let Err(error) = anchor.write(&Anchored { checkpoint, head }) {
-                return shared.poison(&format!("the anchor cannot be written: {error}"));
-            }
-            written = size;
-        }
-        if last || shared.poisoned.lock().is_some() {
-            return;
-        }
-        thread::park_timeout(shared.limits.anchor_interval);
-    }
-}
-
-/// Keeps every gateway out while a directory's store is looked at.
-///
-/// # Errors
-/// [`OpenError::Locked`] when a gateway has it open.
-pub fn lock_for_reading(dir: &Path) -> Result<impl Drop + use<>, OpenError> {
-    lock(dir).map(Lock)
-}
-
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = self.0.unlock();
-    }
-}
-
-/// One writer per ledger: the lock goes when the process ends, however it ends.
-pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
-    let io = |source| OpenError::Io { path: dir.to_owned(), source };
-    let path = dir.join("LOCK");
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(io(source)),
     }
 }
 

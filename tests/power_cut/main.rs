@@ -230,8 +230,13 @@ fn without_any_sync_the_loss_is_seen() {
 }
 
 impl Machine {
-    /// Starts, does something to the disk once entries are being acknowledged, and kills the process a while later.
-    fn live_through(&mut self, seed: u64, act: impl FnOnce(&Forgetful)) -> Result<Vec<Said>, String> {
+    /// Starts, does something to the disk once entries are being acknowledged, and kills the process when it has stopped or after `patience`.
+    fn live_through(
+        &mut self,
+        seed: u64,
+        patience: Duration,
+        act: impl FnOnce(&Forgetful),
+    ) -> Result<Vec<Said>, String> {
         self.may_stop = true;
         let process = self.start(seed, ENDLESS);
         let mut said = Vec::new();
@@ -242,7 +247,10 @@ impl Machine {
             }
         }
         act(&self.disk);
-        said.extend(process.listen(Instant::now() + Duration::from_millis(700)));
+        let until = Instant::now() + patience;
+        while Instant::now() < until && !said.iter().any(|said| matches!(said, Said::Ended(_))) {
+            said.extend(process.listen(until.min(Instant::now() + Duration::from_millis(100))));
+        }
         said.extend(process.kill());
         self.hear(said.clone())?;
         Ok(said)
@@ -254,7 +262,9 @@ fn whatever_step_fails_or_is_said_to_fail_nothing_acknowledged_is_lost() {
     for step in [Step::Make, Step::Write, Step::Resize, Step::Sync, Step::SyncDirectory, Step::Rename, Step::Remove] {
         for failed in [Failed::NotDone, Failed::Done] {
             let Some(mut machine) = Machine::new() else { return };
-            let said = machine.live_through(3, |disk| disk.disk().fail_next(step, EIO, failed)).unwrap();
+            let said = machine
+                .live_through(3, Duration::from_millis(700), |disk| disk.disk().fail_next(step, EIO, failed))
+                .unwrap();
             let taken = !machine.disk.disk().is_to_fail();
             let stopped = said.iter().any(|said| matches!(said, Said::Ended(_)));
             let ended = said.iter().find(|said| matches!(said, Said::Ended(_)));
@@ -273,7 +283,7 @@ fn whatever_step_fails_or_is_said_to_fail_nothing_acknowledged_is_lost() {
 fn a_full_disk_refuses_and_loses_nothing() {
     let Some(mut machine) = Machine::new() else { return };
     for round in 0..5 {
-        let said = machine.live_through(round, |disk| {
+        let said = machine.live_through(round, Duration::from_secs(60), |disk| {
             let mut disk = disk.disk();
             let (all, free) = disk.space();
             disk.set_capacity((all - free + 1200) * 4096);

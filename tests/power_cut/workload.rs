@@ -20,7 +20,6 @@ use countersign_ledger::{
     ledger::Options,
     open::OpenError,
     record::{Attachment, StatePut},
-    repair::repair,
     verify,
     writer::{AppendError, Ticket},
 };
@@ -196,20 +195,19 @@ fn draft(random: &mut SmallRng) -> Draft {
     }
 }
 
-/// Opens the ledger as an operator would: begins one when nothing was ever acknowledged, repairs when the ledger says so.
+/// Opens the ledger as the gateway does: begins one when nothing was ever acknowledged. Nobody repairs anything by hand.
 fn open(dir: &Path, nothing_yet: bool) -> Result<Ledger, String> {
     let clock = Arc::new(SystemClock);
-    let reopen = || Ledger::open(options(dir), signer(), clock.clone()).map(|(ledger, _)| ledger);
-    match reopen() {
-        Ok(ledger) => Ok(ledger),
+    match Ledger::open(options(dir), signer(), clock.clone()) {
+        Ok((ledger, opened)) => {
+            if opened.repaired.is_some() {
+                say(&Said::Repaired);
+            }
+            Ok(ledger)
+        }
         Err(OpenError::Missing(_)) if nothing_yet => {
             say(&Said::Begun);
-            Ledger::create(options(dir), signer(), clock.clone(), None).map_err(|error| error.to_string())
-        }
-        Err(error) if error.to_string().contains("countersign repair") => {
-            say(&Said::Repaired);
-            repair(&options(dir)).map_err(|failed| format!("open: {error}; repair: {failed}"))?;
-            reopen().map_err(|error| format!("open after repair: {error}"))
+            Ledger::create(options(dir), signer(), clock, None).map_err(|error| error.to_string())
         }
         Err(error) => Err(format!("open: {error}")),
     }

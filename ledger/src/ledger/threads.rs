@@ -1,0 +1,46 @@
+//! The ledger's threads, and the anchor's work.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use crate::{
+    anchor::{Anchor, Anchored},
+    writer::Shared,
+};
+
+/// A thread of the ledger. If it cannot be had, or panics (sled does, on some damage), the ledger stops instead of leaving everybody waiting.
+pub(super) fn guarded(name: &str, shared: &Arc<Shared>, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    let guard = shared.clone();
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            guard.poison("a thread of the ledger panicked");
+        }
+    });
+    thread.inspect_err(|error| shared.poison(&format!("no thread for the ledger: {error}"))).ok()
+}
+
+/// Writes the anchor behind the head, and a last time when the ledger closes.
+pub(super) fn keep_anchor(shared: &Shared, mut anchor: Anchor, closing: &AtomicBool) {
+    let mut written = 0;
+    loop {
+        let last = closing.load(Ordering::Acquire);
+        let (size, head) = *shared.head_hash.lock();
+        let checkpoint = shared.head.borrow().clone();
+        // The two are set one after the other: written only when they belong together.
+        if size > written && checkpoint.size() == size {
+            if let Err(error) = anchor.write(&Anchored { checkpoint, head }) {
+                return shared.poison(&format!("the anchor cannot be written: {error}"));
+            }
+            written = size;
+        }
+        if last || shared.poisoned.lock().is_some() {
+            return;
+        }
+        thread::park_timeout(shared.limits.anchor_interval);
+    }
+}
