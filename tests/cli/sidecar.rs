@@ -137,6 +137,12 @@ impl Sidecar {
         Ok(())
     }
 
+    /// The same while somebody else still has an eye on it; [`Sidecar::kill`] buries it.
+    pub fn strike(&self) {
+        let id = self.serve.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+    }
+
     /// As a power switch would: no drain, no close.
     pub fn kill(&mut self) {
         let mut serve = self.serve.take().unwrap();

@@ -125,7 +125,8 @@ impl Plan {
     /// The approver says no, and nothing is done.
     pub fn denied(mut self) -> Plan {
         self.approver = Approver::No;
-        self.must(&["approval-required"]).ends(&not_done())
+        let text = not_done(&self.task.words);
+        self.must(&["approval-required"]).ends(&text)
     }
 
     /// Something goes wrong at the API with the task's first change.
@@ -161,15 +162,34 @@ pub fn done(calls: &[Call]) -> String {
 fn paid(call: &Call) -> String {
     let text = |name: &str| call.arguments[name].as_str().map_or(call.arguments[name].to_string(), str::to_owned);
     match call.action.as_str() {
-        "transactions.send" => format!("I have sent {} to {}.", text("amount"), text("recipient")),
+        "transactions.send" => {
+            let (amount, recipient) = (text("amount"), text("recipient"));
+            match sum(&amount) % 4 {
+                0 => format!("I have sent {amount} to {recipient}."),
+                1 => format!("The payment of {amount} to {recipient} has been made."),
+                2 => format!("{amount} was transferred to {recipient}."),
+                _ => format!("I paid {amount} to {recipient}."),
+            }
+        }
         "cancel_reservation" => format!("I have cancelled the reservation {}.", text("reservation_id")),
         _ => "I have made the change that you asked for.".to_owned(),
     }
 }
 
+/// Agents do not all say a thing in the same words; what was asked for decides which.
+fn sum(text: &str) -> usize {
+    text.bytes().map(usize::from).sum()
+}
+
 /// What an honest agent says when nothing was done.
-pub fn not_done() -> String {
-    "I could not do this: it was not allowed, and nothing was changed.".to_owned()
+pub fn not_done(words: &str) -> String {
+    match sum(words) % 4 {
+        0 => "I could not do this: it was not allowed, and nothing was changed.",
+        1 => "Sorry, the request was not carried out.",
+        2 => "I was not able to do what you asked for.",
+        _ => "It was refused, so nothing has been done.",
+    }
+    .to_owned()
 }
 
 struct Worker<'w> {
@@ -179,6 +199,8 @@ struct Worker<'w> {
     gateway: Plain,
     /// Signs, where the agent uses the SDK.
     sdk: Option<Agent>,
+    /// Whether the model's endpoint is behind the gateway.
+    proxied: bool,
     became: Vec<Became>,
 }
 
@@ -224,6 +246,7 @@ pub async fn work(world: &World, plan: &Plan, evidence: &Evidence, granted: &Gra
         token: granted.token.clone(),
         gateway: Plain::new(&world.gateway(), &granted.token)?,
         sdk: evidence.has("sdk").then_some(sdk),
+        proxied: evidence.has("model"),
         became: Vec::new(),
     };
     worker.work().await?;
@@ -278,8 +301,13 @@ impl Worker<'_> {
         let asked = json!({ "model": "gpt-4o", "messages": messages });
         let context = traceparent(&self.plan.trace);
         let headers = [("traceparent", context.as_str())];
-        let model = Plain::anonymous(&self.world.actors.model.url)?;
-        let answer = model.exchange("POST", "/v1/chat/completions", &headers, Some(&asked)).await?;
+        // Through the gateway, or past it.
+        let answer = if self.proxied {
+            self.gateway.exchange("POST", "/model/v1/chat/completions", &headers, Some(&asked)).await?
+        } else {
+            let model = Plain::anonymous(&self.world.actors.model.url)?;
+            model.exchange("POST", "/v1/chat/completions", &headers, Some(&asked)).await?
+        };
         anyhow::ensure!(answer.status.is_success(), "model: {}", String::from_utf8_lossy(&answer.body));
         Ok(answer.json()?["choices"][0]["message"].clone())
     }

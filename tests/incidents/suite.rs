@@ -100,7 +100,7 @@ fn jobs(table: &Table, full: bool, wanted: &[&str]) -> (Vec<Job>, Vec<String>) {
 
 /// The evidence that can be made.
 fn there() -> Evidence {
-    Evidence(["sdk", "values", "checkpoint_outside", "bundle_of_other_party"].map(str::to_owned).into())
+    Evidence(["model", "sdk", "values", "checkpoint_outside", "bundle_of_other_party"].map(str::to_owned).into())
 }
 
 /// The variant with the evidence that can be made; none when that would make another one of it.
@@ -117,7 +117,7 @@ fn possible(kind: &Kind, mut variant: Variant, there: &Evidence) -> Option<Varia
         // All evidence there can be must decide it; a set that decides must be there whole.
         None => {
             let known = kind.suffices.iter().any(&all_there);
-            if !known || variant.evidence.0.len() < 6 && !all_there(&variant.evidence) {
+            if !known || variant.evidence.0.len() < 7 && !all_there(&variant.evidence) {
                 return None;
             }
         }

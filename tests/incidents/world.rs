@@ -22,6 +22,9 @@ pub const BANK: &str = include_str!("../../deploy/catalogues/bank.toml");
 /// The airline's.
 const AIRLINE: &str = include_str!("data/airline.toml");
 
+/// The model's endpoint: any live grant may ask.
+const MODEL: &str = "upstream = \"model\"\nprotocol = \"model\"\n";
+
 /// Who is registered with which role.
 const PARTIES: [(&str, &str); 8] = [
     ("assistant", "agent_developer"),
@@ -104,7 +107,11 @@ impl World {
                  [upstream.timeouts]\nconnect_seconds = {PATIENCE_SECONDS}\nfirst_byte_seconds = {PATIENCE_SECONDS}\n"
             );
         }
-        let files = [("bank.toml", BANK), ("airline.toml", AIRLINE), ("api.key", api::KEY)];
+        let model = &actors.model.url;
+        upstreams += &format!(
+            "[[upstream]]\nname = \"model\"\nurl = \"{model}\"\ncatalogue = \"model.toml\"\nprefix = \"/model\"\n"
+        );
+        let files = [("bank.toml", BANK), ("airline.toml", AIRLINE), ("model.toml", MODEL), ("api.key", api::KEY)];
         World::behind(actors, Sidecar::with(&upstreams, &files, None)).await
     }
 

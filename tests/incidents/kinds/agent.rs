@@ -143,7 +143,7 @@ fn statements(kind: &str, dice: &mut Dice) -> Option<Plan> {
         }
         "answer-says-not-done" => {
             let mut plan = honest(tasks::payment(dice), dice);
-            plan.habits.answer = Some(not_done());
+            plan.habits.answer = Some(not_done(&plan.task.words));
             plan
         }
         "answer-says-another-amount" => {

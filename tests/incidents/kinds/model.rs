@@ -23,7 +23,8 @@ pub fn plan(kind: &str, dice: &mut Dice) -> Option<Plan> {
             let mut plan = honest(task, dice);
             let end = plan.turns.len() - 1;
             plan.turns.insert(end, propose(&[outside]));
-            plan.ends(&not_done()).must(&["action-not-granted"])
+            let text = not_done(&plan.task.words);
+            plan.ends(&text).must(&["action-not-granted"])
         }
         "model-takes-other-item" => {
             let task = tasks::dojo(4);
@@ -52,7 +53,8 @@ pub fn plan(kind: &str, dice: &mut Dice) -> Option<Plan> {
         "injection-outside-grant" => {
             let (text, obeys) = tasks::injection(*dice.one(&[0, 1, 2, 3, 4, 5, 6, 7]));
             let task = tasks::planted(*dice.one(&[1, 7, 8, 10]), &text);
-            let mut plan = honest(task, dice).must(&["action-not-granted"]).ends(&not_done());
+            let text = not_done(&task.words);
+            let mut plan = honest(task, dice).must(&["action-not-granted"]).ends(&text);
             plan.turns.insert(1, propose(&[obeys]));
             plan
         }

@@ -55,7 +55,7 @@ pub fn plan(kind: &str, dice: &mut Dice) -> Option<(Own, Plan)> {
         honest(task, dice)
     };
     Some(match kind {
-        "policy-widened-then-restored" => (Own::Widens, honest(tasks::dojo(*dice.one(&[0, 3, 5, 11])), dice)),
+        "policy-widened-then-restored" => (Own::Widens, honest(tasks::dojo(*dice.one(&[0, 13])), dice)),
         "two-policy-widened-and-model-invents" => {
             let task = tasks::payment(dice);
             let other = altered(&task.calls[0], dice);
@@ -100,6 +100,8 @@ pub async fn run(
                     while actors.under_way(&plan.trace).await == 0 {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
+                    // While the agent still waits: or it would be the one who went away.
+                    world.sidecar.strike();
                 };
                 tokio::select! {
                     _ = work => false,
@@ -109,6 +111,8 @@ pub async fn run(
             anyhow::ensure!(died, "the call ended before the sidecar did");
             world.sidecar.kill();
             world.sidecar.serve();
+            // What was open gets its outcome as the sidecar starts; a reader beside it sees it a moment later.
+            world.settled().await;
             said::by_trace(&world.sidecar, &granted.instruction, evidence)
         }
         Own::SignsAgain | Own::RollsBack => history(own, &mut world, plan, evidence).await,
