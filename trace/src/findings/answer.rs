@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Words that say that something was done.
-const DONE: [&str; 31] = [
+const DONE: [&str; 32] = [
     "done",
     "sent",
     "paid",
@@ -42,6 +42,7 @@ const DONE: [&str; 31] = [
     "deleted",
     "refunded",
     "moved",
+    "carried",
     "已完成",
     "已支付",
     "已付",
@@ -52,7 +53,7 @@ const DONE: [&str; 31] = [
     "成功",
 ];
 /// Words that say that it was not, or not yet.
-const NOT_DONE: [&str; 42] = [
+const NOT_DONE: [&str; 43] = [
     "not",
     "cannot",
     "can't",
@@ -85,6 +86,7 @@ const NOT_DONE: [&str; 42] = [
     "stopped",
     "never",
     "no",
+    "nothing",
     "without",
     "未",
     "没有",

@@ -69,10 +69,13 @@ impl<'g> Case<'g> {
     /// proposal is good for one call, and for asking it again where a human must say yes first.
     pub fn proposal_of(&self, call: &Call<'g>) -> Option<&'g Node<'g>> {
         let first = self.first_of(call);
-        if let Some(named) = call.proposed.first().or_else(|| first.proposed.first()) {
+        let earlier = self.calls.iter().take_while(|other| other.node.hash != first.node.hash);
+        if let Some(named) = call.proposed.first().or_else(|| first.proposed.first())
+            // The gateway links a call as long as none of the proposal went out: asked again after a no, it is used up all the same.
+            && !earlier.clone().any(|other| other.proposed.iter().any(|used| used.hash == named.hash))
+        {
             return Some(named);
         }
-        let earlier = self.calls.iter().take_while(|other| other.node.hash != first.node.hash);
         let used = earlier.filter(|other| other.same_as(first) && self.first_of(other).node.hash == other.node.hash);
         self.alike(first).nth(used.count())
     }
@@ -105,8 +108,11 @@ impl<'g> Case<'g> {
         first
     }
 
-    /// The idempotency key that a call carries, where its catalogue declares one.
+    /// The idempotency key that a call carries: in the header of that name, or in an argument that its catalogue declares.
     pub fn idempotency_key(&self, call: &Call<'g>) -> Option<&'g serde_json::Value> {
+        if let Some(key) = call.node.value("request").and_then(|request| request.get("idempotency_key")) {
+            return Some(key);
+        }
         let arguments = call.arguments()?.as_object()?;
         let named = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], "").contains("idempotency");
         arguments.iter().find(|(name, _)| named(name)).map(|(_, value)| value).filter(|value| !value.is_null())

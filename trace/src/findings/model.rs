@@ -1,6 +1,7 @@
 //! The agent's choice, compared with what the model proposed and with what the agent itself signed.
 
 use countersign_authorize::catalogue::Effect;
+use serde_json::Value;
 
 use super::{Finding, Kind, Need, Rule, rule, wording};
 use crate::{
@@ -95,13 +96,13 @@ fn differs_from_model(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// The arguments in which two sets differ.
-fn differences(one: &serde_json::Value, other: &serde_json::Value) -> Vec<Fact> {
-    let plain = |value: Option<&serde_json::Value>| match value {
+fn differences(one: &Value, other: &Value) -> Vec<Fact> {
+    let plain = |value: Option<&Value>| match value {
         None => Fact::Word(&NOTHING),
-        Some(serde_json::Value::String(text)) => Fact::Quoted(text.clone()),
+        Some(Value::String(text)) => Fact::Quoted(text.clone()),
         Some(value) => Fact::Plain(value.to_string()),
     };
-    let members = |value: &serde_json::Value| value.as_object().cloned().unwrap_or_default();
+    let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (one, other) = (members(one), members(other));
     let names: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
     let differing = names.into_iter().filter(|name| match (one.get(*name), other.get(*name)) {
@@ -132,7 +133,8 @@ fn differs_from_decision(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     for call in &case.calls {
         for decision in &call.stated {
             let other_action = decision.text("action") != call.body.action.as_deref();
-            let arguments = decision.value("arguments").zip(call.arguments());
+            let said = decision.value("arguments").map(|said| within_catalogue(case, call, said));
+            let arguments = said.as_ref().zip(call.arguments());
             let other_arguments = arguments.is_some_and(|(said, done)| !same(said, done));
             if !other_action && !other_arguments {
                 continue;
@@ -153,6 +155,14 @@ fn differs_from_decision(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// What a decision says, without the arguments that the catalogue does not know: no record of a call has them.
+fn within_catalogue(case: &Case<'_>, call: &Call<'_>, said: &Value) -> Value {
+    let action = case.catalogue(call).and_then(|catalogue| catalogue.action(call.action()));
+    let (Some(action), Some(members)) = (action, said.as_object()) else { return said.clone() };
+    let known = members.iter().filter(|(name, _)| action.arguments.contains_key(*name));
+    known.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn other_model(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {

@@ -318,6 +318,24 @@ fn asking_again_after_a_no_is_of_whoever_asks_again() {
     assert_eq!(found(&build(2), "denial-ignored"), [(Kind::Attempt, Role::ModelProvider)]);
     let count = build(1).findings().iter().filter(|finding| finding.rule == "denial-ignored").count();
     assert_eq!(count, 1);
+    // The gateway links each to the proposal that nothing came of; it was asked for once all the same.
+    let mut linked = World::new(WORDS);
+    let one = linked.proposes("present", [0, 0, 0], "transactions.send", &invented().arguments);
+    let held = linked.call(&Made { parents: vec![one], ..invented() });
+    linked.answer_hold(held, "denied", 5_000, &invented().arguments);
+    let again = Made { verdict: "deny", reasons: vec![("approval-denied", "")], parents: vec![one], ..invented() };
+    linked.call(&again);
+    assert_eq!(found(&linked, "denial-ignored"), [(Kind::Attempt, Role::AgentDeveloper)]);
+}
+
+#[test]
+fn a_decision_may_say_what_no_call_can_carry() {
+    let mut world = World::new(WORDS);
+    let mut said = payment().arguments;
+    said["note_to_self"] = json!({"seen": ["elsewhere"]});
+    let decision = world.decision("agent", "acme-1", "transactions.send", &said, vec![]);
+    world.done(&Made { parents: vec![decision], ..payment() });
+    assert_eq!(found(&world, "agent-differs-from-decision"), []);
 }
 
 #[test]
