@@ -145,9 +145,8 @@ impl Sidecar {
 
     /// As a power switch would: no drain, no close.
     pub fn kill(&mut self) {
-        let mut serve = self.serve.take().unwrap();
-        serve.kill().unwrap();
-        serve.wait().unwrap();
+        self.strike();
+        self.serve.take().unwrap().wait().unwrap();
     }
 
     /// As an operator would: SIGTERM, then wait.
