@@ -9,7 +9,11 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use countersign_authorize::catalogue::{self, Catalogue};
 use countersign_ledger::{checkpoint::is_key_name, ledger::Options, statement::Jwk, store::Probe};
-use countersign_proxy::{api, settings};
+use countersign_proxy::{
+    api,
+    settings::{self, ReceiptKeys},
+};
+use countersign_receipt::directory;
 use http::{HeaderName, Uri};
 use serde::Deserialize;
 
@@ -42,6 +46,24 @@ pub struct Config {
     /// What bounds a request.
     #[serde(default)]
     pub limits: Limits,
+    /// How requests to APIs are signed.
+    #[serde(default)]
+    pub signing: Signing,
+    /// How often a heartbeat is written, in seconds.
+    #[serde(default = "sixty")]
+    pub heartbeat_seconds: u64,
+}
+
+/// `[signing]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signing {
+    /// The origin below which APIs find the gateway's public keys, such as `https://gateway.example`; the API's listener when left out.
+    pub directory: Option<Url>,
+}
+
+const fn sixty() -> u64 {
+    60
 }
 
 const fn thirty() -> u64 {
@@ -172,6 +194,27 @@ pub struct Upstream {
     /// How long it may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Sign what is sent; yes when left out and the API gives receipts.
+    pub sign: Option<bool>,
+    /// The API's receipts.
+    pub receipts: Option<Receipts>,
+}
+
+/// `receipts` of an upstream: exactly one of `keys`, `jwks_url` and `directory`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipts {
+    /// Whose they are: a party's id, which becomes an API provider when it is not known yet.
+    pub party: String,
+    /// Its public keys: a JWK or a JWK set in a file.
+    pub keys: Option<PathBuf>,
+    /// Where they are listed: a JWK set.
+    pub jwks_url: Option<Url>,
+    /// The origin below which they are listed, as an HTTP signature directory.
+    pub directory: Option<Url>,
+    /// Keep an answer without a receipt that fits from the agent.
+    #[serde(default)]
+    pub required: bool,
 }
 
 /// `ceiling` of an upstream.
@@ -277,6 +320,7 @@ impl Config {
         for upstream in &mut config.upstream {
             resolve(&mut upstream.catalogue);
             upstream.authorities.iter_mut().for_each(resolve);
+            upstream.receipts.iter_mut().filter_map(|receipts| receipts.keys.as_mut()).for_each(resolve);
             let ceiling = upstream.ceiling.iter_mut();
             ceiling.flat_map(|c| [&mut c.catalogue, &mut c.signature, &mut c.key]).for_each(resolve);
             upstream.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
@@ -352,6 +396,8 @@ impl Config {
             agents: self.agent.iter().map(|agent| (agent.party.clone(), agent.spiffe.clone())).collect(),
             limits,
             drain: Duration::from_secs(self.drain_seconds),
+            signing: None,
+            heartbeat: Duration::from_secs(self.heartbeat_seconds.max(1)),
         })
     }
 }
@@ -411,7 +457,30 @@ impl Upstream {
             keep_response_bytes: self.keep_response_bytes,
             pass_cookies: self.pass_cookies,
             pass_headers: self.pass_headers.iter().map(|header| header.0.clone()).collect(),
+            sign: self.sign.unwrap_or(self.receipts.is_some()),
+            receipts: self.receipts.as_ref().map(Receipts::settings).transpose()?,
         })
+    }
+}
+
+impl Receipts {
+    fn settings(&self) -> anyhow::Result<settings::Receipts> {
+        let keys = match (&self.keys, &self.jwks_url, &self.directory) {
+            (Some(path), None, None) => {
+                let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+                let keys = directory::read(&text).filter(|keys| !keys.is_empty());
+                let keys =
+                    keys.with_context(|| format!("`{}` is no public key and no list of them", path.display()))?;
+                ReceiptKeys::Pinned(keys)
+            }
+            (None, Some(url), None) => ReceiptKeys::Listed(url.0.clone()),
+            (None, None, Some(origin)) => {
+                let origin = origin.0.to_string();
+                ReceiptKeys::Listed(format!("{}{}", origin.trim_end_matches('/'), directory::WELL_KNOWN).parse()?)
+            }
+            _ => bail!("`receipts` needs exactly one of `keys`, `jwks_url` and `directory`"),
+        };
+        Ok(settings::Receipts { party: self.party.clone(), keys, required: self.required })
     }
 }
 

@@ -28,6 +28,7 @@ pub mod checkpoint;
 pub mod disclosure;
 pub mod erasure;
 pub mod proof;
+pub mod signed_text;
 pub mod statement;
 pub mod term;
 pub mod tree;

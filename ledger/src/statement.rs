@@ -85,6 +85,16 @@ impl Jwk {
         self.verifier().map(|_| ())
     }
 
+    /// The JOSE name of the algorithm that goes with the key.
+    pub fn alg(&self) -> &'static str {
+        if self.kty == "EC" { "ES256" } else { "EdDSA" }
+    }
+
+    /// Whether this key made the signature over `message`; for ES256 the signature is r ‖ s.
+    pub fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifier().is_ok_and(|verifier| verifier.accepts(message, signature))
+    }
+
     fn verifier(&self) -> Result<Verifier, StatementError> {
         let decode = |text: &str| -> Result<[u8; 32], StatementError> {
             let bytes = BASE64URL_NOPAD

@@ -6,6 +6,8 @@
 
 mod authority;
 mod bundle;
+mod counted;
+mod countersigned;
 mod examined;
 mod integrity;
 mod meaning;
@@ -31,6 +33,7 @@ use crate::{
     checkpoint::{Checkpoint, VerifierKey},
     evidence::{Damage, Opener, Source},
     proof::Proof,
+    signed_text::SignedText,
 };
 pub use bundle::{verify_bundle, verify_bundle_file};
 
@@ -44,11 +47,17 @@ pub enum Held {
 }
 
 impl Held {
-    /// Reads either.
+    /// Reads either; or the checkpoint that an API's receipt countersigns, from the receipt as the API keeps it.
     ///
     /// # Errors
-    /// In words, when it is neither.
+    /// In words, when it is none of them.
     pub fn parse(text: &str) -> Result<Held, String> {
+        if text.trim_start().starts_with('{') {
+            let text: SignedText = serde_json::from_str(text).map_err(|error| error.to_string())?;
+            let signed = text.read().map_err(|error| error.to_string())?;
+            let checkpoint = signed.checkpoint().ok_or("the receipt covers no `countersign-checkpoint`")?;
+            return Ok(Held::Checkpoint(checkpoint));
+        }
         if text.starts_with("c2sp.org/") {
             return text.parse().map(Held::Proof).map_err(|error: crate::proof::ProofError| error.to_string());
         }

@@ -734,3 +734,52 @@ fn a_bundle_proves_itself_and_every_lie_in_it_is_named() {
         let _ = bundle::read(&bytes[..at]);
     }
 }
+
+#[test]
+fn a_receipt_in_the_ledger_shows_that_everything_was_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, vault) = honest(dir.path(), 5);
+    let emma = vault.subject("emma").unwrap();
+    let api = SigningKey::from_bytes(&[6; 32]);
+    let jwk = Jwk::ed25519(&api.verifying_key());
+    let key = body::Key {
+        event: "registered".into(),
+        kid: jwk.thumbprint(),
+        party: "bank".into(),
+        jwk: Some(serde_json::to_value(&jwk).unwrap()),
+        by: "test".into(),
+        ..Default::default()
+    };
+    let head = ledger.head();
+    ledger.append_blocking(Draft::new(&key).unwrap()).unwrap();
+    let call = Hash::of(&ledger.entry(4).unwrap());
+    let checkpoint = data_encoding::BASE64.encode(head.as_str().as_bytes());
+    let base = format!(
+        "\"@status\": 200\n\"countersign-entry\";req: {call}\n\"countersign-checkpoint\";req: :{checkpoint}:\n\
+         \"@signature-params\": (\"@status\" \"countersign-entry\";req \"countersign-checkpoint\";req);keyid=\"{}\"",
+        jwk.thumbprint()
+    );
+    let value = data_encoding::BASE64.encode(&ed25519_dalek::Signer::sign(&api, base.as_bytes()).to_bytes());
+    let check =
+        body::Check { alg: "EdDSA".into(), kid: jwk.thumbprint(), result: "valid".into(), party: Some("bank".into()) };
+    let receipt =
+        body::Receipt { call, subject: emma.clone(), api: "bank".into(), check, late: true, ..Default::default() };
+    let signed = serde_json::json!({ "status": 200, "signature": { "base": base, "value": value } });
+    let draft = Draft::new(&receipt).unwrap().of_instruction("i").disclose(&vault, &emma, "receipt", &signed).unwrap();
+    ledger.append_blocking(draft).unwrap();
+    let open = |attachment: &_| match vault.open_attachment(attachment) {
+        Ok(Opened::Value(disclosure)) => Ok(Some(disclosure)),
+        Ok(Opened::Erased) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    };
+    let options = || Options { open: Some(&open), ..Options::default() };
+    let mut forged = Forged::of(&Directory::read(dir.path(), None).unwrap());
+    assert_eq!(verify(&forged, &options()).findings, []);
+    // With the right key, all numbers and references mended: nothing else shows it.
+    forged.edit(13, |entry| drop(entry.body.insert("detail".into(), "it went well".into())));
+    forged.rewrite(&signer(1));
+    assert_eq!(codes(&verify(&forged, &options())), ["receipt-checkpoint"]);
+    // What the API keeps is a checkpoint held outside.
+    let kept = Held::parse(&signed["signature"].to_string()).unwrap();
+    assert!(codes(&held(&forged, vec![], vec![kept])).contains(&"forked"));
+}

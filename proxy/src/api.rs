@@ -21,7 +21,11 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use countersign_ledger::writer::{AppendError, Sealed};
+use countersign_ledger::{
+    statement::Jwk,
+    writer::{AppendError, Sealed},
+};
+use countersign_receipt::directory;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -51,11 +55,13 @@ const MAX_NAME_BYTES: usize = 320;
 pub struct Api {
     gateway: Arc<Gateway>,
     credentials: Arc<Vec<Credential>>,
+    signing: Arc<Vec<Jwk>>,
 }
 
 /// Each route with its handler: what the OpenAPI document must list.
-pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>) -> Router {
-    let api = Api { gateway, credentials: Arc::new(credentials) };
+/// `signing` are the public keys that requests to APIs are signed with.
+pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>, signing: Vec<Jwk>) -> Router {
+    let api = Api { gateway, credentials: Arc::new(credentials), signing: Arc::new(signing) };
     Router::new()
         .route("/v1/instructions", post(host::instruct))
         .route("/v1/decisions", post(agent::decide))
@@ -73,6 +79,7 @@ pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>) -> Router {
         .route("/v1/proofs/{seq}", get(reader::proof))
         .route("/v1/consistency/{old}/{size}", get(reader::consistency))
         .route("/v1/checkpoint", get(reader::checkpoint))
+        .route(directory::WELL_KNOWN, get(signing_keys))
         .route("/openapi.json", get(openapi))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -88,6 +95,12 @@ pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>) -> Router {
 
 async fn openapi() -> Response {
     ([(http::header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// The keys that requests to APIs are signed with, for whoever checks the signatures.
+async fn signing_keys(State(api): State<Api>) -> Response {
+    let headers = [(http::header::CONTENT_TYPE, directory::MEDIA_TYPE), (http::header::CACHE_CONTROL, "max-age=600")];
+    (headers, directory::list(&api.signing).to_string()).into_response()
 }
 
 /// Ready means: the ledger can seal.

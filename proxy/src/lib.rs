@@ -5,7 +5,7 @@
 //! # Reading order
 //!
 //! [`stack`] shows the way: [`identify`] → [`authorize`] → [`record`] → [`outcome`] around [`forward`]. [`settings`] is what it is told,
-//! [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model. [`api`] is the other listener.
+//! [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model, [`receipts`] what is done with an API's signed word. [`api`] is the other listener.
 
 pub mod settings;
 
@@ -22,6 +22,8 @@ pub mod outcome;
 
 pub mod mcp;
 pub mod model;
+
+pub mod receipts;
 
 pub mod api;
 pub mod error;

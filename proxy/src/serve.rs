@@ -9,19 +9,20 @@ use std::{
 };
 
 use hyper_util::service::TowerToHyperService;
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
 
 use crate::{
-    api,
+    api, receipts,
     server::{Bound, ListenError, Server, Tls},
-    settings::Settings,
+    settings::{Settings, Signing},
     stack::{Context, stack},
     state::Gateway,
     upstream::{Upstream, UpstreamError},
 };
-
-/// How often a heartbeat says "so many calls, none left out".
-const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// How long the end waits for calls that were being sealed when they were cut.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -36,6 +37,9 @@ pub enum ServeError {
     /// An upstream.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The keys of an API that gives receipts.
+    #[error(transparent)]
+    Keys(#[from] receipts::KeysError),
 }
 
 /// A running gateway.
@@ -78,16 +82,24 @@ pub async fn serve(
     let others = Server::bind(&settings.api, &settings.limits).await?;
     let upstreams: Result<Vec<_>, _> =
         settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new)).collect();
-    let router = api::router(gateway.clone(), credentials);
+    let upstreams = upstreams?;
+    receipts::begin(&gateway, &upstreams).await?;
+    let signing = settings.signing.map(|signing| published(signing, settings.api.tls.is_some(), others.bound()));
+    let keys = signing.iter().flat_map(Signing::listed).collect();
+    let router = api::router(gateway.clone(), credentials, keys);
     let context = Arc::new(Context {
         gateway: gateway.clone(),
         limits: settings.limits,
-        upstreams: upstreams?,
+        upstreams,
+        signing,
+        missing: Notify::new(),
+        unknown_key: Notify::new(),
         shows_certificates: settings.gateway.tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
         agents: settings.agents,
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),
     });
+    let every = settings.heartbeat;
     let certificates = [agents.tls(), others.tls()].into_iter().flatten().cloned().collect();
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
     let (stop, stopped) = watch::channel(false);
@@ -100,7 +112,8 @@ pub async fn serve(
             stop.closed().await;
         });
         let open = gateway.clone();
-        let beat = tokio::spawn(heartbeat(gateway, ended(stopped)));
+        let beat = tokio::spawn(heartbeat(gateway, every, ended(stopped)));
+        let fetching = tokio::spawn(receipts::fetch_missing(context.clone()));
         let (way, cut) = (context.clone(), context);
         let calling = agents.run(
             move |arrival| TowerToHyperService::new(stack(&way, arrival)),
@@ -110,6 +123,7 @@ pub async fn serve(
         );
         let talking = others.run(move |_| TowerToHyperService::new(router.clone()), talks, drain, || {});
         tokio::join!(calling, talking);
+        fetching.abort();
         let _ = beat.await;
         // Calls whose agent went away while they were being sealed end behind everybody's back.
         for _ in 0..LAST_CALLS.as_millis() / 10 {
@@ -122,15 +136,22 @@ pub async fn serve(
     Ok(Running { gateway: addresses.0, api: addresses.1, certificates, drained })
 }
 
+/// Where the keys are listed, when nobody said another place: at the API's listener.
+fn published(mut signing: Signing, secure: bool, api: &Bound) -> Signing {
+    let scheme = if secure { "https" } else { "http" };
+    signing.directory.get_or_insert_with(|| format!("{scheme}://{api}"));
+    signing
+}
+
 async fn ended(mut stopped: watch::Receiver<bool>) {
     // The sender is gone only after it said so.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Writes heartbeats until the end, and one at the end.
-async fn heartbeat(gateway: Arc<Gateway>, end: impl Future<Output = ()>) {
+async fn heartbeat(gateway: Arc<Gateway>, every: Duration, end: impl Future<Output = ()>) {
     let mut end = std::pin::pin!(end);
-    let mut every = tokio::time::interval(HEARTBEAT);
+    let mut every = tokio::time::interval(every);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     every.tick().await;
     loop {

@@ -7,9 +7,12 @@ use std::{
     net::{AddrParseError, Ipv4Addr, SocketAddr, SocketAddrV4},
     path::PathBuf,
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
+use countersign_ledger::statement::Jwk;
+use countersign_receipt::Signer;
 use http::{HeaderName, HeaderValue, Uri};
 use zeroize::Zeroizing;
 
@@ -28,6 +31,52 @@ pub struct Settings {
     pub limits: Limits,
     /// How long calls in flight may take to end at shutdown; what is left then is cut and recorded.
     pub drain: Duration,
+    /// What requests to APIs are signed with, where an upstream wants that.
+    pub signing: Option<Signing>,
+    /// How often a heartbeat says "so many calls, none left out".
+    pub heartbeat: Duration,
+}
+
+/// How often a heartbeat is written unless something else is said.
+pub const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// What requests to APIs are signed with.
+#[derive(Debug, Clone)]
+pub struct Signing {
+    /// The key that signs now.
+    pub signer: Arc<Signer>,
+    /// Public keys that are listed beside it: those that signed before.
+    pub others: Vec<Jwk>,
+    /// The origin below which the keys are listed, such as `https://gateway.example`; the API's listener when left out.
+    pub directory: Option<String>,
+}
+
+impl Signing {
+    /// Every public key that is listed.
+    pub fn listed(&self) -> Vec<Jwk> {
+        let signer = self.signer.jwk();
+        std::iter::once(signer).chain(self.others.iter().filter(|other| *other != signer)).cloned().collect()
+    }
+}
+
+/// What is known of an API that gives receipts.
+#[derive(Debug, Clone)]
+pub struct Receipts {
+    /// Whose receipts they are: a party's id.
+    pub party: String,
+    /// Its keys.
+    pub keys: ReceiptKeys,
+    /// Whether an answer without a receipt that fits is kept from the agent.
+    pub required: bool,
+}
+
+/// Where the keys of an API come from. They are registered in the ledger before they count.
+#[derive(Debug, Clone)]
+pub enum ReceiptKeys {
+    /// Given with the configuration.
+    Pinned(Vec<Jwk>),
+    /// A list that is fetched and looked at again: a JWK set or an HTTP signature directory.
+    Listed(Uri),
 }
 
 impl Settings {
@@ -40,6 +89,8 @@ impl Settings {
             agents: BTreeMap::new(),
             limits: Limits::default(),
             drain: Duration::from_secs(5),
+            signing: None,
+            heartbeat: HEARTBEAT,
         }
     }
 }
@@ -144,6 +195,10 @@ pub struct Upstream {
     pub pass_cookies: bool,
     /// Request headers that pass beside the usual ones and those the catalogue declares.
     pub pass_headers: Vec<HeaderName>,
+    /// Whether the gateway signs what it sends.
+    pub sign: bool,
+    /// What is known of its receipts, if it gives any.
+    pub receipts: Option<Receipts>,
 }
 
 impl Upstream {
@@ -161,6 +216,8 @@ impl Upstream {
             keep_response_bytes: 0,
             pass_cookies: false,
             pass_headers: Vec::new(),
+            sign: false,
+            receipts: None,
         }
     }
 }

@@ -19,6 +19,7 @@ use std::{
 use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     outcome::Outcome,
     record::Record,
     server::Arrival,
-    settings::Limits,
+    settings::{Limits, Signing},
     state::Gateway,
     upstream::Upstream,
 };
@@ -46,6 +47,12 @@ pub struct Context {
     pub shows_certificates: bool,
     /// The SPIFFE id of each agent that has one beside its name.
     pub agents: BTreeMap<String, String>,
+    /// What requests to them are signed with.
+    pub signing: Option<Signing>,
+    /// Told when a receipt is missing that may be had later.
+    pub(crate) missing: Notify,
+    /// Told when a receipt is signed with a key that nobody knows.
+    pub(crate) unknown_key: Notify,
     /// Set when the drain is over and calls are cut: their outcome then says so.
     pub cut: AtomicBool,
     /// The current minute, and how many requests without a valid token were recorded in it.

@@ -97,7 +97,7 @@ pub struct Gateway {
     /// Held calls by id, with their instruction.
     held: RwLock<BTreeMap<String, String>>,
     upstream_counters: Mutex<BTreeMap<String, u64>>,
-    counts: Mutex<BTreeMap<String, u64>>,
+    counts: Mutex<Counts>,
     open_calls: AtomicU64,
     closed: Mutex<Vec<String>>,
     /// Instructions by the end of their grant, until a heartbeat says how many entries they had.
@@ -105,6 +105,8 @@ pub struct Gateway {
     /// At how many live instructions those are forgotten that nothing needs.
     sweep_at: AtomicUsize,
     administration: tokio::sync::Mutex<()>,
+    /// State of missing receipts that is taken out: by the next heartbeat where true, by an entry already where false.
+    pub(crate) let_go: Mutex<BTreeMap<Vec<u8>, bool>>,
     /// The data subject of what belongs to nobody.
     pub nobody: String,
 }
@@ -153,6 +155,7 @@ impl Gateway {
             ending: Mutex::default(),
             sweep_at: AtomicUsize::new(MAX_LIVE),
             administration: tokio::sync::Mutex::default(),
+            let_go: Mutex::default(),
             nobody,
         }))
     }
@@ -295,7 +298,13 @@ impl Gateway {
 
     /// Counts a call for the heartbeat.
     pub fn count(&self, verdict: &str) {
-        *self.counts.lock().entry(verdict.to_owned()).or_default() += 1;
+        *self.counts.lock().verdicts.entry(verdict.to_owned()).or_default() += 1;
+    }
+
+    /// Counts a call of an agent under a grant for the heartbeat.
+    pub fn count_for(&self, verdict: &str, agent: &str, grant: &str) {
+        self.count(verdict);
+        *self.counts.lock().agents.entry((agent.to_owned(), grant.to_owned())).or_default() += 1;
     }
 
     /// Counts calls that are forwarded and have not ended.
@@ -321,13 +330,23 @@ impl Gateway {
             closed.push(body::Total { instruction, entries });
         }
         let dead = self.unhold_dead();
-        let calls = std::mem::take(&mut *self.counts.lock());
+        let Counts { verdicts: calls, agents } = std::mem::take(&mut *self.counts.lock());
+        let (agents, counted) = (named(&agents), agents);
+        let head = self.head()?;
         let open = self.open_calls.load(Ordering::Relaxed);
-        let heartbeat = body::Heartbeat { calls, open, closed, ..body::Heartbeat::default() };
+        let heartbeat = body::Heartbeat { calls, open, closed, agents, head, ..body::Heartbeat::default() };
         let mut draft = Draft::new(&heartbeat)?;
         draft.state = dead.iter().map(|(_, _, put)| put.clone()).collect();
+        let let_go: Vec<Vec<u8>> = {
+            let rows = self.let_go.lock();
+            rows.iter().filter(|(_, open)| **open).map(|(key, _)| key.clone()).collect()
+        };
+        draft.state.extend(let_go.iter().map(|key| StatePut { key: key.clone(), value: None }));
         match self.ledger.append(draft).await {
-            Ok(sealed) => Ok(sealed),
+            Ok(sealed) => {
+                self.let_go.lock().retain(|key, open| *open && !let_go.contains(key));
+                Ok(sealed)
+            }
             Err(error) => {
                 // The next one says it, and lets go.
                 for (call, instruction, _) in dead {
@@ -336,10 +355,21 @@ impl Gateway {
                 self.closed.lock().extend(heartbeat.closed.into_iter().map(|total| total.instruction));
                 let mut counts = self.counts.lock();
                 for (verdict, count) in heartbeat.calls {
-                    *counts.entry(verdict).or_default() += count;
+                    *counts.verdicts.entry(verdict).or_default() += count;
+                }
+                for (who, count) in counted {
+                    *counts.agents.entry(who).or_default() += count;
                 }
                 Err(error.into())
             }
+        }
+    }
+
+    /// The newest sealed entry.
+    fn head(&self) -> Result<Option<Hash>, StateError> {
+        match self.ledger.head().size().checked_sub(1) {
+            Some(last) => Ok(Some(Hash::of(&self.ledger.entry(last)?))),
+            None => Ok(None),
         }
     }
 
@@ -383,6 +413,30 @@ impl Gateway {
     pub fn entry(&self, seq: u64) -> Result<Entry, StateError> {
         Ok(Entry::parse(&self.ledger.entry(seq)?)?)
     }
+}
+
+/// What was counted since the last heartbeat.
+#[derive(Default)]
+struct Counts {
+    verdicts: BTreeMap<String, u64>,
+    /// By agent and grant.
+    agents: BTreeMap<(String, String), u64>,
+}
+
+/// The most agents and grants that one heartbeat names, so that it is no longer than an entry may be.
+const MAX_NAMED: usize = 100;
+
+/// Calls by agent and grant. Where there are too many, the last row has the rest, without a name.
+fn named(agents: &BTreeMap<(String, String), u64>) -> Vec<body::Called> {
+    let row = |((agent, grant), calls): (&(String, String), &u64)| body::Called {
+        agent: agent.clone(),
+        grant: grant.clone(),
+        calls: *calls,
+    };
+    let mut rows: Vec<body::Called> = agents.iter().take(MAX_NAMED).map(row).collect();
+    let rest: u64 = agents.values().skip(MAX_NAMED).sum();
+    rows.extend((rest > 0).then(|| body::Called { calls: rest, ..body::Called::default() }));
+    rows
 }
 
 fn tail(key: &[u8], prefix: &str) -> String {

@@ -12,7 +12,7 @@ use crate::{cli::ConfigArgs, config::Config, running};
 
 pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     let config = Config::read(&args.config)?;
-    let settings = config.settings()?;
+    let settings = running::settings(&config)?;
     let gateway = running::gateway(&config).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let shutdown = async move {

@@ -4,18 +4,29 @@
 
 mod account;
 
-use std::{io::Write as _, net::SocketAddr, sync::Arc};
+use std::{
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    extract::{self, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, patch, post, put},
 };
 use clap::Args;
+use countersign_ledger::{keys, statement::Jwk};
+use countersign_receipt::directory;
+use countersign_sdk::api::{Facts, GatewayKeys, ReceiptLayer};
 use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -37,6 +48,9 @@ pub struct BankArgs {
     /// The key that planting and the journal demand.
     #[arg(long, env = "COUNTERSIGN_DEMO_BANK_ADMIN_KEY", hide_env_values = true)]
     admin_key: String,
+    /// A directory with `gateway.jwk`: calls that this gateway signed get receipts, signed with a key whose public half is written there as `bank.jwk`.
+    #[arg(long, value_name = "DIR")]
+    receipts: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for BankArgs {
@@ -65,14 +79,40 @@ pub async fn serve(args: BankArgs) -> anyhow::Result<()> {
         key: args.key.into(),
         admin_key: args.admin_key.into(),
     };
+    let mut api = router(bank);
+    if let Some(dir) = &args.receipts {
+        api = api.layer(receipts(dir)?);
+    }
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], args.port))).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", json!({ "address": listener.local_addr()?.to_string() }))?;
     out.flush()?;
     drop(out);
     let parent_is_gone = async { drop(tokio::io::stdin().read_to_end(&mut Vec::new()).await) };
-    axum::serve(listener, router(bank)).with_graceful_shutdown(parent_is_gone).await?;
+    axum::serve(listener, api).with_graceful_shutdown(parent_is_gone).await?;
     Ok(())
+}
+
+/// The bank's receipts, with keys in a directory.
+fn receipts(dir: &Path) -> anyhow::Result<ReceiptLayer> {
+    let key = keys::load_or_create(&dir.join("bank.pem"))?;
+    fs::write(dir.join("bank.jwk"), json!(Jwk::ed25519(&key.verifying_key())).to_string())?;
+    let gateway = fs::read_to_string(dir.join("gateway.jwk")).context("the gateway's key cannot be read")?;
+    let gateway = directory::read(&gateway).context("the gateway's key is none")?;
+    Ok(ReceiptLayer::new(key, GatewayKeys::new(gateway)))
+}
+
+/// What the bank's receipt says of an execution.
+async fn execution(request: Request, next: Next) -> Response {
+    let (facts, changes) = (request.extensions().get::<Facts>().cloned(), request.method() != Method::GET);
+    let response = next.run(request).await;
+    if let Some(facts) = facts {
+        facts.say(|execution| {
+            execution.id = Some(uuid::Uuid::now_v7().to_string());
+            execution.changed = Some(u64::from(changes && response.status().is_success()));
+        });
+    }
+    response
 }
 
 fn router(bank: Bank) -> Router {
@@ -85,7 +125,8 @@ fn router(bank: Bank) -> Router {
         .route("/files/{path}", get(file))
         .route("/user", get(user).patch(change_user))
         .route("/user/password", put(change_password))
-        .layer(middleware::from_fn_with_state(bank.key.clone(), demand));
+        .layer(middleware::from_fn_with_state(bank.key.clone(), demand))
+        .layer(middleware::from_fn(execution));
     let admin = Router::new()
         .route("/_admin/reset", post(reset))
         .route("/_admin/journal", get(journal))
@@ -181,13 +222,17 @@ async fn schedule(State(bank): State<Bank>, body: Bytes) -> Result<Response, Res
     Ok((StatusCode::CREATED, Json(json!({ "id": id, "message": "scheduled" }))).into_response())
 }
 
-async fn change(State(bank): State<Bank>, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Response> {
+async fn change(
+    State(bank): State<Bank>,
+    extract::Path(id): extract::Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Response> {
     let path = format!("/scheduled-transactions/{id}");
     bank.write(&Method::PATCH, &path, &body, |account, change| account.change(&id, change))?;
     Ok(Json(json!({ "message": "updated" })))
 }
 
-async fn file(State(bank): State<Bank>, Path(path): Path<String>) -> Response {
+async fn file(State(bank): State<Bank>, extract::Path(path): extract::Path<String>) -> Response {
     match bank.account.lock().file(&path) {
         Some(content) => Json(json!({ "path": path, "content": content })).into_response(),
         None => error(StatusCode::NOT_FOUND, format!("there is no file `{path}`")),

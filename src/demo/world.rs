@@ -49,7 +49,8 @@ impl World {
     /// Starts everything below `dir`, on ports that are free.
     pub async fn start(dir: &Path) -> anyhow::Result<World> {
         let (bank_key, bank_admin) = (secret()?, secret()?);
-        let (bank, bank_url) = start_bank(&bank_key, &bank_admin).await?;
+        receipts(dir)?;
+        let (bank, bank_url) = start_bank(&bank_key, &bank_admin, dir).await?;
         let secrets = [secret()?, secret()?, secret()?];
         let path = configure(dir, &bank_url, &bank_key, &secrets)?;
         let config = Config::read(&path)?;
@@ -57,7 +58,7 @@ impl World {
         let ledger = gateway.ledger.clone();
         let (stop, stopped) = oneshot::channel();
         let ended = async { drop(stopped.await) };
-        let running = countersign_proxy::serve(config.settings()?, gateway, config.credential, ended).await?;
+        let running = countersign_proxy::serve(running::settings(&config)?, gateway, config.credential, ended).await?;
         let [host_secret, operator, approver_secret] = secrets;
         let (api, gateway) = (format!("http://{}", running.api), format!("http://{}", running.gateway));
         let (agent_key, approver_key) = (keys::generate()?, keys::generate()?);
@@ -109,9 +110,11 @@ impl World {
     }
 }
 
-async fn start_bank(key: &str, admin: &str) -> anyhow::Result<(Child, String)> {
+async fn start_bank(key: &str, admin: &str, receipts: &Path) -> anyhow::Result<(Child, String)> {
     let mut bank = Command::new(std::env::current_exe()?)
         .arg("demo-bank")
+        .arg("--receipts")
+        .arg(receipts)
         .env("COUNTERSIGN_DEMO_BANK_KEY", key)
         .env("COUNTERSIGN_DEMO_BANK_ADMIN_KEY", admin)
         // The bank ends when this end is closed, however the demo ends.
@@ -126,6 +129,14 @@ async fn start_bank(key: &str, admin: &str) -> anyhow::Result<(Child, String)> {
     Ok((bank, format!("http://{address}")))
 }
 
+/// What the bank must know of the gateway, so that it gives receipts for its calls.
+fn receipts(dir: &Path) -> anyhow::Result<()> {
+    let keys = dir.join("keys");
+    fs::create_dir_all(&keys)?;
+    let key = keys::load_or_create(&keys.join("signature.pem"))?;
+    Ok(fs::write(dir.join("gateway.jwk"), json!(Jwk::ed25519(&key.verifying_key())).to_string())?)
+}
+
 fn configure(dir: &Path, bank: &str, bank_key: &str, secrets: &[String; 3]) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(dir)?;
     fs::write(dir.join("bank.toml"), CATALOGUE)?;
@@ -133,7 +144,7 @@ fn configure(dir: &Path, bank: &str, bank_key: &str, secrets: &[String; 3]) -> a
     let mut config = format!(
         "# Made by `countersign demo`.\norigin = \"demo.example/agents\"\n\n[ledger]\ndirectory = \"ledger\"\nkeys = \"keys\"\nreserve_mib = 16\n\n\
          [gateway]\nlisten = \"127.0.0.1:0\"\n\n[api]\nlisten = \"127.0.0.1:0\"\n\n[[upstream]]\nname = \"bank\"\nurl = \"{bank}\"\n\
-         catalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
+         catalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\nreceipts = {{ party = \"bank\", keys = \"bank.jwk\" }}\n"
     );
     for ((role, party), secret) in
         [("host", "demo-app"), ("operator", "demo-ops"), ("approver", "emma-herself")].iter().zip(secrets)

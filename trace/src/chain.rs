@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::words as w;
 use crate::{
     findings::{self, Finding, Kind, Need},
-    graph::{Call, Case, Fate, Graph, Holder, Node, same},
+    graph::{Call, Case, Fate, Graph, Holder, Node, Receipt, same},
     link::{State, Step},
     message::{Fact, Lang, Message},
 };
@@ -389,6 +389,9 @@ impl<'g> Links<'_, 'g> {
         let calls = self.case.calls.iter();
         let call =
             calls.into_iter().find(|call| call.outcome.as_ref().is_some_and(|ended| ended.node.hash == node.hash));
+        for receipt in call.iter().flat_map(|call| &call.receipts).filter(|receipt| receipt.node.seq() < node.seq()) {
+            self.receipt(receipt);
+        }
         if let Some(call) = call.filter(|call| call.fate() != Fate::NotSent && call.receipts.is_empty()) {
             let api = self.case.graph.api(&call.body.upstream);
             self.absent(Step::Answered, api, Message::new(&w::NO_RECEIPT), Need::ApiReceipt);
@@ -402,10 +405,22 @@ impl<'g> Links<'_, 'g> {
             return self.push(Step::Answered, node, api, what, State::Claimed, None);
         }
         let all = self.case.calls.iter().chain(&self.case.exchanges);
-        let Some(receipt) = all.flat_map(|call| &call.receipts).find(|receipt| receipt.node.hash == node.hash) else {
+        let of = |call: &&'g Call<'g>| call.receipts.iter().any(|receipt| receipt.node.hash == node.hash);
+        let Some(call) = all.into_iter().find(of) else { return };
+        // One that came with the answer stands before the outcome in the ledger, and is told behind it.
+        if call.outcome.as_ref().is_some_and(|ended| node.seq() < ended.node.seq()) {
             return;
-        };
+        }
+        if let Some(receipt) = call.receipts.iter().find(|receipt| receipt.node.hash == node.hash) {
+            self.receipt(receipt);
+        }
+    }
+
+    fn receipt(&mut self, receipt: &'g Receipt<'g>) {
         let (state, missing) = self.stated(receipt.check.as_ref());
+        // The gateway had it from the API itself, and it fits what it saw.
+        let good = receipt.check.as_ref().is_some_and(|check| check.result == "valid");
+        let state = if good && state == State::Claimed { State::Observed } else { state };
         let differs: Vec<Fact> = receipt.differs.iter().map(|what| Fact::from(*what)).collect();
         let state = if differs.is_empty() { state } else { State::Contradicted };
         let text = match (differs.is_empty(), receipt.late) {
@@ -414,7 +429,7 @@ impl<'g> Links<'_, 'g> {
             (false, _) => &w::RECEIPT_DIFFERS,
         };
         let api = self.case.graph.api(&receipt.api);
-        self.push(Step::Answered, node, api, Message::new(text).with("differs", differs), state, missing);
+        self.push(Step::Answered, receipt.node, api, Message::new(text).with("differs", differs), state, missing);
     }
 
     fn told(&mut self, node: &'g Node<'g>) {

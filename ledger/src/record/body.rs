@@ -207,6 +207,9 @@ Decision is Decision {
     source: String,
     /// The agent's party id.
     agent: String,
+    /// The agent's count of its decisions under this grant, from 0 and dense.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u64>,
     /// The action chosen; of a tool that is no action of a catalogue, the tool's name.
     action: String,
     /// The upstream of the action, where a tool is one.
@@ -375,6 +378,9 @@ Outcome is Outcome {
     /// How many calls a model's answer proposes: so many decisions follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     proposals: Option<u64>,
+    /// Where the API is to give receipts: `received`, or `missing` when none came with the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
 }
 }
 
@@ -389,6 +395,12 @@ Receipt is Receipt {
     api: String,
     /// What the gateway found when it checked the signature.
     check: Check,
+    /// In what it differs from what the gateway saw: `request`, `response`, `status`; `unsigned` when it leaves out what it must cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differs: Option<Vec<String>>,
+    /// Fetched afterwards, not with the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
 }
 }
 
@@ -401,6 +413,12 @@ Answer is Answer {
     subject: String,
     /// The agent's party id.
     agent: String,
+    /// The agent's count of its answers under this grant, from 0 and dense.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u64>,
+    /// How many decisions the agent stated under this grant before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decisions: Option<u64>,
     /// The agent's signature, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
@@ -493,6 +511,17 @@ pub struct Total {
     pub entries: u64,
 }
 
+/// What one agent called under one grant.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Called {
+    /// The agent's party id.
+    pub agent: String,
+    /// The grant.
+    pub grant: String,
+    /// How many calls were recorded.
+    pub calls: u64,
+}
+
 body! {
 /// So many calls, none left out.
 Heartbeat is Heartbeat {
@@ -502,5 +531,11 @@ Heartbeat is Heartbeat {
     open: u64,
     /// Instructions whose grants ended since the last heartbeat, with their totals.
     closed: Vec<Total>,
+    /// Calls recorded since the last heartbeat, by agent and grant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    agents: Vec<Called>,
+    /// The newest entry that was there when they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<Hash>,
 }
 }

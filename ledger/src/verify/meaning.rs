@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Finding, Report,
-    authority::{Approved, Grants, Held, is_plumbing},
+    authority::{Approved, Grants, Held, Wrong, is_plumbing},
+    counted::Counted,
+    countersigned::{self, Roots},
     examined::{Examined, ExaminedEntry, Values},
     finding,
     stated::{self, Keys},
@@ -57,6 +59,13 @@ pub(super) struct Meaning<'s> {
     next_at_upstream: BTreeMap<String, u64>,
     grants: Grants,
     keys: Keys,
+    /// Checkpoints that receipts may countersign.
+    roots: Roots,
+    counted: Counted,
+    /// Calls whose outcome says that a receipt came with the answer, with the outcome's entry.
+    receipted: BTreeMap<Hash, u64>,
+    /// Calls with a receipt whose outcome is still to come.
+    receipts: BTreeSet<Hash>,
     policies: BTreeSet<Hash>,
     /// Subjects erased so far.
     erased: BTreeMap<String, u64>,
@@ -94,6 +103,10 @@ impl<'s> Meaning<'s> {
             next_at_upstream: BTreeMap::new(),
             grants: Grants::default(),
             keys: Keys::default(),
+            roots: Roots::default(),
+            counted: Counted::default(),
+            receipted: BTreeMap::new(),
+            receipts: BTreeSet::new(),
             policies: BTreeSet::new(),
             erased: BTreeMap::new(),
             opened: BTreeMap::new(),
@@ -106,6 +119,7 @@ impl<'s> Meaning<'s> {
     }
 
     pub(super) fn piece(&mut self, piece: Examined) {
+        piece.checkpoints.iter().for_each(|(checkpoint, _)| self.roots.add(checkpoint));
         for (seq, ExaminedEntry { hash, entry, values, .. }) in (piece.first..).zip(piece.entries) {
             // What cannot be read at all is told by the other half.
             let Ok(entry) = entry else {
@@ -181,9 +195,16 @@ impl<'s> Meaning<'s> {
             Kind::Ledger => drop(entry.body_as::<body::Ledger>()?),
             Kind::Party => drop(entry.body_as::<body::Party>()?),
             Kind::Instruction => drop(entry.body_as::<body::Instruction>()?),
-            Kind::Decision => drop(entry.body_as::<body::Decision>()?),
-            Kind::Receipt => drop(entry.body_as::<body::Receipt>()?),
-            Kind::Answer => drop(entry.body_as::<body::Answer>()?),
+            Kind::Decision => {
+                let decision: body::Decision = entry.body_as()?;
+                self.counted.stated(&decision.grant, "decision", decision.n, seq);
+            }
+            Kind::Receipt => self.receipt(seq, &entry.body_as()?),
+            Kind::Answer => {
+                let answer: body::Answer = entry.body_as()?;
+                self.counted.stated(&answer.grant, "answer", answer.n, seq);
+                self.counted.total(&answer.grant, "decision", answer.decisions, seq);
+            }
             Kind::Incident => drop(entry.body_as::<body::Incident>()?),
             Kind::Access => drop(entry.body_as::<body::Access>()?),
             Kind::Other(_) => {}
@@ -274,7 +295,21 @@ impl<'s> Meaning<'s> {
         }
     }
 
+    /// A receipt is of a forwarded call.
+    fn receipt(&mut self, seq: u64, receipt: &body::Receipt) {
+        let known = self.open.contains_key(&receipt.call) || self.ended.contains(&receipt.call);
+        if !known && self.extent != Extent::Window {
+            self.find("receipt-without-call", seq, "there is no forwarded call that it is about");
+        }
+        if !receipt.late && self.receipted.remove(&receipt.call).is_none() {
+            self.receipts.insert(receipt.call);
+        }
+    }
+
     fn outcome(&mut self, seq: u64, outcome: &body::Outcome) {
+        if outcome.receipt.as_deref() == Some("received") && !self.receipts.remove(&outcome.call) {
+            self.receipted.insert(outcome.call, seq);
+        }
         if self.open.remove(&outcome.call).is_some() {
             self.ended.insert(outcome.call);
         } else if self.ended.contains(&outcome.call) {
@@ -373,10 +408,19 @@ impl<'s> Meaning<'s> {
         }
         self.digest(seq, hash, entry, &opened);
         self.plumbing(seq, entry, &opened);
+        if let Some(found) = self.countersigned(entry, &opened) {
+            self.statements += 1;
+            self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
+        }
         if let Some(found) = stated::check(entry, &opened, &self.keys) {
             self.statements += 1;
             self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
         }
+    }
+
+    fn countersigned(&self, entry: &Entry, opened: &[&Disclosure]) -> Option<Option<Wrong>> {
+        let receipt = entry.body_as().ok().filter(|_| entry.kind == Kind::Receipt)?;
+        countersigned::check(&receipt, opened, &self.keys, &self.roots)
     }
 
     /// A held call, the answer to it and the call made after it must be about the same digest, where it is disclosed.
@@ -414,6 +458,16 @@ impl<'s> Meaning<'s> {
     }
 
     pub(super) fn finish(mut self, report: &mut Report) {
+        if self.extent != Extent::Window {
+            self.findings.extend(std::mem::take(&mut self.counted).holes());
+            for seq in std::mem::take(&mut self.receipted).into_values() {
+                self.find(
+                    "receipt-missing",
+                    seq,
+                    "a receipt of the API came with the answer, and its entry is missing",
+                );
+            }
+        }
         let undone: Vec<u64> = self.erased.keys().filter_map(|subject| self.opened.get(subject).copied()).collect();
         for seq in undone {
             self.find("erasure-undone", seq, "a value opens though its subject was erased: an old data key was put back, or the erasure was cut short");

@@ -116,6 +116,14 @@ fn recheck(entry: &Entry, opened: &[&Disclosure], text: &str, check: &body::Chec
         let recorded = if **name == "origin" { Some(entry.origin.as_str()) } else { entry.text(name) };
         said.get(**name).and_then(Value::as_str).zip(recorded).is_some_and(|(said, recorded)| said != recorded)
     };
+    let count = |name: &&&str| {
+        let recorded = entry.body.get(**name).and_then(Value::as_u64);
+        said.get(**name).is_some_and(|said| said.as_u64() != recorded)
+    };
+    let statement = matches!(entry.kind, Kind::Decision | Kind::Answer);
+    if let Some(other) = ["n", "decisions"].iter().find(|name| count(name)).filter(|_| statement) {
+        return Some(("statement-says-other", format!("the party signed another `{other}` than the entry records")));
+    }
     let other = ALIKE.iter().find(recorded).or_else(|| ALIKE_DISCLOSED.iter().find(shown))?;
     Some(("statement-says-other", format!("the party signed another `{other}` than the entry records")))
 }

@@ -48,6 +48,9 @@ struct Decided {
     model: Option<String>,
     #[serde(default)]
     prompt_sha256: Option<String>,
+    /// The agent's count of its decisions under this grant, from 0.
+    #[serde(default)]
+    n: Option<u64>,
     /// The last checkpoint the agent has seen.
     #[serde(default)]
     checkpoint: Option<String>,
@@ -57,6 +60,12 @@ struct Decided {
 #[derive(Deserialize, Serialize)]
 struct Answered {
     text: String,
+    /// The agent's count of its answers under this grant, from 0.
+    #[serde(default)]
+    n: Option<u64>,
+    /// How many decisions it stated before.
+    #[serde(default)]
+    decisions: Option<u64>,
     #[serde(default)]
     checkpoint: Option<String>,
 }
@@ -103,6 +112,7 @@ pub(super) async fn decide(State(api): State<Api>, headers: HeaderMap, bytes: By
         subject: live.subject.clone(),
         source: "agent".to_owned(),
         agent: claims.sub.clone(),
+        n: said.n,
         action: said.action.clone(),
         model: said.model.clone(),
         check,
@@ -135,6 +145,8 @@ pub(super) async fn answer(State(api): State<Api>, headers: HeaderMap, bytes: By
         grant: claims.jti.clone(),
         subject: live.subject.clone(),
         agent: claims.sub.clone(),
+        n: said.n,
+        decisions: said.decisions,
         check,
         ..body::Answer::default()
     };

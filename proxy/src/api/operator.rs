@@ -53,19 +53,7 @@ pub(super) async fn party(State(api): State<Api>, headers: HeaderMap, bytes: Byt
     if !ROLES.contains(&asked.role.as_str()) {
         return Err(bad_request(format!("`role` must be one of {}", ROLES.join(", "))).with("field", "role"));
     }
-    let _turn = api.gateway.administer().await;
-    let entry = body::Party {
-        party: asked.party.clone(),
-        role: asked.role.clone(),
-        name: asked.name,
-        release: asked.release,
-        by,
-        ..body::Party::default()
-    };
-    let mut draft = Draft::new(&entry).map_err(StateError::from)?;
-    draft.state.push(Registry::put("party", &asked.party, Some(asked.role.clone())));
-    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
-    api.gateway.registry.write().parties.insert(asked.party, asked.role);
+    let sealed = api.gateway.party(asked.party, asked.role, asked.name, asked.release, by).await?;
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
 }
 
@@ -91,27 +79,8 @@ pub(super) async fn key(State(api): State<Api>, headers: HeaderMap, bytes: Bytes
         return Err(bad_request("`event` must be `registered`, `retired` or `revoked`").with("field", "event"));
     }
     asked.jwk.validate().map_err(|error| bad_request(format!("`jwk`: {error}")))?;
-    let kid = asked.jwk.thumbprint();
-    let _turn = api.gateway.administer().await;
-    let known = api.gateway.registry.read().keys.get(&kid).cloned();
-    if known.is_some_and(|row| row.party != asked.party) {
-        return Err(bad_request("`jwk` is registered for another party"));
-    }
-    let entry = body::Key {
-        event: asked.event.clone(),
-        kid: kid.clone(),
-        party: asked.party.clone(),
-        jwk: Some(json!(asked.jwk)),
-        by,
-        ..body::Key::default()
-    };
-    let good = asked.event == "registered";
-    let row = |entry| KeyRow { party: asked.party.clone(), jwk: asked.jwk.clone(), good, entry };
-    let mut draft = Draft::new(&entry).map_err(StateError::from)?;
-    draft.state.push(Registry::put("key", &kid, Some(json!(row(Hash::ZERO)).to_string())));
-    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
-    api.gateway.registry.write().keys.insert(kid.clone(), row(sealed.hash));
-    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "kid": kid })))
+    let sealed = api.gateway.key(&asked.event, &asked.party, &asked.jwk, &by).await?;
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "kid": asked.jwk.thumbprint() })))
 }
 
 #[derive(Deserialize)]
@@ -262,6 +231,60 @@ pub(super) async fn erase(State(api): State<Api>, headers: HeaderMap, bytes: Byt
 }
 
 impl crate::state::Gateway {
+    /// Says who somebody is.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn party(
+        &self,
+        party: String,
+        role: String,
+        name: Option<String>,
+        release: Option<Hash>,
+        by: String,
+    ) -> Result<Sealed, StateError> {
+        let _turn = self.administer().await;
+        let entry =
+            body::Party { party: party.clone(), role: role.clone(), name, release, by, ..body::Party::default() };
+        let mut draft = Draft::new(&entry)?;
+        draft.state.push(Registry::put("party", &party, Some(role.clone())));
+        let sealed = self.ledger.append(draft).await?;
+        self.registry.write().parties.insert(party, role);
+        Ok(sealed)
+    }
+
+    /// Registers, retires or revokes a party's key.
+    ///
+    /// # Errors
+    /// [`Problem`]; when the key is another party's nothing was written.
+    pub async fn key(&self, event: &str, party: &str, jwk: &Jwk, by: &str) -> Result<Sealed, Problem> {
+        let kid = jwk.thumbprint();
+        let _turn = self.administer().await;
+        if self.registry.read().keys.get(&kid).is_some_and(|row| row.party != party) {
+            return Err(bad_request("`jwk` is registered for another party"));
+        }
+        let entry = body::Key {
+            event: event.to_owned(),
+            kid: kid.clone(),
+            party: party.to_owned(),
+            jwk: Some(json!(jwk)),
+            by: by.to_owned(),
+            ..body::Key::default()
+        };
+        let row = |entry| KeyRow {
+            party: party.to_owned(),
+            jwk: jwk.clone(),
+            good: event == "registered",
+            entry,
+            by: by.to_owned(),
+        };
+        let mut draft = Draft::new(&entry).map_err(StateError::from)?;
+        draft.state.push(Registry::put("key", &kid, Some(json!(row(Hash::ZERO)).to_string())));
+        let sealed = self.ledger.append(draft).await.map_err(StateError::from)?;
+        self.registry.write().keys.insert(kid, row(sealed.hash));
+        Ok(sealed)
+    }
+
     /// Places a hold on a data subject, or releases the one that is named. Gives the hold's id.
     ///
     /// # Errors

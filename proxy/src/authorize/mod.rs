@@ -102,6 +102,8 @@ pub struct Call {
     pub decision: Option<Hash>,
     /// The trace context.
     pub traceparent: Option<String>,
+    /// Its number among the calls forwarded to this API, once it is recorded.
+    pub n: Option<u64>,
     /// What of the answer the agent sees; everything when there is none.
     pub view: Option<Arc<View>>,
     /// What is to be answered, when the API speaks MCP.
@@ -257,6 +259,7 @@ impl Step<Identified> for Authorize {
             upstream,
             decision,
             traceparent: identified.traceparent,
+            n: None,
             view: None,
             exchange: None,
             asking,

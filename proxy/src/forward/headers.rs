@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use countersign_receipt::names;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
 use crate::{
@@ -44,7 +45,7 @@ const HOP: [HeaderName; 8] = [
 ];
 
 /// Never from the agent, whatever the configuration or the catalogue says: credentials, and what only the gateway may say.
-const NEVER: [HeaderName; 15] = [
+const NEVER: [HeaderName; 19] = [
     header::ACCEPT_ENCODING,
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
@@ -54,6 +55,10 @@ const NEVER: [HeaderName; 15] = [
     header::HOST,
     header::RANGE,
     DECISION,
+    names::ENTRY,
+    names::CHECKPOINT,
+    names::N,
+    names::SIGNATURE_AGENT,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-auth-token"),
     HeaderName::from_static("x-forwarded-for"),
@@ -94,7 +99,11 @@ pub(super) fn of_request(outgoing: &Outgoing, upstream: &Upstream) -> HeaderMap 
     // What is encoded cannot be searched for the credential.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let te = agent.get_all(header::TE).iter().filter_map(|te| te.to_str().ok()).flat_map(|te| te.split(','));
-    if te.map(|te| te.split(';').next().unwrap_or_default().trim()).any(|te| te.eq_ignore_ascii_case("trailers")) {
+    // Receipts of answers that stream stand in their trailers.
+    let receipts = upstream.receipts.is_some();
+    if receipts
+        || te.map(|te| te.split(';').next().unwrap_or_default().trim()).any(|te| te.eq_ignore_ascii_case("trailers"))
+    {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     add_forwarded(&mut headers, outgoing);

@@ -2,6 +2,7 @@
 
 mod body;
 pub(crate) mod headers;
+mod sign;
 
 use std::time::Duration;
 
@@ -112,15 +113,17 @@ fn request(receipt: &Receipt, upstream: &Upstream, outgoing: Outgoing) -> Result
     let headers = headers::of_request(&outgoing, &upstream.settings);
     let trailers = headers::trailers_of_request(&outgoing, &upstream.settings);
     let limit = receipt.context().limits.body_bytes;
+    let mut content = None;
     let body = match outgoing.body {
         Arrived::Empty => {
             receipt.note(|trail| trail.request = Some(body::digest(&Sha256::digest(b""), 0)));
             Empty::new().map_err(|never| match never {}).boxed_unsync()
         }
         Arrived::Whole(bytes) => {
-            let length = bytes.len() as u64;
+            let (length, sha256) = (bytes.len() as u64, Sha256::digest(&bytes));
+            content = Some(sha256.into());
             receipt.note(|trail| {
-                trail.request = Some(body::digest(&Sha256::digest(&bytes), length));
+                trail.request = Some(body::digest(&sha256, length));
                 trail.bytes = [length, 0];
             });
             Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
@@ -131,5 +134,6 @@ fn request(receipt: &Receipt, upstream: &Upstream, outgoing: Outgoing) -> Result
     *request.method_mut() = outgoing.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
+    sign::sign(receipt, upstream, &mut request, content)?;
     Ok(request)
 }

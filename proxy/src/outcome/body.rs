@@ -8,6 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use countersign_authorize::{Json, request::is_json, view::View};
+use countersign_ledger::Hash;
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -22,6 +23,7 @@ use crate::{
     forward::headers::of_trailers,
     mcp::{Awaiting, Exchange},
     model::{self, Closing, Listening},
+    receipts::{self, Came, Judged},
     record::Receipt,
     upstream::{Upstream, deepest, echo::Scan},
 };
@@ -42,6 +44,8 @@ pub(super) struct Answering {
     bytes: u64,
     media_type: Option<String>,
     status: StatusCode,
+    /// The API's receipt, once there is one.
+    came: Option<Came>,
     /// What is kept of the body, as long as it is not too long.
     kept: Option<BytesMut>,
     keep: usize,
@@ -72,9 +76,11 @@ impl Answering {
         receipt: Receipt,
         upstream: Arc<Upstream>,
         body: Incoming,
-        media_type: Option<String>,
+        head: &HeaderMap,
         status: StatusCode,
     ) -> Answering {
+        let media_type = super::media_type(head).map(str::to_owned);
+        let came = receipts::find(&receipt, &upstream, status, head, None);
         let asking = receipt.call().asking.clone();
         let streams = media_type.as_deref().is_some_and(is_events);
         let listening = asking.map(|asking| Listening::new(asking.api, status.is_success(), streams));
@@ -106,6 +112,7 @@ impl Answering {
             bytes: 0,
             media_type,
             status,
+            came,
             kept: (keep > 0).then(BytesMut::new),
             keep,
             observes: json || awaiting.is_some(),
@@ -119,6 +126,7 @@ impl Answering {
             last: None,
             upstream,
         };
+        // Before its first byte is asked for, an answer that is to have a receipt in its head shows whether it has.
         if answering.body.is_end_stream() {
             answering.complete();
         }
@@ -155,6 +163,8 @@ impl Answering {
     /// Closes the call. With a model's answer goes what it proposes.
     fn finish(&mut self, mut ending: Ending, whole: Option<&[u8]>) {
         let Some(receipt) = self.receipt.take() else { return };
+        let judged = self.judge(&receipt, ending.is_whole());
+        ending = ending.receipt(judged);
         let Some(mut listening) = self.listening.take() else { return finish(receipt, ending) };
         let held = listening.held();
         self.last = Some(held).filter(|held| !held.is_empty()).map(Frame::data);
@@ -207,6 +217,23 @@ impl Answering {
             Some(_) => self.upstream.settings.keep_response_bytes.max(model::KEPT_ANSWER_BYTES),
             None => self.upstream.settings.keep_response_bytes,
         }
+    }
+
+    /// What is to be said of the API's receipt, if one came.
+    fn judge(&self, receipt: &Receipt, whole: bool) -> Option<Judged> {
+        let content = whole.then(|| (Hash::from(<[u8; 32]>::from(self.hash.clone().finalize())), self.bytes == 0));
+        let party = &self.upstream.settings.receipts.as_ref()?.party;
+        Some(self.came.as_ref()?.judge(receipt, party, self.status, content))
+    }
+
+    /// The answer is over. Without a receipt that fits it is kept back, where the settings demand one.
+    fn unreceipted(&mut self) -> Option<Option<Result<Frame<Bytes>, BoxError>>> {
+        let required = self.upstream.settings.receipts.as_ref().is_some_and(|receipts| receipts.required);
+        let receipt = self.receipt.as_ref().filter(|_| required)?;
+        if self.judge(receipt, true).is_some_and(|judged| judged.fits()) {
+            return None;
+        }
+        Some(self.cut("response_cut", receipts::LACKING.to_owned()))
     }
 
     fn describe(&self, kept: Option<&Bytes>) -> Value {
@@ -265,6 +292,9 @@ impl Answering {
         if !self.is_over() {
             return (!pass.is_empty() && !self.rewrites).then(|| Ok(Frame::data(pass)));
         }
+        if let Some(cut) = self.unreceipted() {
+            return cut;
+        }
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         self.complete();
         if self.rewrites {
@@ -290,8 +320,16 @@ impl Answering {
         if echo.is_some_and(|echo| trailers.values().any(|value| echo.stands_in(value.as_bytes()))) {
             return self.cut("response_cut", "a trailer of the API's answer holds the gateway's credential".to_owned());
         }
+        if let Some(receipt) = &self.receipt
+            && let Some(came) = receipts::find(receipt, &self.upstream, self.status, &HeaderMap::new(), Some(trailers))
+        {
+            self.came = Some(came);
+        }
         if self.listening.is_some() {
             return self.end();
+        }
+        if let Some(cut) = self.unreceipted() {
+            return cut;
         }
         let trailers = Frame::trailers(of_trailers(trailers, &self.upstream.settings));
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
@@ -312,6 +350,9 @@ impl Answering {
     }
 
     fn end(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        if let Some(cut) = self.unreceipted() {
+            return cut;
+        }
         let rest = self.scan.as_mut().map(Scan::end).unwrap_or_default();
         if let Some(listening) = &mut self.listening {
             listening.hold(&rest);

@@ -30,6 +30,7 @@ use crate::{
     error::{answer_call, problem},
     forward::{ForwardError, forward, headers},
     mcp::Exchange,
+    receipts::{self, Judged},
     record::{Receipt, Recorded, Sent, Trail, stamp},
     stack::Context,
     state::open_key,
@@ -50,12 +51,13 @@ pub struct Ending {
     observed: Option<Bytes>,
     /// Of a model's answer: how it could be read, the model that it names, and how many calls it proposes.
     read: Option<(&'static str, Option<String>, u64)>,
+    receipt: Option<Judged>,
 }
 
 impl Ending {
     /// One of the results of `docs/format.md`, kind `outcome`.
     pub const fn new(result: &'static str) -> Ending {
-        Ending { result, detail: None, response: None, observed: None, read: None }
+        Ending { result, detail: None, response: None, observed: None, read: None, receipt: None }
     }
 
     /// What a person should know.
@@ -70,6 +72,18 @@ impl Ending {
     pub(crate) fn response(mut self, response: Value) -> Ending {
         self.response = Some(response);
         self
+    }
+
+    /// The API's receipt, judged.
+    #[must_use]
+    pub(crate) fn receipt(mut self, receipt: Option<Judged>) -> Ending {
+        self.receipt = receipt;
+        self
+    }
+
+    /// Whether the answer came whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.result == "completed"
     }
 
     /// A model's answer as it was read; with what it says, if that is kept.
@@ -174,6 +188,10 @@ fn answered(receipt: Receipt, response: Response<Incoming>) -> Response<Body> {
     if echo.as_ref().is_some_and(|echo| parts.headers.values().any(|value| echo.stands_in(value.as_bytes()))) {
         return cut(receipt, "a header of the API's answer holds the gateway's credential");
     }
+    if hyper::body::Body::is_end_stream(&incoming) && receipts::lacks(&receipt, &upstream, parts.status, &parts.headers)
+    {
+        return cut(receipt, receipts::LACKING);
+    }
     let mut headers = headers::of_response(&parts.headers, parts.version, &upstream.settings);
     let exchange = receipt.call().exchange.as_deref();
     if receipt.call().view.is_some() || exchange.is_some_and(Exchange::rewrites) {
@@ -184,8 +202,7 @@ fn answered(receipt: Receipt, response: Response<Incoming>) -> Response<Body> {
         headers.remove(header::CONTENT_LENGTH);
     }
     stamp(&mut headers, receipt.sealed());
-    let media = media_type(&parts.headers).map(str::to_owned);
-    let body = Answering::new(receipt, upstream, incoming, media, parts.status);
+    let body = Answering::new(receipt, upstream, incoming, &parts.headers, parts.status);
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = parts.status;
     *response.headers_mut() = headers;
@@ -247,6 +264,8 @@ pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option
         }
     };
     let mut live = call.live.lock();
+    // Before the outcome, which says that it came: then whoever takes the receipt away leaves a hole.
+    countersign(receipt, &trail, &ending);
     match queue(receipt.context(), draft) {
         Ok(ticket) => {
             live.end(&hash, trail.sent.as_str());
@@ -274,6 +293,44 @@ pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option
             None
         }
     }
+}
+
+/// With the outcome, in the same batch if it can be: the API's own word. Where it is missing, it is asked for later.
+fn countersign(receipt: &Receipt, trail: &Trail, ending: &Ending) {
+    let (context, call) = (receipt.context(), receipt.call());
+    let Some(judged) = &ending.receipt else {
+        if is_due(receipt, trail) {
+            context.missing.notify_one();
+        }
+        return;
+    };
+    let of = receipts::Of { call: receipt.sealed().hash, instruction: &call.live.id, subject: &call.live.subject };
+    let draft = judged.draft(&context.gateway, &of, false).map(|mut draft| {
+        if judged.is_of_unknown_key() {
+            // A new key, perhaps: it is looked for, and the receipt asked for again.
+            draft.state.extend(still_missing(receipt));
+            context.unknown_key.notify_waiters();
+            context.missing.notify_one();
+        }
+        draft
+    });
+    let queued = draft.map(|draft| queue(context, draft));
+    if !matches!(queued, Ok(Ok(_))) {
+        tracing::error!(call = %receipt.sealed().hash, "a receipt cannot be written");
+    }
+}
+
+/// The state that says that the call's receipt is to be asked for.
+fn still_missing(receipt: &Receipt) -> Option<StatePut> {
+    let (call, now) = (receipt.call(), receipt.context().gateway.now());
+    let upstream = &call.upstream.as_ref()?.settings.name;
+    Some(receipts::missing(&call.id, &call.live.id, &call.live.subject, upstream, now))
+}
+
+/// Whether the API owes a receipt: it gives them, and the call may have reached it.
+fn is_due(receipt: &Receipt, trail: &Trail) -> bool {
+    trail.sent != Sent::No
+        && receipt.call().upstream.as_ref().is_some_and(|upstream| upstream.settings.receipts.is_some())
 }
 
 /// Queues a draft; when the queue is full, goes on trying behind the caller's back.
@@ -315,9 +372,14 @@ fn small(receipt: &Receipt, hash: &Hash, trail: &Trail, ending: &Ending) -> Resu
         bytes: trail.bytes,
         us: trail.us.clone(),
         detail: ending.detail.clone(),
+        receipt: is_due(receipt, trail)
+            .then(|| if ending.receipt.is_some() { "received" } else { "missing" }.to_owned()),
         ..bodies::Outcome::default()
     };
     let mut draft = Draft::new(&outcome)?.of_instruction(&call.live.id).caused_by([*hash]);
+    if outcome.receipt.as_deref() == Some("missing") {
+        draft.state.extend(still_missing(receipt));
+    }
     draft.state.push(StatePut { key: open_key(&call.id), value: None });
     Ok(draft)
 }

@@ -110,7 +110,8 @@ impl Record {
     }
 
     /// Queues the entry with the state that must commit with it, in the order of judgement and of the upstream's counter.
-    fn enqueue(&self, judged: &Judged) -> Result<Ticket, NotRecorded> {
+    /// Gives its number there, if it is forwarded.
+    fn enqueue(&self, judged: &Judged) -> Result<(Ticket, Option<u64>), NotRecorded> {
         let gateway = &self.context.gateway;
         let mut draft = self.draft(judged)?;
         let call = &judged.call;
@@ -118,13 +119,13 @@ impl Record {
             (Some(_), Some(upstream)) => gateway.numbered(&upstream.settings.name, |number, counter| {
                 draft.body.insert("upstream_n".to_owned(), number.into());
                 draft.state.extend([open_state(&call.id, &call.live.id, &call.live.subject), counter]);
-                Ok(gateway.ledger.enqueue(draft)?)
+                Ok((gateway.ledger.enqueue(draft)?, Some(number)))
             }),
             _ => {
                 if judged.waits.as_ref().is_some_and(|waits| waits.repeats.is_none()) {
                     draft.state.push(gateway.hold_call(&call.id, &call.live.id));
                 }
-                Ok(gateway.ledger.enqueue(draft)?)
+                Ok((gateway.ledger.enqueue(draft)?, None))
             }
         }
     }
@@ -135,7 +136,8 @@ impl Step<Judged> for Record {
 
     async fn step(&self, judged: Judged) -> Result<Recorded, Response<Body>> {
         let queued = self.enqueue(&judged);
-        let (call, mut session, turn) = (judged.call, judged.session, judged.turn);
+        let (mut call, mut session, turn) = (judged.call, judged.session, judged.turn);
+        call.n = queued.as_ref().ok().and_then(|(_, n)| *n);
         let pending = Pending {
             context: self.context.clone(),
             call,
@@ -147,7 +149,7 @@ impl Step<Judged> for Record {
             permit: judged.permit,
         };
         let ticket = match queued {
-            Ok(ticket) => ticket,
+            Ok((ticket, _)) => ticket,
             Err(error) => {
                 pending.undo(&mut session);
                 return Err(answer_call(pending.call.exchange.as_deref(), refuse(&error)));

@@ -103,7 +103,7 @@ impl Pending {
                 return Err(answer_call(self.call.exchange.as_deref(), refuse(&error.into())));
             }
         };
-        self.context.gateway.count(self.judgement.verdict.as_str());
+        self.context.gateway.count_for(self.judgement.verdict.as_str(), &self.call.agent, &self.call.grant);
         self.settle(&sealed);
         match self.permit {
             Some(permit) => {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use countersign_ledger::writer::Sealed;
+use countersign_receipt::Asked;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -59,6 +60,8 @@ pub struct Trail {
     pub agent_fault: Option<&'static str>,
     /// When the last byte was sent.
     pub last_sent: Option<Instant>,
+    /// The request as it was signed, if it was.
+    pub asked: Option<Arc<Asked>>,
 }
 
 /// A sealed call, open until its outcome is written. Only `record` can make one, and only of a permit.

@@ -16,6 +16,9 @@ pub struct KeyRow {
     pub good: bool,
     /// The entry that registered it.
     pub entry: Hash,
+    /// Who vouches for it.
+    #[serde(default)]
+    pub by: String,
 }
 
 /// What is registered.

@@ -379,7 +379,15 @@ async fn a_look_is_recorded_and_what_is_public_shows_nothing_of_anybody() {
         world.ask("GET", &format!("/v1/instructions/{}", world.instruction), INVESTIGATOR, &Value::Null).await;
     assert!(shown.json().to_string().contains("upload report"));
     assert_eq!(looks(), 1);
-    for path in ["/v1/checkpoint", "/v1/proofs/2", "/v1/consistency/1/3", "/openapi.json", "/livez", "/readyz"] {
+    for path in [
+        countersign_receipt::directory::WELL_KNOWN,
+        "/v1/checkpoint",
+        "/v1/proofs/2",
+        "/v1/consistency/1/3",
+        "/openapi.json",
+        "/livez",
+        "/readyz",
+    ] {
         let answer = world.ask("GET", path, "", &Value::Null).await;
         assert_eq!(answer.status, 200, "{path}");
         let text = String::from_utf8(answer.body.unwrap().to_vec()).unwrap();

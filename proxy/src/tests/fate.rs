@@ -259,6 +259,9 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
         upstreams: vec![std::sync::Arc::new(crate::upstream::Upstream::new(upstream("http://127.0.0.1:9")).unwrap())],
         agents: Default::default(),
         shows_certificates: false,
+        signing: None,
+        missing: tokio::sync::Notify::new(),
+        unknown_key: tokio::sync::Notify::new(),
         cut: false.into(),
         strangers: parking_lot::Mutex::default(),
     });

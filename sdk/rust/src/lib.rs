@@ -35,6 +35,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "api")]
+pub mod api;
 mod client;
 mod proofs;
 mod roles;
@@ -42,5 +44,5 @@ mod roles;
 pub use self::{
     client::{Answer, Error, Plain, Problem},
     proofs::{KeepError, ProofKeeper, verify_offline},
-    roles::{Agent, Approver, Decision, Granted, HeldCall, Host, Instruction},
+    roles::{Agent, Approver, Decision, Granted, HeldCall, Host, Instruction, Stated},
 };

@@ -121,6 +121,17 @@ pub struct Agent {
     grant: Option<String>,
     proofs: ProofKeeper,
     traceparent: Option<String>,
+    /// How many decisions and answers it stated under this grant: a statement that is withheld or deleted later leaves a hole.
+    stated: Stated,
+}
+
+/// How many statements of each kind an agent made under one grant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// Decisions.
+    pub decisions: u64,
+    /// Answers.
+    pub answers: u64,
 }
 
 impl Agent {
@@ -138,6 +149,7 @@ impl Agent {
                 .and_then(|token| Some(token.payload_unverified().get("jti")?.as_str()?.to_owned())),
             proofs: ProofKeeper::default(),
             traceparent: None,
+            stated: Stated::default(),
         })
     }
 
@@ -162,6 +174,18 @@ impl Agent {
         self
     }
 
+    /// Goes on counting where another process of the same agent stopped.
+    #[must_use]
+    pub const fn after(mut self, stated: Stated) -> Agent {
+        self.stated = stated;
+        self
+    }
+
+    /// How many statements it made so far.
+    pub const fn stated(&self) -> Stated {
+        self.stated
+    }
+
     /// The proofs kept so far.
     pub const fn proofs(&self) -> &ProofKeeper {
         &self.proofs
@@ -175,7 +199,10 @@ impl Agent {
         // A statement holds no fractions: `98.7` is signed as the text "98.7".
         let arguments = without_fractions(&decision.arguments);
         let decision = Decision { checkpoint: self.seen(), arguments, ..decision.clone() };
-        self.state("/v1/decisions", "countersign-decision+jwt", &json!(decision)).await
+        let said = Agent::counted(json!(decision), [("n", self.stated.decisions)]);
+        let entry = self.state("/v1/decisions", "countersign-decision+jwt", &said).await?;
+        self.stated.decisions += 1;
+        Ok(entry)
     }
 
     /// Records what the agent told the user.
@@ -184,7 +211,10 @@ impl Agent {
     /// [`Error`].
     pub async fn answer(&mut self, text: &str) -> Result<String, Error> {
         let said = json!({ "text": text, "checkpoint": self.seen() });
-        self.state("/v1/answers", "countersign-answer+jwt", &said).await
+        let said = Agent::counted(said, [("n", self.stated.answers), ("decisions", self.stated.decisions)]);
+        let entry = self.state("/v1/answers", "countersign-answer+jwt", &said).await?;
+        self.stated.answers += 1;
+        Ok(entry)
     }
 
     /// Calls the API through the gateway. A refusal of the gateway is an answer with a [`Answer::problem`].
@@ -216,6 +246,13 @@ impl Agent {
     pub async fn held(&self, call: &str) -> Result<String, Error> {
         let held: Value = self.api.ask("GET", &format!("/v1/calls/{call}"), None).await?;
         Ok(held.get("status").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    fn counted<const N: usize>(mut said: Value, counts: [(&str, u64); N]) -> Value {
+        if let Value::Object(said) = &mut said {
+            said.extend(counts.map(|(name, count)| (name.to_owned(), json!(count))));
+        }
+        said
     }
 
     fn seen(&self) -> Option<String> {

@@ -18,12 +18,11 @@ use axum::{
 };
 use countersign_authorize::catalogue::Catalogue;
 use countersign_ledger::{
-    Draft, Ledger,
+    Ledger,
     checkpoint::CheckpointSigner,
     clock::SystemClock,
     directory::Directory,
     ledger::Options,
-    record::body,
     statement::Jwk,
     vault::Vault,
     verify::{self, Held},
@@ -31,7 +30,7 @@ use countersign_ledger::{
 use countersign_proxy::{
     api::{Credential, Role},
     settings::{Settings, Upstream},
-    state::{Gateway, KeyRow, Parts},
+    state::{Gateway, Parts},
     token::Tokens,
 };
 use countersign_sdk::{Agent, Approver, Decision, Error, Host, Instruction, ProofKeeper, verify_offline};
@@ -78,20 +77,7 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
     let gateway = Gateway::open(parts).await.unwrap();
     for (party, seed) in [("assistant", 3), ("ann", 4)] {
         let jwk = Jwk::ed25519(&key(seed).verifying_key());
-        let entry = body::Key {
-            event: "registered".into(),
-            kid: jwk.thumbprint(),
-            party: party.into(),
-            jwk: Some(json!(jwk)),
-            by: "test".into(),
-            ..Default::default()
-        };
-        let sealed = ledger.append(Draft::new(&entry).unwrap()).await.unwrap();
-        gateway
-            .registry
-            .write()
-            .keys
-            .insert(jwk.thumbprint(), KeyRow { party: party.into(), jwk, good: true, entry: sealed.hash });
+        gateway.key("registered", party, &jwk, "test").await.unwrap();
     }
     let url = format!("http://{}", bank().await).parse().unwrap();
     let settings = Settings::new(vec![Upstream::new("bank", url)]);
