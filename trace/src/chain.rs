@@ -386,9 +386,9 @@ impl<'g> Links<'_, 'g> {
         };
         let what = Message::new(text).with("status", status).with("result", outcome.result.replace('_', " "));
         self.push(Step::Sent, node, self.case.platform(), what, state, missing);
-        let calls = self.case.calls.iter();
+        let case = self.case;
         let call =
-            calls.into_iter().find(|call| call.outcome.as_ref().is_some_and(|ended| ended.node.hash == node.hash));
+            case.calls.iter().find(|call| call.outcome.as_ref().is_some_and(|ended| ended.node.hash == node.hash));
         for receipt in call.iter().flat_map(|call| &call.receipts).filter(|receipt| receipt.node.seq() < node.seq()) {
             self.receipt(receipt);
         }
@@ -404,9 +404,9 @@ impl<'g> Links<'_, 'g> {
             let what = Message::new(&w::LOG_SAYS).with("result", node.text("result").unwrap_or("?").replace('_', " "));
             return self.push(Step::Answered, node, api, what, State::Claimed, None);
         }
-        let all = self.case.calls.iter().chain(&self.case.exchanges);
-        let of = |call: &&'g Call<'g>| call.receipts.iter().any(|receipt| receipt.node.hash == node.hash);
-        let Some(call) = all.into_iter().find(of) else { return };
+        let case = self.case;
+        let of = |call: &&Call<'g>| call.receipts.iter().any(|receipt| receipt.node.hash == node.hash);
+        let Some(call) = case.calls.iter().chain(&case.exchanges).find(of) else { return };
         // One that came with the answer stands before the outcome in the ledger, and is told behind it.
         if call.outcome.as_ref().is_some_and(|ended| node.seq() < ended.node.seq()) {
             return;
@@ -416,7 +416,7 @@ impl<'g> Links<'_, 'g> {
         }
     }
 
-    fn receipt(&mut self, receipt: &'g Receipt<'g>) {
+    fn receipt(&mut self, receipt: &Receipt<'g>) {
         let (state, missing) = self.stated(receipt.check.as_ref());
         // The gateway had it from the API itself, and it fits what it saw.
         let good = receipt.check.as_ref().is_some_and(|check| check.result == "valid");

@@ -248,12 +248,11 @@ impl Step<Identified> for Authorize {
         let _ = tokio::time::timeout(limits.seal_timeout, live.settled()).await;
 
         let (mut session, turn) = (live.session(), self.context.gateway.registry.read_arc());
-        let grant_entry = session.grant.as_ref().map(|state| state.entry);
         let mut call = Call {
             id: identified.call,
             live,
             grant: identified.grant,
-            grant_entry,
+            grant_entry: session.grant.as_ref().map(|state| state.entry),
             agent: identified.agent,
             credential: identified.credential,
             upstream,

@@ -500,10 +500,13 @@ async fn keys_are_found_in_directories_on_both_sides_and_follow_rotation() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(world.of_kind(&Kind::Receipt).iter().any(|(entry, _)| check(entry, "result") == "valid"));
-    let registry = world.gateway.registry.read();
-    assert!([19, 20].iter().all(|seed| registry.key(&jwk(*seed).thumbprint()).is_some_and(|row| row.party == "bank")));
-    assert_eq!(registry.parties.get("bank").map(String::as_str), Some("api_provider"));
-    drop(registry);
+    {
+        let registry = world.gateway.registry.read();
+        assert!(
+            [19, 20].iter().all(|seed| registry.key(&jwk(*seed).thumbprint()).is_some_and(|row| row.party == "bank"))
+        );
+        assert_eq!(registry.parties.get("bank").map(String::as_str), Some("api_provider"));
+    }
     world.verify(dir.path(), &[]).await;
 }
 
