@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use countersign_sdk::{Agent, Answer, Decision, Granted, Instruction, Plain};
+use countersign_sdk::{Agent, Answer, Decision, Granted, Instruction, Plain, Stated};
 use serde_json::{Value, json};
 
 use crate::{
@@ -56,6 +56,8 @@ pub struct Habits {
     pub extra: Vec<Call>,
     /// It signs a decision on what was proposed, and sends something else of it.
     pub decides_as_proposed: bool,
+    /// The number of the decision that it signs and keeps to itself.
+    pub withholds: Option<u64>,
     /// The model that its decisions name.
     pub model: Option<String>,
     /// How often it asks again for what a human denied.
@@ -224,7 +226,7 @@ pub async fn run(world: &World, plan: &Plan, evidence: &Evidence) -> anyhow::Res
 /// The host registers what the user said.
 pub async fn instruct(world: &World, plan: &Plan) -> anyhow::Result<Granted> {
     let script = Script { reads: plan.task.reads.clone(), fault: plan.fault };
-    world.actors.script(&plan.trace, &script, &plan.turns).await;
+    world.actors.script(&plan.trace, plan.task.api, &script, &plan.turns).await;
     let instruction = Instruction {
         words: plan.task.words.clone(),
         principal: plan.principal.clone(),
@@ -340,6 +342,13 @@ impl Worker<'_> {
 
     async fn decide(&mut self, call: &Call) -> anyhow::Result<Option<String>> {
         let Some(sdk) = &mut self.sdk else { return Ok(None) };
+        let stated = sdk.stated();
+        if self.plan.habits.withholds == Some(stated.decisions) {
+            // It counts what it signed; nobody gets it.
+            let sdk = self.sdk.take().unwrap();
+            self.sdk = Some(sdk.after(Stated { decisions: stated.decisions + 1, ..stated }));
+            return Ok(None);
+        }
         let decision = Decision {
             action: call.action.clone(),
             arguments: call.arguments.clone(),

@@ -100,7 +100,9 @@ fn jobs(table: &Table, full: bool, wanted: &[&str]) -> (Vec<Job>, Vec<String>) {
 
 /// The evidence that can be made.
 fn there() -> Evidence {
-    Evidence(["model", "sdk", "values", "checkpoint_outside", "bundle_of_other_party"].map(str::to_owned).into())
+    Evidence(
+        ["receipts", "model", "sdk", "values", "checkpoint_outside", "bundle_of_other_party"].map(str::to_owned).into(),
+    )
 }
 
 /// The variant with the evidence that can be made; none when that would make another one of it.

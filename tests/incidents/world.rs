@@ -42,12 +42,14 @@ const PARTIES: [(&str, &str); 8] = [
 pub struct Setting {
     /// Verdicts are recorded and not enforced.
     pub shadow: bool,
+    /// The APIs give receipts.
+    pub receipts: bool,
 }
 
 impl Setting {
     /// The world that gives this evidence.
-    pub fn of(_evidence: &Evidence) -> Setting {
-        Setting::default()
+    pub fn of(evidence: &Evidence) -> Setting {
+        Setting { receipts: evidence.has("receipts"), ..Setting::default() }
     }
 }
 
@@ -58,22 +60,29 @@ pub struct World {
     pub approver: Approver,
     pub agent_key: SigningKey,
     pub actors: Arc<Actors>,
+    setting: Setting,
 }
 
 /// The processes beside the sidecar; worlds can share them.
 pub struct Actors {
-    pub api: Actor,
+    pub bank: Actor,
+    pub airline: Actor,
     pub model: Actor,
 }
 
 impl Actors {
     pub fn start() -> Arc<Actors> {
-        Arc::new(Actors { api: Actor::start("api"), model: Actor::start("model") })
+        Arc::new(Actors { bank: Actor::start("api"), airline: Actor::start("api"), model: Actor::start("model") })
+    }
+
+    /// The API of that upstream.
+    fn api(&self, upstream: &str) -> &Actor {
+        if upstream == "airline" { &self.airline } else { &self.bank }
     }
 
     /// Lays the scripts for the run with this trace id.
-    pub async fn script(&self, trace: &str, api: &Script, turns: &[Turn]) {
-        for (actor, body) in [(&self.api, json!(api)), (&self.model, json!(turns))] {
+    pub async fn script(&self, trace: &str, upstream: &str, api: &Script, turns: &[Turn]) {
+        for (actor, body) in [(self.api(upstream), json!(api)), (&self.model, json!(turns))] {
             let client = Plain::anonymous(&actor.url).unwrap();
             let context = traceparent(trace);
             let headers = [("traceparent", context.as_str())];
@@ -82,9 +91,9 @@ impl Actors {
         }
     }
 
-    /// How many changes have come to the API in the run with this trace id.
+    /// How many changes have come to the bank in the run with this trace id.
     pub async fn under_way(&self, trace: &str) -> u64 {
-        let client = Plain::anonymous(&self.api.url).unwrap();
+        let client = Plain::anonymous(&self.bank.url).unwrap();
         let answer = client.send("GET", &format!("/_admin/changes/{trace}"), None).await.unwrap();
         answer.json().unwrap().as_u64().unwrap()
     }
@@ -98,12 +107,17 @@ pub fn traceparent(trace: &str) -> String {
 impl World {
     pub async fn start(actors: &Arc<Actors>, setting: Setting) -> World {
         let shadow = setting.shadow;
-        let url = &actors.api.url;
         let mut upstreams = String::new();
         for name in ["bank", "airline"] {
+            let url = &actors.api(name).url;
+            let receipts = if setting.receipts {
+                format!("receipts = {{ party = \"{name}\", keys = \"{name}.jwk\" }}\n")
+            } else {
+                String::new()
+            };
             upstreams += &format!(
                 "[[upstream]]\nname = \"{name}\"\nurl = \"{url}\"\ncatalogue = \"{name}.toml\"\nprefix = \"/{name}\"\nshadow = {shadow}\n\
-                 credential = {{ prefix = \"Bearer \", file = \"api.key\" }}\n\
+                 credential = {{ prefix = \"Bearer \", file = \"api.key\" }}\n{receipts}\
                  [upstream.timeouts]\nconnect_seconds = {PATIENCE_SECONDS}\nfirst_byte_seconds = {PATIENCE_SECONDS}\n"
             );
         }
@@ -111,12 +125,30 @@ impl World {
         upstreams += &format!(
             "[[upstream]]\nname = \"model\"\nurl = \"{model}\"\ncatalogue = \"model.toml\"\nprefix = \"/model\"\n"
         );
-        let files = [("bank.toml", BANK), ("airline.toml", AIRLINE), ("model.toml", MODEL), ("api.key", api::KEY)];
-        World::behind(actors, Sidecar::with(&upstreams, &files, None)).await
+        let (bank, airline) = (actors.bank.jwk.to_string(), actors.airline.jwk.to_string());
+        let files = [
+            ("bank.toml", BANK),
+            ("airline.toml", AIRLINE),
+            ("model.toml", MODEL),
+            ("api.key", api::KEY),
+            ("bank.jwk", &bank),
+            ("airline.jwk", &airline),
+        ];
+        let world = World::behind(actors, Sidecar::with(&upstreams, &files, None), setting).await;
+        if setting.receipts {
+            // The APIs give receipts to gateways whose keys they know.
+            let key = keys::load(&world.sidecar.keys().join("signature.pem")).unwrap();
+            let jwk = json!(Jwk::ed25519(&key.verifying_key()));
+            for api in [&actors.bank, &actors.airline] {
+                let client = Plain::anonymous(&api.url).unwrap();
+                assert!(client.send("POST", "/_admin/trust", Some(&jwk)).await.unwrap().status.is_success());
+            }
+        }
+        world
     }
 
     /// Registers everybody.
-    async fn behind(actors: &Arc<Actors>, sidecar: Sidecar) -> World {
+    async fn behind(actors: &Arc<Actors>, sidecar: Sidecar, setting: Setting) -> World {
         let (agent_key, approver_key) = (keys::generate().unwrap(), keys::generate().unwrap());
         let api = format!("http://{}", sidecar.api);
         let operator = Plain::new(&api, sidecar.secret("operator")).unwrap();
@@ -134,7 +166,7 @@ impl World {
         }
         let host = Host::new(&api, sidecar.secret("host")).unwrap();
         let approver = Approver::new(&api, sidecar.secret("approver"), approver_key).unwrap();
-        World { sidecar, host, approver, agent_key, actors: actors.clone() }
+        World { sidecar, host, approver, agent_key, actors: actors.clone(), setting }
     }
 
     /// The sidecar was started again: its addresses may be others.
@@ -145,7 +177,9 @@ impl World {
 
     /// Nothing is under way any more: what was given up has come to its end at the API too.
     pub async fn settled(&self) {
-        tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+        // A receipt that did not come is asked for up to five seconds after the call.
+        let wait = if self.setting.receipts { 7_000 } else { 900 };
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
     }
 
     pub fn gateway(&self) -> String {

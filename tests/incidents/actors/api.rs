@@ -6,14 +6,16 @@ use axum::{
     Json, Router,
     body::{Body, Bytes, to_bytes},
     extract::{Path, Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
-    middleware::{self, Next},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
+use countersign_ledger::{keys, statement::Jwk};
+use countersign_sdk::api::{Execution, Facts, GatewayKeys, ReceiptLayer};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tower::ServiceExt as _;
 
 /// The key that the API demands of the gateway; a thief may have it too.
 pub const KEY: &str = "bank-key-0123456789";
@@ -64,6 +66,10 @@ pub enum What {
     FailsButExecutes,
     /// Slow, and blind to idempotency keys.
     BlindToKey,
+    /// Gives no receipt.
+    NoReceipt,
+    /// Gives a receipt whose signature is not its own.
+    BadSignature,
     /// The account lacks the funds: declined, and nothing is wrong with the API.
     Declines,
     /// Takes its time, but less than the gateway gives it: nothing is wrong.
@@ -84,6 +90,17 @@ struct Run {
 struct Api {
     runs: Mutex<HashMap<String, Run>>,
     log: Mutex<Vec<Value>>,
+    /// The gateways whose calls get receipts.
+    gateways: Mutex<Vec<Jwk>>,
+    trusted: GatewayKeys,
+}
+
+/// The API proper, with and without the layer that signs.
+#[derive(Clone)]
+struct Front {
+    api: Shared,
+    signed: Router,
+    bare: Router,
 }
 
 type Shared = Arc<Api>;
@@ -92,15 +109,32 @@ type Shared = Arc<Api>;
 #[derive(Debug, Clone, Copy)]
 struct Now(Option<What>);
 
-pub fn router() -> Router {
+/// The body as the front passes it on where it altered it.
+#[derive(Debug, Clone)]
+struct Rewritten(Bytes);
+
+/// The API, and the public key that it signs with.
+pub fn router() -> (Router, Value) {
     let api = Shared::default();
-    Router::new()
+    let key = keys::generate().unwrap();
+    let jwk = json!(Jwk::ed25519(&key.verifying_key()));
+    let bare = Router::new().fallback(answer).with_state(api.clone());
+    let signed = bare.clone().layer(ReceiptLayer::new(key, api.trusted.clone()));
+    let admin = Router::new()
         .route("/_admin/script", post(script))
+        .route("/_admin/trust", post(trust))
         .route("/_admin/log", get(log))
         .route("/_admin/changes/{trace}", get(changes))
-        .fallback(answer)
-        .layer(middleware::from_fn_with_state(api.clone(), front))
-        .with_state(api)
+        .with_state(api.clone());
+    (admin.merge(Router::new().fallback(front).with_state(Front { api, signed, bare })), jwk)
+}
+
+/// A gateway that is trusted beside the others.
+async fn trust(State(api): State<Shared>, Json(jwk): Json<Jwk>) -> StatusCode {
+    let mut gateways = api.gateways.lock();
+    gateways.push(jwk);
+    api.trusted.replace(gateways.clone());
+    StatusCode::NO_CONTENT
 }
 
 async fn script(State(api): State<Shared>, headers: HeaderMap, Json(script): Json<Script>) -> StatusCode {
@@ -118,9 +152,10 @@ async fn changes(State(api): State<Shared>, Path(trace): Path<String>) -> Json<u
 }
 
 /// What stands in front of the API proper: here requests and answers are altered that the API itself handled well.
-async fn front(State(api): State<Shared>, request: Request, next: Next) -> Response {
-    if request.uri().path().starts_with("/_admin/") {
-        return next.run(request).await;
+async fn front(State(front): State<Front>, request: Request) -> Response {
+    let Front { api, signed, bare } = front;
+    if request.uri().path().starts_with("/.well-known/") {
+        return signed.oneshot(request).await.unwrap();
     }
     let trace = super::trace(request.headers());
     let read = reads(request.method(), request.uri().path());
@@ -141,16 +176,31 @@ async fn front(State(api): State<Shared>, request: Request, next: Next) -> Respo
         let amount = value["amount"].as_f64().unwrap();
         value["amount"] = json!((amount * 1000.0).round() / 100.0);
         let text = value.to_string();
+        // What reads it below must not depend on a check of what the gateway signed: this API has none.
+        parts.extensions.insert(Rewritten(Bytes::from(text.clone())));
         parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
         body = Body::from(text);
     }
-    let answer = next.run(Request::from_parts(parts, body)).await;
+    let inner = if now.0 == Some(What::NoReceipt) { bare } else { signed };
+    let mut answer = inner.oneshot(Request::from_parts(parts, body)).await.unwrap();
     match now.0 {
         Some(What::StatusLies) => (StatusCode::CREATED, answer.headers().clone(), answer.into_body()).into_response(),
         Some(What::AnswerAltered) => {
+            let mut headers = answer.headers().clone();
             let text = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
             let text = String::from_utf8_lossy(&text).replace("1810", "9810").replace("\"10.00\"", "\"70.00\"");
-            ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+            headers.remove(header::CONTENT_LENGTH);
+            (headers, text).into_response()
+        }
+        Some(What::BadSignature) => {
+            if let Some(signature) = answer.headers_mut().get_mut("signature") {
+                let text = signature.to_str().unwrap().to_owned();
+                // Another first character of the base64: another signature.
+                let (name, value) = text.split_once(":").unwrap();
+                let other = if value.starts_with('A') { "B" } else { "A" };
+                *signature = HeaderValue::from_str(&format!("{name}:{other}{}", &value[1..])).unwrap();
+            }
+            answer
         }
         _ => answer,
     }
@@ -168,38 +218,64 @@ async fn answer(State(api): State<Shared>, request: Request) -> Response {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let now = parts.extensions.get::<Now>().copied().unwrap_or(Now(None)).0;
-    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let read = to_bytes(body, usize::MAX).await;
+    let body = match parts.extensions.get::<Rewritten>() {
+        Some(Rewritten(body)) => body.clone(),
+        None => read.unwrap(),
+    };
+    let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
+    facts.say(|said| said.id = Some(uuid::Uuid::new_v4().to_string()));
     let trace = super::trace(&parts.headers);
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let change = Change { api, trace, method: parts.method, target, body, headers: parts.headers };
+    let change = Change { api, trace, method: parts.method, target, body, headers: parts.headers, facts };
     if reads(&change.method, &change.target) {
         return change.read();
     }
     match now {
-        None | Some(What::OtherAmount | What::AnswerAltered) => change.done(1),
+        None | Some(What::OtherAmount | What::AnswerAltered | What::NoReceipt | What::BadSignature) => change.done(1),
         Some(What::Twice) => change.done(2),
-        Some(What::Drop) => done_answer("0"),
+        Some(What::Drop) => {
+            change.says(|said| said.changed = Some(0));
+            done_answer("0")
+        }
         Some(What::Declines) => {
             change.note(422);
+            change.says(|said| said.changed = Some(0));
             (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": "the account lacks the funds" }))).into_response()
         }
         Some(What::Fails | What::StatusLies) => {
             change.note(500);
+            change.says(|said| {
+                said.exception = Some("NullPointer".to_owned());
+                said.changed = Some(0);
+            });
             failed()
         }
         Some(What::FailsButExecutes) => {
             change.execute();
             change.note(500);
+            change.says(|said| said.exception = Some("LedgerUnavailable".to_owned()));
             failed()
         }
         Some(What::Deadlock) => {
             tokio::time::sleep(SLOW).await;
+            change.says(|said| {
+                said.lock_ms = Some(millis(SLOW));
+                said.deadlock = Some(true);
+                said.exception = Some("Deadlock".to_owned());
+                said.changed = Some(0);
+            });
             failed()
         }
         // Whoever asked may be gone: what is in the queue is executed all the same.
         Some(what @ (What::Congested | What::BlindToKey | What::Pause)) => {
             let late = tokio::spawn(async move {
-                tokio::time::sleep(if what == What::Pause { Duration::from_millis(900) } else { SLOW }).await;
+                if what == What::Pause {
+                    tokio::time::sleep(Duration::from_millis(900)).await;
+                } else {
+                    tokio::time::sleep(SLOW).await;
+                    change.says(|said| said.queue_ms = Some(millis(SLOW)));
+                }
                 change.done(1)
             });
             late.await.unwrap()
@@ -214,9 +290,19 @@ struct Change {
     target: String,
     body: Bytes,
     headers: HeaderMap,
+    facts: Facts,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
 }
 
 impl Change {
+    /// What the receipt will say of the execution, beside what was said before.
+    fn says(&self, say: impl FnOnce(&mut Execution)) {
+        self.facts.say(say);
+    }
+
     fn read(&self) -> Response {
         let runs = self.api.runs.lock();
         let asked = format!("{} {}", self.method, self.target);
@@ -240,6 +326,10 @@ impl Change {
         if let Some(key) = key.filter(|_| !blind) {
             let known = self.api.runs.lock().get(&self.trace).is_some_and(|run| run.keys.contains_key(&key));
             if known {
+                self.says(|said| {
+                    said.replay = Some(true);
+                    said.changed = Some(0);
+                });
                 return done_answer("1");
             }
             self.api.runs.lock().entry(self.trace.clone()).or_default().keys.insert(key, Value::Null);
@@ -248,11 +338,15 @@ impl Change {
             self.execute();
             self.note(201);
         }
+        if times > 1 {
+            self.says(|said| said.retries = u64::try_from(times - 1).ok());
+        }
         done_answer("1")
     }
 
     fn execute(&self) {
         self.api.runs.lock().entry(self.trace.clone()).or_default().executed += 1;
+        self.says(|said| said.changed = Some(said.changed.unwrap_or_default() + 1));
     }
 
     /// A line of the API's own log.

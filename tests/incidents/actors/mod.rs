@@ -18,6 +18,8 @@ use tokio::io::AsyncReadExt as _;
 pub struct Actor {
     child: Child,
     pub url: String,
+    /// The public key that an API signs with.
+    pub jwk: Value,
 }
 
 impl Actor {
@@ -31,7 +33,7 @@ impl Actor {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap();
-        Actor { child, url: format!("http://{}", said["address"].as_str().unwrap()) }
+        Actor { child, url: format!("http://{}", said["address"].as_str().unwrap()), jwk: said["jwk"].clone() }
     }
 }
 
@@ -44,14 +46,14 @@ impl Drop for Actor {
 
 /// Serves as the actor of that name.
 pub async fn serve(name: &str) {
-    let router = match name {
+    let (router, jwk) = match name {
         "api" => api::router(),
-        "model" => model::router(),
+        "model" => (model::router(), Value::Null),
         other => panic!("there is no actor `{other}`"),
     };
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", json!({ "address": listener.local_addr().unwrap().to_string() })).unwrap();
+    writeln!(out, "{}", json!({ "address": listener.local_addr().unwrap().to_string(), "jwk": jwk })).unwrap();
     out.flush().unwrap();
     drop(out);
     let parent_is_gone = async { drop(tokio::io::stdin().read_to_end(&mut Vec::new()).await) };

@@ -129,6 +129,13 @@ pub fn altered_words(dice: &mut Dice) -> Plan {
 /// What it signs.
 fn statements(kind: &str, dice: &mut Dice) -> Option<Plan> {
     Some(match kind {
+        "decision-withheld" => {
+            let mut task = tasks::look_and_pay(dice);
+            task.calls.insert(1, Call::look("get_scheduled_transactions", json!({})));
+            let mut plan = honest(task, dice);
+            plan.habits.withholds = Some(dice.below(2).try_into().unwrap());
+            plan
+        }
         "decision-names-other-model" => {
             let mut plan = honest(tasks::change(dice), dice);
             plan.habits.model = Some("gpt-3.5-turbo-0125".to_owned());

@@ -31,6 +31,8 @@ pub fn plan(kind: &str, dice: &mut Dice) -> Option<Plan> {
             plan.fault = Some(Fault { at: 0, what: What::AnswerAltered });
             plan
         }
+        "bank-withholds-receipt" => change(dice).fault(What::NoReceipt),
+        "bank-receipt-badly-signed" => change(dice).fault(What::BadSignature),
         "bank-fails" => {
             change(dice).fault(What::Fails).must(&["500"]).ends("It did not work: the API reported an error.")
         }

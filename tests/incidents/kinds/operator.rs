@@ -79,7 +79,7 @@ pub async fn run(
     actors: &Arc<Actors>,
     evidence: &Evidence,
 ) -> anyhow::Result<Option<Vec<Finding>>> {
-    let setting = Setting { shadow: own == Own::Shadow };
+    let setting = Setting { shadow: own == Own::Shadow, ..Setting::of(evidence) };
     let mut world = World::start(actors, setting).await;
     match own {
         Own::Widens => {
