@@ -103,6 +103,7 @@ impl World {
                 approved: &[],
                 denied: &[],
                 now: Timestamp::UNIX_EPOCH,
+                policy: None,
             });
             let judged = Instant::now();
             ensure!(judgement.verdict == Verdict::Allow, "{judgement:?}");

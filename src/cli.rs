@@ -62,6 +62,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Follow one call, instruction or time window: who said, chose, allowed, sent, answered, and where the chain breaks
     Trace(TraceArgs),
+    /// Judge recorded calls again, from what was recorded, or by other policies
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
     /// Show one entry: its bytes, its place, its disclosed values
     Show(ShowArgs),
     /// Write a bundle: one file that proves a call, an instruction or a time window to somebody who trusts nobody here
@@ -130,6 +133,12 @@ pub struct CheckArgs {
     /// A catalogue alone, instead; may be given several times.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub catalogue: Vec<PathBuf>,
+    /// A policy file in Cedar, checked against these catalogues; may be given several times.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub policy: Vec<PathBuf>,
+    /// Print what policies can name: the catalogues as a Cedar schema.
+    #[arg(long)]
+    pub schema: bool,
 }
 
 const LEARN_HELP: &str = "\
@@ -390,6 +399,37 @@ pub struct VerifyArgs {
     /// The directory of the vault's keys, to check commitments against the values too.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub keys: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const REPLAY_HELP: &str = "\
+Each verdict is `same`, `differs`, with what differs, or `not replayable`, with the reason: its content was erased or is not disclosed here, an entry or a policy is missing, another version
+judged it, or the request was refused unread. With --policy or --catalogue each call is judged by these instead: what differs is what they would have changed.
+Exit status: 0 nothing differs, 1 something does, 2 it could not be replayed at all. docs/replay.md says what is read from where.";
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A ledger's directory or a bundle.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// The directory of the vault's keys; a bundle carries what was disclosed.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Option<PathBuf>,
+    /// Only this call: its id, or its entry's number.
+    #[arg(long, value_name = "ID", conflicts_with = "instruction")]
+    pub call: Option<String>,
+    /// Only this instruction: its id.
+    #[arg(long, value_name = "ID")]
+    pub instruction: Option<String>,
+    /// Judge by this policy file instead of those that were in force; may be given several times.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub policy: Vec<PathBuf>,
+    /// Judge by this catalogue instead of that of its upstream; may be given several times.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub catalogue: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

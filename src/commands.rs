@@ -9,6 +9,7 @@ pub mod keys;
 pub mod listing;
 pub mod look;
 pub mod repair;
+pub mod replay;
 pub mod revoke;
 pub mod serve;
 pub mod verify;

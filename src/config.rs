@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use countersign_authorize::catalogue::{self, Catalogue};
+use countersign_authorize::{
+    catalogue::{self, Catalogue},
+    policy::{File, Policies},
+};
 use countersign_ledger::{checkpoint::is_key_name, ledger::Options, statement::Jwk, store::Probe};
 use countersign_proxy::{
     api,
@@ -34,6 +37,9 @@ pub struct Config {
     /// The APIs behind the gateway.
     #[serde(default)]
     pub upstream: Vec<Upstream>,
+    /// What the organisation forbids beside the grants.
+    #[serde(default)]
+    pub policy: Policy,
     /// Who may talk to the API.
     #[serde(default)]
     pub credential: Vec<api::Credential>,
@@ -68,6 +74,48 @@ const fn sixty() -> u64 {
 
 const fn thirty() -> u64 {
     30
+}
+
+/// `[policy]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Its files in Cedar: one, or several that hold together.
+    #[serde(default)]
+    pub file: Files,
+}
+
+/// One file or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a path, or a list of paths")]
+pub enum Files {
+    /// One.
+    One(PathBuf),
+    /// Several, or none.
+    Several(Vec<PathBuf>),
+}
+
+impl Default for Files {
+    fn default() -> Files {
+        Files::Several(Vec::new())
+    }
+}
+
+impl Files {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &PathBuf> {
+        match self {
+            Files::One(path) => std::slice::from_ref(path).iter(),
+            Files::Several(paths) => paths.iter(),
+        }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        match self {
+            Files::One(path) => std::slice::from_mut(path).iter_mut(),
+            Files::Several(paths) => paths.iter_mut(),
+        }
+    }
 }
 
 /// A name that can name a key.
@@ -317,6 +365,7 @@ impl Config {
                 resolve(path);
             }
         }
+        config.policy.file.iter_mut().for_each(resolve);
         for upstream in &mut config.upstream {
             resolve(&mut upstream.catalogue);
             upstream.authorities.iter_mut().for_each(resolve);
@@ -368,6 +417,26 @@ impl Config {
     /// With file, line and column.
     pub fn catalogues(&self) -> anyhow::Result<Vec<(Catalogue, String)>> {
         self.upstream.iter().map(Upstream::catalogue).collect()
+    }
+
+    /// The policies, checked against the catalogues; none when no file is named.
+    ///
+    /// # Errors
+    /// With file, line and column.
+    pub fn policies(&self, catalogues: &[(Catalogue, String)]) -> anyhow::Result<Option<Policies>> {
+        let mut files: Vec<File> = Vec::new();
+        for path in self.policy.file.iter() {
+            let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if files.iter().any(|file| file.name == name) {
+                bail!("two policy files are named `{name}`; records could not tell them apart");
+            }
+            files.push(File { name, text });
+        }
+        if files.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Policies::parse(files, catalogues.iter().map(|(catalogue, _)| catalogue))?))
     }
 
     /// What the proxy is told.

@@ -83,10 +83,13 @@ fn is_signature_key(path: &Path) -> bool {
 /// The gateway with its state; nothing listens yet.
 pub async fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let catalogues = config.catalogues()?;
+    let policies = config.policies(&catalogues)?;
     let ledger = ledger(config)?;
     let vault = Arc::new(Vault::open(&config.keys())?);
     let token_key = keys::load_or_create(&config.keys().join("token.pem"))?;
     let tokens = Tokens::new(&config.origin.0, token_key);
-    let parts = Parts { ledger, vault, catalogues, tokens, clock: Arc::new(SystemClock) };
-    Gateway::open(parts).await.context("the gateway's state cannot be read")
+    let parts = Parts { ledger, vault, catalogues: catalogues.clone(), tokens, clock: Arc::new(SystemClock) };
+    let gateway = Gateway::open(parts).await.context("the gateway's state cannot be read")?;
+    gateway.replace_rules(catalogues, policies).await.context("what is in force cannot be recorded")?;
+    Ok(gateway)
 }

@@ -84,6 +84,7 @@ fn main() {
             approved: &[],
             denied: &[],
             now: Timestamp::UNIX_EPOCH,
+            policy: None,
         };
         assert_eq!(judge(&inputs).verdict, Verdict::Allow);
         measure(&format!("judge it, 10,000 actions, {transactions} transactions observed"), || {

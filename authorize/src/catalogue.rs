@@ -6,7 +6,7 @@ mod check;
 mod file;
 mod intent;
 mod lint;
-mod position;
+pub(crate) mod position;
 mod resolve;
 mod routes;
 mod uri;
@@ -88,6 +88,7 @@ pub struct Catalogue {
     intents: Vec<Intent>,
     by_name: BTreeMap<String, usize>,
     routes: Routes,
+    headers: BTreeSet<String>,
     placed: Vec<Placed>,
     ceiling: Option<Arc<Ceiling>>,
     model: ModelSettings,
@@ -113,6 +114,7 @@ impl Catalogue {
             intents: Vec::new(),
             by_name: BTreeMap::new(),
             routes: Routes::default(),
+            headers: BTreeSet::new(),
             placed: Vec::new(),
             ceiling: None,
             model: file.model.unwrap_or_default(),
@@ -153,6 +155,8 @@ impl Catalogue {
             return Err(format!("`{name}` and `{other}` have the same {what}; a request could be either").into());
         }
         self.by_name.insert(name, index);
+        let of_header = action.arguments.iter().filter(|(_, argument)| argument.place == Place::Header);
+        self.headers.extend(of_header.map(|(name, argument)| argument.key(name).to_ascii_lowercase()));
         self.actions.push(action);
         Ok(())
     }
@@ -194,6 +198,11 @@ impl Catalogue {
     /// SHA-256 of the exact bytes.
     pub const fn sha256(&self) -> &[u8; 32] {
         &self.sha256
+    }
+
+    /// The headers in which some action has an argument, in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = &String> {
+        self.headers.iter()
     }
 
     /// All actions, in the order of the file.

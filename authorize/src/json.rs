@@ -59,6 +59,18 @@ impl Json {
         pointer.strip_prefix('/')?.split('/').try_fold(self, |value, part| value.member(&unescape(part)))
     }
 
+    /// As [`Json::pointer`], to change what is there.
+    pub(crate) fn pointer_mut(&mut self, pointer: &str) -> Option<&mut Json> {
+        pointer.split('/').skip(1).try_fold(self, |value, part| match value {
+            Json::Object(members) => {
+                let part = unescape(part);
+                members.iter_mut().find(|(member, _)| *member == part).map(|(_, value)| value)
+            }
+            Json::Array(items) => items.get_mut(part.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
     /// A member of an object, or an item of a list by its number.
     pub(crate) fn member(&self, name: &str) -> Option<&Json> {
         match self {

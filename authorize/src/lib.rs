@@ -3,7 +3,7 @@
 //! Pure: no I/O, no clock, no randomness. What is judged is the [`request::Request`], normalised, and exactly that is forwarded; what could be
 //! read in two ways is refused. What the catalogue does not know is refused.
 //!
-//! Reading order: [`request`] (and [`mcp`], [`model`]) → [`catalogue`] → [`grant`] → [`provenance`] → [`verdict`].
+//! Reading order: [`request`] (and [`mcp`], [`model`]) → [`catalogue`] → [`grant`] → [`provenance`] → [`policy`] → [`verdict`].
 
 pub mod mcp;
 pub mod model;
@@ -12,6 +12,7 @@ pub mod request;
 pub mod catalogue;
 pub mod grant;
 pub mod import;
+pub mod policy;
 pub mod provenance;
 pub mod verdict;
 pub mod view;

@@ -53,7 +53,7 @@ pub enum Source {
     },
     /// The agent sent it first, before any response had it.
     Agent {
-        /// The call's entry.
+        /// The call's id: a call that is judged while this one is being sealed knows no entry yet.
         call: String,
     },
 }
@@ -145,6 +145,19 @@ impl Observations {
         }
     }
 
+    /// Takes back what was noted of a call that was not recorded after all.
+    pub fn take_back(&mut self, call: &str) {
+        let (count, bytes) = (&mut self.count, &mut self.bytes);
+        self.values.retain(|key, sources| {
+            let before = sources.len();
+            sources.retain(|source| !matches!(source, Source::Agent { call: by } if by == call));
+            let gone = before - sources.len();
+            *count = count.saturating_sub(gone);
+            *bytes = bytes.saturating_sub(gone * (key.len() + 64));
+            !sources.is_empty()
+        });
+    }
+
     /// Notes a response: fields the API vouches for, typed, and everything else as a third party's text.
     pub fn observe_response(&mut self, call: &str, action: &Action, body: &Json) {
         let named = items::named(&self.words, action, body);
@@ -209,8 +222,8 @@ impl Observations {
         }
     }
 
-    /// Notes what nobody vouches for.
-    fn observe_content(&mut self, call: &str, action: &Action, at: &str, value: &Json) {
+    /// Notes what nobody vouches for, at a place in a response.
+    pub fn observe_content(&mut self, call: &str, action: &Action, at: &str, value: &Json) {
         value.scalars(&mut at.to_owned(), &mut |at, value| {
             let Some(text) = value.as_text().filter(|_| !matches!(value, Json::Bool(_))) else { return };
             let (call, action) = (call.to_owned(), action.name.clone());

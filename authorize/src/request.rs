@@ -1,14 +1,17 @@
 //! A request, normalised: one reading, and exactly that is forwarded.
 
 mod headers;
+mod recorded;
 mod target;
 
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, Method, Uri, header};
-use serde::{Serialize, ser::SerializeStruct as _};
+
+use sha2::{Digest as _, Sha256};
 
 use self::headers::Header;
+pub use self::recorded::Recorded;
 use crate::{Json, Refusal};
 
 /// What bounds a request.
@@ -73,6 +76,8 @@ pub struct Request {
     target: String,
     /// Of MCP: what the agent's side answers to what the server asked in the middle of the call.
     answers: Option<Json>,
+    /// Of a prompt that is read back from a record, which does not have it: SHA-256 of its bytes.
+    told: Option<String>,
 }
 
 /// The normalised body.
@@ -123,6 +128,7 @@ impl Request {
             headers: headers::arguments(headers),
             body: read_body(limits, headers, body)?,
             answers: None,
+            told: None,
         })
     }
 
@@ -163,6 +169,7 @@ impl Request {
             body: arguments.map_or(Body::Empty, |arguments| Body::Json(arguments, message.to_vec())),
             target: name.to_owned(),
             answers: None,
+            told: None,
         })
     }
 
@@ -252,6 +259,12 @@ impl Request {
         }
     }
 
+    /// SHA-256 of the bytes of a body that is told to a model.
+    pub(crate) fn told(&self) -> Option<String> {
+        let digest = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&Sha256::digest(bytes));
+        self.told.clone().or_else(|| self.body_to_forward().map(digest))
+    }
+
     /// The bytes of a JSON body to forward: exactly those that were judged. Of MCP: the message, when it has arguments.
     pub fn body_to_forward(&self) -> Option<&[u8]> {
         match &self.body {
@@ -263,22 +276,6 @@ impl Request {
     /// The path and query to forward: the canonical spelling of what was judged. Of MCP: the tool's or prompt's name, or the resource's URI.
     pub fn target(&self) -> &str {
         &self.target
-    }
-}
-
-/// What a record holds of a request.
-impl Serialize for Request {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut request = serializer.serialize_struct("Request", 4 + usize::from(self.answers.is_some()))?;
-        request.serialize_field("upstream", &self.upstream)?;
-        request.serialize_field("method", self.verb())?;
-        request.serialize_field("target", &self.target)?;
-        // What a model is told is kept message by message, not here.
-        request.serialize_field("body", &self.json().filter(|_| self.operation != Operation::Model))?;
-        if let Some(answers) = &self.answers {
-            request.serialize_field("answers", answers)?;
-        }
-        request.end()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verdict: a pure function of request, catalogue, grant, usage, observations, approvals and time.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,9 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Json, Refusal,
-    catalogue::{Argument, Catalogue, Effect, Resolved, Type},
+    catalogue::{Action, Argument, Catalogue, Effect, Resolved, Type},
     grant::{ActionGrant, Exhausted, Grant, Usage},
     mcp, model, occurs,
+    policy::{Asked, Guard, Ruling},
     provenance::{Observations, Source},
     request::{Body, Operation, Request},
 };
@@ -92,6 +93,8 @@ pub struct Inputs<'a> {
     pub denied: &'a [String],
     /// The time.
     pub now: Timestamp,
+    /// The organisation's policies, where there are any.
+    pub policy: Option<Guard<'a>>,
 }
 
 /// A verdict with its grounds.
@@ -102,7 +105,7 @@ pub struct Judgement {
     /// Why; empty when allowed without more.
     pub reasons: Vec<Reason>,
     /// The rules that decided.
-    pub rules: Vec<&'static str>,
+    pub rules: Vec<Cow<'static, str>>,
     /// The action, if the catalogue knows it.
     pub action: Option<String>,
     /// Its effect.
@@ -126,7 +129,7 @@ impl Judgement {
         self.verdict = Verdict::Deny;
         self.usage = None;
         self.approved = false;
-        self.rules = vec![reason.code];
+        self.rules = vec![reason.code.into()];
         self.reasons = vec![reason];
     }
 }
@@ -148,7 +151,7 @@ pub fn judge(inputs: &Inputs<'_>) -> Judgement {
     match decide(inputs, &mut judgement) {
         Ok(()) => {}
         Err(reason) => {
-            judgement.rules.push(reason.code);
+            judgement.rules.push(reason.code.into());
             judgement.reasons.push(reason);
         }
     }
@@ -160,7 +163,7 @@ pub fn refused(refusal: &Refusal) -> Judgement {
     Judgement {
         verdict: Verdict::Deny,
         reasons: vec![Reason { code: refusal.code, argument: None, message: refusal.message.clone() }],
-        rules: vec![refusal.code],
+        rules: vec![refusal.code.into()],
         action: None,
         effect: None,
         arguments: BTreeMap::new(),
@@ -194,7 +197,7 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
     }
     check_constraints(granted, &action.arguments, &judgement.arguments)?;
     let usage = inputs.usage.reserve(inputs.grant, granted, &judgement.arguments).map_err(exhausted)?;
-    judgement.rules.push("action-granted");
+    judgement.rules.push("action-granted".into());
     for (name, argument) in &action.arguments {
         let Some(value) = judgement.arguments.get(name) else { continue };
         if argument.binds {
@@ -207,18 +210,21 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
     let full = inputs.observations.is_full();
     let unaccepted = judgement.provenance.iter().filter(|provenance| !provenance.accepted);
     judgement.reasons = unaccepted.map(|provenance| unaccepted_reason(provenance, full)).collect();
+    if !judgement.reasons.is_empty() {
+        judgement.rules.push("binding-argument-source".into());
+    }
+    guard(inputs, action, granted, &usage, judgement)?;
     if judgement.reasons.is_empty() {
         judgement.verdict = Verdict::Allow;
         judgement.usage = Some(usage);
         return Ok(());
     }
-    judgement.rules.push("binding-argument-source");
     if matches!(inputs.request.body(), Body::Opaque) {
         let message = "the call needs an approval, which cannot cover a body that nobody reads".to_owned();
         return Err(deny("body-not-approvable", None, message));
     }
     if inputs.approved.contains(&judgement.digest) {
-        judgement.rules.push("approved");
+        judgement.rules.push("approved".into());
         judgement.approved = true;
         judgement.verdict = Verdict::Allow;
         judgement.usage = Some(usage);
@@ -230,6 +236,49 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
         return Err(deny("approval-denied", None, message.to_owned()));
     }
     judgement.verdict = Verdict::Hold;
+    Ok(())
+}
+
+/// What the organisation's policies say: they deny, or give one more reason to wait for a human.
+fn guard(
+    inputs: &Inputs<'_>,
+    action: &Action,
+    granted: &ActionGrant,
+    after: &Usage,
+    judgement: &mut Judgement,
+) -> Result<(), Reason> {
+    let Some(Guard { policies, facts }) = inputs.policy else { return Ok(()) };
+    let asked = Asked {
+        agent: &inputs.grant.agent,
+        granted,
+        arguments: &judgement.arguments,
+        provenance: &judgement.provenance,
+        before: inputs.usage,
+        after,
+        facts,
+        now: inputs.now,
+        approved: inputs.approved.contains(&judgement.digest),
+    };
+    let Ruling { forbids, holds, failed } = policies.ask(inputs.catalogue.upstream(), action, &asked);
+    if let Some(what) = failed {
+        judgement.reasons.clear();
+        return Err(deny("policy-failed", None, format!("the policies cannot be evaluated for this call: {what}")));
+    }
+    let because = |said: &str| if said.is_empty() { String::new() } else { format!(": {said}") };
+    let deciding = if forbids.is_empty() { &holds } else { &forbids };
+    judgement.rules.extend(deciding.iter().map(|(id, _)| format!("policy:{id}").into()));
+    let forbid = |(id, said): &(String, String)| {
+        deny("policy-forbids", None, format!("the policy `{id}` forbids it{}", because(said)))
+    };
+    let mut forbidden: Vec<Reason> = forbids.iter().map(forbid).collect();
+    if let Some(last) = forbidden.pop() {
+        judgement.reasons = forbidden;
+        return Err(last);
+    }
+    judgement.reasons.extend(holds.iter().map(|(id, said)| {
+        let message = format!("the policy `{id}` wants a human to approve this call{}", because(said));
+        deny("policy-holds", None, message)
+    }));
     Ok(())
 }
 
@@ -253,7 +302,7 @@ fn decide_plumbing(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(),
     if request.target() == mcp::ANSWER && !mcp::may_answer(inputs.catalogue, grant) {
         return Err(answers_refused());
     }
-    judgement.rules.push("mcp-plumbing");
+    judgement.rules.push("mcp-plumbing".into());
     judgement.verdict = Verdict::Allow;
     Ok(())
 }
@@ -269,7 +318,7 @@ fn decide_model(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Re
     if asks {
         judgement.usage = Some(inputs.usage.ask(settings.max_calls).map_err(exhausted)?);
     }
-    judgement.rules.push("model-any-grant");
+    judgement.rules.push("model-any-grant".into());
     judgement.verdict = Verdict::Allow;
     Ok(())
 }
@@ -309,10 +358,11 @@ fn check_constraints(
     arguments: &BTreeMap<String, Json>,
 ) -> Result<(), Reason> {
     for (name, constraint) in &granted.arguments {
-        let Some(argument) = declared.get(name) else { continue };
+        // A catalogue that came into force after the grant may not have the argument any more: then nothing can hold to the constraint.
+        let ty = declared.get(name).map(|argument| argument.ty);
         let values = arguments.get(name).map(scalars).unwrap_or_default();
         // An argument that is left out holds to no constraint: the API would choose the value.
-        if values.is_empty() || !values.iter().all(|value| constraint.allows(argument.ty, value)) {
+        if values.is_empty() || !values.iter().all(|value| ty.is_some_and(|ty| constraint.allows(ty, value))) {
             let message = format!("the argument `{name}` is not what the grant allows");
             return Err(deny("argument-outside-grant", Some(name), message));
         }
@@ -477,9 +527,8 @@ fn unaccepted_reason(provenance: &Provenance, full: bool) -> Reason {
 /// it as one text, members sorted and numbers as written, so that `4.5` and `"4.5"` are two calls.
 pub fn digest(grant: &Grant, request: &Request, arguments: &BTreeMap<String, Json>) -> String {
     // A prompt is as long as a conversation, so its bytes' digest stands for it.
-    let prompt = || request.body_to_forward().map(|bytes| data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)));
     let body = match request.operation() {
-        Operation::Model => prompt(),
+        Operation::Model => request.told(),
         _ => request.json().map(Json::canonical),
     };
     let mut call = json!({

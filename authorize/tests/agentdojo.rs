@@ -118,6 +118,7 @@ impl World<'_> {
             approved,
             denied: &[],
             now: Timestamp::UNIX_EPOCH,
+            policy: None,
         })
     }
 

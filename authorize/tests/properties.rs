@@ -38,7 +38,17 @@ fn pay(recipient: &str, amount: &str) -> Request {
 
 fn judged(request: &Request, grant: &Grant, usage: &Usage, observations: &Observations, second: i64) -> Judgement {
     let now = Timestamp::from_second(second).unwrap();
-    judge(&Inputs { request, catalogue: &BANK, grant, usage, observations, approved: &[], denied: &[], now })
+    judge(&Inputs {
+        request,
+        catalogue: &BANK,
+        grant,
+        usage,
+        observations,
+        approved: &[],
+        denied: &[],
+        now,
+        policy: None,
+    })
 }
 
 /// An amount with two digits behind the point.

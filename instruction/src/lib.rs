@@ -5,9 +5,11 @@
 //!
 //! Pure: no I/O, no clock.
 
+mod judge;
 mod state;
 
 mod asked;
 
 pub use asked::{Asked, Known, Proposal};
-pub use state::{Approved, GrantState, Held, HeldStatus, Inner, MAX_KEYS, Values};
+pub use judge::{Attempt, withdrawal};
+pub use state::{Approved, Catalogues, Find, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Values};

@@ -1,11 +1,15 @@
 //! One instruction, live: its grant and what was used of it, what was observed, its held calls and their approvals.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use countersign_authorize::{
     Json,
     catalogue::{Catalogue, Protocol},
     grant::{Grant, Usage},
+    policy::Facts,
     provenance::Observations,
 };
 use countersign_ledger::{
@@ -22,6 +26,8 @@ use crate::asked::Asked;
 pub struct Inner {
     /// The user's words.
     pub words: String,
+    /// Who gave the instruction, for what, and on whose word.
+    pub facts: Facts,
     /// What was observed.
     pub observations: Observations,
     /// Its grant, once made.
@@ -113,6 +119,31 @@ impl Held {
 /// The most `Idempotency-Key`s of an instruction that are remembered; a further one counts as new.
 pub const MAX_KEYS: usize = 4096;
 
+/// How a call that went out was judged, as far as its answer is concerned.
+#[derive(Debug, Clone)]
+pub struct JudgedBy {
+    /// The catalogue, as it was then.
+    pub catalogue: Arc<Catalogue>,
+    /// Whether the verdict was against it and only recorded.
+    pub shadow: bool,
+}
+
+/// An upstream's catalogue, as it was when these policies were in force.
+pub type Find<'c> = dyn Fn(&str, &[Hash]) -> Option<Arc<Catalogue>> + 'c;
+
+/// The catalogues under which calls were judged. One that came into force later says nothing of what was observed before.
+pub struct Catalogues<'c> {
+    find: &'c Find<'c>,
+    judged: BTreeMap<Hash, JudgedBy>,
+}
+
+impl<'c> Catalogues<'c> {
+    /// Catalogues that are found by the digests that a call names.
+    pub fn new(find: &'c Find<'c>) -> Catalogues<'c> {
+        Catalogues { find, judged: BTreeMap::new() }
+    }
+}
+
 /// What is disclosed of one entry, by name.
 pub struct Values<'v>(pub &'v dyn Fn(&str) -> Option<&'v Value>);
 
@@ -171,39 +202,41 @@ impl Inner {
         };
     }
 
-    /// Takes the answer of an API: `body` is its JSON, or the result in an answer of MCP.
-    pub fn observe_response(&mut self, call: &Hash, action: &str, catalogue: &Catalogue, body: &Json) {
-        let Some(action) = catalogue.action(action) else { return };
+    /// Takes the answer of an API: `body` is its JSON, or the result in an answer of MCP. What answers a call that was only let through in shadow
+    /// mode is believed in nothing: enforced, the call would have brought no value that a later one may use, and the agent has read it all the same.
+    pub fn observe_response(&mut self, call: &Hash, action: &str, judged: &JudgedBy, body: &Json) {
+        let Some(action) = judged.catalogue.action(action) else { return };
         let call = call.to_string();
-        match catalogue.protocol() {
-            Protocol::Http => self.observations.observe_response(&call, action, body),
-            Protocol::Mcp => self.observations.observe_result(&call, action, body),
+        match judged.catalogue.protocol() {
             // What a model says is nobody's word for a value.
             Protocol::Model => return,
+            _ if judged.shadow => self.observations.observe_content(&call, action, "", body),
+            Protocol::Http => self.observations.observe_response(&call, action, body),
+            Protocol::Mcp => self.observations.observe_result(&call, action, body),
         }
         self.asked.heard.observe(&call, body);
     }
 
-    /// Takes the arguments of a call that is forwarded.
+    /// Takes the arguments of a call that is forwarded; `call` is its id.
     pub fn observe_arguments(
         &mut self,
-        call: &Hash,
+        call: &str,
         action: &str,
         catalogue: &Catalogue,
         arguments: &BTreeMap<String, Json>,
     ) {
         let Some(action) = catalogue.action(action) else { return };
         let typed = arguments.iter().filter_map(|(name, value)| Some((action.arguments.get(name)?.ty, value)));
-        self.observations.observe_arguments(&call.to_string(), typed);
+        self.observations.observe_arguments(call, typed);
     }
 
     /// What a sealed entry of this instruction changes. `None` when its content was erased.
-    pub fn fold<'c>(
+    pub fn fold(
         &mut self,
         entry: &Entry,
         hash: Hash,
         values: &Values<'_>,
-        catalogue: impl Fn(&str) -> Option<&'c Catalogue>,
+        catalogues: &mut Catalogues<'_>,
     ) -> Option<()> {
         match entry.kind {
             Kind::Instruction => {
@@ -212,6 +245,13 @@ impl Inner {
                     .and_then(|value| serde_json::from_value(value.clone()).ok())
                     .unwrap_or_default();
                 self.observe_instruction(&values.text("words")?, &attached);
+                let said: body::Instruction = entry.body_as().ok()?;
+                self.facts = Facts {
+                    user: values.text("principal")?,
+                    host: said.host,
+                    attested_by: said.attested_by,
+                    purpose: values.text("purpose"),
+                };
             }
             Kind::Grant => {
                 let grant = serde_json::from_value(values.get("grant")?.clone()).ok()?;
@@ -219,8 +259,8 @@ impl Inner {
             }
             Kind::Decision if entry.text("source") == Some("gateway") => self.asked.fold_decision(entry, hash, values),
             Kind::Decision => drop(self.decisions.insert(hash)),
-            Kind::Call => self.fold_call(entry, hash, values, catalogue)?,
-            Kind::Outcome => self.fold_outcome(entry, values, catalogue)?,
+            Kind::Call => self.fold_call(entry, hash, values, catalogues)?,
+            Kind::Outcome => self.fold_outcome(entry, values, catalogues)?,
             Kind::Approval => self.fold_approval(entry, hash, values)?,
             Kind::Revocation => self.revoke(),
             Kind::Answer => self.answered = true,
@@ -229,14 +269,18 @@ impl Inner {
         Some(())
     }
 
-    fn fold_call<'c>(
+    fn fold_call(
         &mut self,
         entry: &Entry,
         hash: Hash,
         values: &Values<'_>,
-        catalogue: impl Fn(&str) -> Option<&'c Catalogue>,
+        catalogues: &mut Catalogues<'_>,
     ) -> Option<()> {
         let call: body::Call = entry.body_as().ok()?;
+        let catalogue = (catalogues.find)(&call.upstream, &call.policies);
+        if let Some(catalogue) = catalogue.clone().filter(|_| call.upstream_n.is_some()) {
+            catalogues.judged.insert(hash, JudgedBy { catalogue, shadow: call.verdict != "allow" });
+        }
         let digest = values.text("digest").unwrap_or_default();
         let key = values.get("request").and_then(|request| request.get("idempotency_key")?.as_str());
         if let Some(key) = key.filter(|_| call.verdict != "deny") {
@@ -263,8 +307,8 @@ impl Inner {
                 if call.prompt.is_some() {
                     return self.fold_asking(hash);
                 }
-                if let Some(catalogue) = catalogue(&call.upstream) {
-                    self.observe_arguments(&hash, &action, catalogue, &arguments);
+                if let Some(catalogue) = catalogue {
+                    self.observe_arguments(&call.call, &action, &catalogue, &arguments);
                 }
                 let grant = self.grant.as_mut()?;
                 if call.approval.is_some() {
@@ -283,20 +327,16 @@ impl Inner {
         Some(())
     }
 
-    fn fold_outcome<'c>(
-        &mut self,
-        entry: &Entry,
-        values: &Values<'_>,
-        catalogue: impl Fn(&str) -> Option<&'c Catalogue>,
-    ) -> Option<()> {
+    fn fold_outcome(&mut self, entry: &Entry, values: &Values<'_>, catalogues: &mut Catalogues<'_>) -> Option<()> {
         let outcome: body::Outcome = entry.body_as().ok()?;
+        let judged = catalogues.judged.remove(&outcome.call);
         self.end(&outcome.call, &outcome.sent);
         self.asked.fold_answer(&outcome.call, values);
         if let Some(observed) = values.get("observed") {
-            let (upstream, action) = (observed.get("upstream")?.as_str()?, observed.get("action")?.as_str()?);
+            let action = observed.get("action")?.as_str()?;
             let body = Json::parse_response(observed.get("body")?.as_str()?.as_bytes(), 64).ok()?;
-            if let Some(catalogue) = catalogue(upstream) {
-                self.observe_response(&outcome.call, action, catalogue, &body);
+            if let Some(judged) = judged {
+                self.observe_response(&outcome.call, action, &judged, &body);
             }
         }
         Some(())

@@ -421,6 +421,12 @@ impl Ledger {
         Ok(hash)
     }
 
+    /// The bytes that were kept under this digest, if they are there and are those.
+    pub fn policy(&self, hash: &Hash) -> Option<Vec<u8>> {
+        let path = self.0.options.dir.join("policy").join(hash.to_string());
+        self.0.options.disk.read(&path).ok().filter(|bytes| Hash::of(bytes) == *hash)
+    }
+
     /// Accepts nothing more, seals what waits, archives and publishes, writes the anchor.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("revoked", StatusCode::FORBIDDEN, "What allowed this call was withdrawn"),
     ("not-allowed", StatusCode::FORBIDDEN, "The grant does not allow this call"),
     ("action-unknown", StatusCode::FORBIDDEN, "The catalogue does not know this action"),
+    ("policy-forbids", StatusCode::FORBIDDEN, "A policy forbids this call"),
+    ("policy-failed", StatusCode::FORBIDDEN, "The policies cannot be evaluated for this call"),
     ("decision-unknown", StatusCode::BAD_REQUEST, "No such decision in this instruction"),
     ("method-refused", StatusCode::NOT_IMPLEMENTED, "The method is never forwarded"),
     ("upgrade", StatusCode::NOT_IMPLEMENTED, "Connections are not upgraded"),

@@ -5,6 +5,7 @@
 
 mod live;
 mod registry;
+mod rules;
 mod under_way;
 
 use std::{
@@ -29,11 +30,13 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
-pub use countersign_instruction::{Approved, GrantState, Held, HeldStatus, Inner, MAX_KEYS};
+pub use countersign_instruction::{Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS};
 
+use self::rules::Recorded;
 pub use self::{
     live::{Live, Session, Turn},
     registry::{KeyRow, Registry},
+    rules::Rules,
     under_way::{Named, UnderWay},
 };
 use crate::token::Tokens;
@@ -92,7 +95,10 @@ pub struct Gateway {
     /// Calls under way that end when what allowed them is withdrawn.
     pub(crate) under_way: UnderWay,
     clock: Arc<dyn Clock>,
-    catalogues: BTreeMap<String, Arc<Catalogue>>,
+    rules: RwLock<Arc<Rules>>,
+    recorded: tokio::sync::Mutex<Recorded>,
+    /// Catalogues that are in force no more, by digest, as they were needed.
+    former: Mutex<BTreeMap<Hash, Option<Arc<Catalogue>>>>,
     live: RwLock<BTreeMap<String, Arc<Live>>>,
     /// Held calls by id, with their instruction.
     held: RwLock<BTreeMap<String, String>>,
@@ -128,9 +134,9 @@ impl Gateway {
             let next = value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
             upstream_counters.insert(tail(&key, "upstream/"), next);
         }
-        let mut catalogues = BTreeMap::new();
+        let (mut catalogues, mut recorded) = (BTreeMap::new(), Recorded::load(&parts.ledger)?);
         for (catalogue, text) in parts.catalogues {
-            record_catalogue(&parts.ledger, &catalogue, &text).await?;
+            recorded.catalogue(&parts.ledger, &catalogue, &text).await?;
             catalogues.insert(catalogue.upstream().to_owned(), Arc::new(catalogue));
         }
         close_open_calls(&parts.ledger).await?;
@@ -145,7 +151,9 @@ impl Gateway {
             registry: Arc::new(RwLock::new(registry)),
             under_way: UnderWay::default(),
             clock: parts.clock,
-            catalogues,
+            rules: RwLock::new(Arc::new(Rules::new(catalogues, None))),
+            recorded: tokio::sync::Mutex::new(recorded),
+            former: Mutex::default(),
             live: RwLock::default(),
             held: RwLock::new(held),
             upstream_counters: Mutex::new(upstream_counters),
@@ -163,21 +171,6 @@ impl Gateway {
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    /// The catalogue of an upstream.
-    pub fn catalogue(&self, upstream: &str) -> Option<&Arc<Catalogue>> {
-        self.catalogues.get(upstream)
-    }
-
-    /// All catalogues.
-    pub fn catalogues(&self) -> impl Iterator<Item = &Catalogue> + Clone {
-        self.catalogues.values().map(AsRef::as_ref)
-    }
-
-    /// The digests of the catalogues in force.
-    pub fn policies(&self) -> Vec<Hash> {
-        self.catalogues.values().map(|catalogue| Hash::from(*catalogue.sha256())).collect()
     }
 
     /// An instruction's live state, loaded from the ledger when it is not in memory.
@@ -441,70 +434,6 @@ fn named(agents: &BTreeMap<(String, String), u64>) -> Vec<body::Called> {
 
 fn tail(key: &[u8], prefix: &str) -> String {
     String::from_utf8_lossy(key).strip_prefix(prefix).unwrap_or_default().to_owned()
-}
-
-/// Records a catalogue when it is not the one in force, or stands under another ceiling than before.
-async fn record_catalogue(ledger: &Ledger, catalogue: &Catalogue, text: &str) -> Result<(), StateError> {
-    let name = catalogue.upstream();
-    let ceiling = |what: &str| format!("policy/{what}/{name}").into_bytes();
-    let keys = ["ceiling", "ceiling-statement"].map(ceiling);
-    let (mut cause, mut gone, mut anew) = (Vec::new(), Vec::new(), false);
-    match catalogue.ceiling() {
-        Some(ceiling) => {
-            let parts = [("ceiling", &ceiling.text), ("ceiling-statement", &ceiling.statement)];
-            for ((_, text), key) in parts.iter().zip(&keys) {
-                anew |= in_force(ledger, key)? != Some(Hash::of(text.as_bytes()));
-            }
-            for (what, text) in parts.into_iter().filter(|_| anew) {
-                cause.push(record_policy(ledger, (what, name), text, &ceiling.kid, Vec::new(), Vec::new()).await?);
-            }
-        }
-        None => {
-            for key in keys {
-                if in_force(ledger, &key)?.is_some() {
-                    gone.push(StatePut { key, value: None });
-                }
-            }
-        }
-    }
-    let before = in_force(ledger, format!("policy/catalogue/{name}").as_bytes())?;
-    if anew || !gone.is_empty() || before != Some(Hash::from(*catalogue.sha256())) {
-        record_policy(ledger, ("catalogue", name), text, "configuration", cause, gone).await?;
-    }
-    Ok(())
-}
-
-/// The digest of the policy that was put in force last.
-fn in_force(ledger: &Ledger, key: &[u8]) -> Result<Option<Hash>, StateError> {
-    let found = ledger.state(key)?.into_iter().find(|(found, _)| found == key);
-    Ok(found.and_then(|(_, value)| String::from_utf8(value).ok()?.parse().ok()))
-}
-
-/// Records a policy's text; gives the entry.
-async fn record_policy(
-    ledger: &Ledger,
-    (what, name): (&str, &str),
-    text: &str,
-    by: &str,
-    cause: Vec<Hash>,
-    gone: Vec<StatePut>,
-) -> Result<Hash, StateError> {
-    let key = format!("policy/{what}/{name}").into_bytes();
-    let sha256 = Hash::of(text.as_bytes());
-    ledger.keep_policy(text.as_bytes())?;
-    let policy = body::Policy {
-        what: what.to_owned(),
-        name: name.to_owned(),
-        sha256,
-        size: text.len() as u64,
-        replaces: in_force(ledger, &key)?,
-        by: by.to_owned(),
-        ..body::Policy::default()
-    };
-    let mut draft = Draft::new(&policy)?.caused_by(cause);
-    draft.state.extend(gone);
-    draft.state.push(StatePut { key, value: Some(sha256.to_string().into_bytes()) });
-    Ok(ledger.append(draft).await?.hash)
 }
 
 /// The key of a forwarded call that has not ended.

@@ -1,14 +1,23 @@
 //! `countersign check`.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, anyhow};
-use countersign_authorize::catalogue::{Catalogue, Level};
+use countersign_authorize::{
+    catalogue::{Catalogue, Level},
+    policy::{File, Policies},
+};
 
 use super::say;
 use crate::{cli::CheckArgs, config::Config};
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<u8> {
+    if args.schema || !args.policy.is_empty() {
+        return policies(args);
+    }
     for path in &args.catalogue {
         alone(path)?;
     }
@@ -18,9 +27,50 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<u8> {
     }
 }
 
-fn alone(path: &Path) -> anyhow::Result<()> {
+/// Checks policy files against catalogues, or prints what policies can name.
+fn policies(args: &CheckArgs) -> anyhow::Result<u8> {
+    let mut catalogues = match &args.config {
+        Some(config) if args.catalogue.is_empty() => {
+            Config::read(config)?.catalogues()?.into_iter().map(|(catalogue, _)| catalogue).collect()
+        }
+        _ => Vec::new(),
+    };
+    for path in &args.catalogue {
+        catalogues.push(catalogue(path)?);
+    }
+    if args.schema {
+        say(format_args!("{}", Policies::schema(catalogues.iter())))?;
+    }
+    if !args.policy.is_empty() {
+        let policies = Policies::parse(policy_files(&args.policy)?, catalogues.iter())?;
+        say(format_args!("good: {} policies", policies.ids().count()))?;
+    }
+    Ok(0)
+}
+
+/// Policy files, each named by its path.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn policy_files(paths: &[PathBuf]) -> anyhow::Result<Vec<File>> {
+    let file = |path: &PathBuf| {
+        let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+        Ok(File { name: path.display().to_string(), text })
+    };
+    paths.iter().map(file).collect()
+}
+
+/// A catalogue alone.
+///
+/// # Errors
+/// With file, line and column.
+pub fn catalogue(path: &Path) -> anyhow::Result<Catalogue> {
     let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
-    let catalogue = Catalogue::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    Catalogue::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))
+}
+
+fn alone(path: &Path) -> anyhow::Result<()> {
+    let catalogue = catalogue(path)?;
     let warnings = lint(&catalogue, path)?;
     let (actions, intents) = (catalogue.actions().len(), catalogue.intents().len());
     say(format_args!("good: {actions} actions, {intents} intents, {warnings} warnings"))
@@ -38,8 +88,9 @@ fn lint(catalogue: &Catalogue, path: &Path) -> anyhow::Result<usize> {
 
 fn whole(path: &Path) -> anyhow::Result<u8> {
     let config = Config::read(path)?;
-    let mut actions = 0;
-    for ((catalogue, _), upstream) in config.catalogues()?.iter().zip(&config.upstream) {
+    let (mut actions, catalogues) = (0, config.catalogues()?);
+    let policies = config.policies(&catalogues)?.map_or(0, |policies| policies.ids().count());
+    for ((catalogue, _), upstream) in catalogues.iter().zip(&config.upstream) {
         actions += catalogue.actions().len();
         lint(catalogue, &upstream.catalogue)?;
     }
@@ -53,7 +104,7 @@ fn whole(path: &Path) -> anyhow::Result<u8> {
         }
     }
     say(format_args!(
-        "good: {} upstreams, {actions} actions, {} credentials",
+        "good: {} upstreams, {actions} actions, {policies} policies, {} credentials",
         settings.upstreams.len(),
         config.credential.len()
     ))?;

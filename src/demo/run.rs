@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use countersign_ledger::{
     directory::Directory,
@@ -11,6 +11,7 @@ use countersign_ledger::{
     verify::{self, Held, verify},
 };
 use countersign_sdk::{Agent, Decision, Granted, Instruction};
+use countersign_trace::replay::{Comparison, Instead, replay};
 use serde_json::{Value, json};
 
 use super::{
@@ -276,6 +277,12 @@ fn evidence(world: &World, incident: &str) -> anyhow::Result<()> {
         ..verify::Options::default()
     };
     say(format_args!("\nThe ledger:\n{}", verify(&directory, &options)))?;
+    let all = Evidence::collect(&directory, &Selection::All, Some(&*open), &|_| true).map_err(damaged)?;
+    let replayed = replay(&all, &Instead::default());
+    if let Some(other) = replayed.iter().find(|one| one.result != Comparison::Same) {
+        bail!("a verdict is not what its record gives once more: {other}");
+    }
+    say(format_args!("each of {} verdicts, judged again from its record, is the same", replayed.len()))?;
     say("\nThe balance query that was to become a transfer, traced:\n")?;
     let selection = Selection::Instruction(incident.to_owned());
     let evidence = Evidence::collect(&directory, &selection, Some(&*open), &|_| true).map_err(damaged)?;

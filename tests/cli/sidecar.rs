@@ -155,6 +155,16 @@ impl Sidecar {
         let stopped = Command::new("kill").args(["-TERM", &serve.id().to_string()]).status().unwrap();
         assert!(stopped.success());
         assert!(serve.wait().unwrap().success());
+        self.replay();
+    }
+
+    /// Each verdict is the one that its record gives once more. A ledger that a test damaged cannot be read, and is not.
+    fn replay(&self) {
+        let (code, text) = self.tool(&["replay", path(&self.ledger()), "--keys", path(&self.keys()), "--json"]);
+        assert_ne!(code, 1, "{text}");
+        for why in ["undisclosed", "missing", "engine"] {
+            assert!(!text.contains(&format!("\"why\": \"{why}\"")), "{text}");
+        }
     }
 
     pub fn kill_bank(&mut self) {
@@ -222,6 +232,9 @@ impl Drop for Sidecar {
         for child in self.serve.iter_mut().chain(&mut self.bank) {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        if !std::thread::panicking() {
+            self.replay();
         }
     }
 }

@@ -4,13 +4,14 @@
 //! Works on [`countersign_ledger::evidence::Evidence`], from a ledger or a bundle alike, of one ledger or several. No I/O, no clock: the same evidence
 //! gives the same chain and the same findings.
 //!
-//! Reading order: [`message`] → [`link`] → [`graph`] → [`findings`] → [`chain`] → [`text`].
+//! Reading order: [`message`] → [`link`] → [`graph`] → [`findings`] → [`chain`] → [`text`]; [`replay`] judges every call once more.
 
 pub mod chain;
 pub mod findings;
 pub mod graph;
 pub mod link;
 pub mod message;
+pub mod replay;
 pub mod text;
 #[cfg(test)]
 mod world;

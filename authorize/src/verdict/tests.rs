@@ -57,6 +57,7 @@ fn seen(
         approved,
         denied: &[],
         now: at(10),
+        policy: None,
     })
 }
 
@@ -483,7 +484,7 @@ proptest! {
         let (bank, words) = (bank(), Observations::new("pay ann 0 1 2 3 4 5 6 7 8 9", &[]));
         for amount in amounts {
             let request = pay("ann", &amount.to_string());
-            let judge = |grant: &Grant, usage: &Usage| judge(&Inputs { request: &request, catalogue: &bank, grant, usage, observations: &words, approved: &[], denied: &[], now: at(1) });
+            let judge = |grant: &Grant, usage: &Usage| judge(&Inputs { request: &request, catalogue: &bank, grant, usage, observations: &words, approved: &[], denied: &[], now: at(1), policy: None });
             let judged = judge(&narrow, &usage);
             if judged.verdict == Verdict::Allow {
                 prop_assert_eq!(judge(&wide, &Usage::default()).verdict, Verdict::Allow);

@@ -320,6 +320,9 @@ Call is Call {
     engine: String,
     /// Digests of catalogue and policies that were in force.
     policies: Vec<Hash>,
+    /// The time that the verdict was made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged: Option<Time>,
     /// Recorded, but not enforced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     shadow: bool,

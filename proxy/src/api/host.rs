@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use countersign_authorize::grant::{For, Grant, Scope, Withheld};
+use countersign_authorize::{
+    grant::{For, Grant, Scope, Withheld},
+    policy::Facts,
+};
 use countersign_ledger::{
     Draft,
     record::{Time, body},
@@ -22,7 +25,7 @@ use serde_json::json;
 use super::{Api, Role, bad_request, named, read, sealed_answer};
 use crate::{
     problem::Problem,
-    state::{GrantState, Inner, Live, StateError},
+    state::{GrantState, Inner, Live, Rules, StateError},
 };
 
 /// The type of a principal's statement.
@@ -98,25 +101,32 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
         check,
         ..body::Instruction::default()
     };
-    let sealed = gateway
-        .ledger
-        .append(instruction_draft(&api, &asked, &id, &who, parent.as_deref())?)
-        .await
-        .map_err(StateError::from)?;
+    let draft = instruction_draft(&api, &asked, &id, &who, parent.as_deref())?;
+    let (queued, observed) = {
+        // What the parent has observed up to here counts, and nothing behind it in the ledger.
+        let parent = parent.as_ref().map(|parent| parent.lock());
+        let observed = parent.as_ref().map(|parent| (parent.observations.clone(), parent.asked.followed()));
+        (gateway.ledger.enqueue(draft).map_err(StateError::from)?, observed)
+    };
+    let sealed = queued.sealed().await.map_err(StateError::from)?;
     let whose = For { id: &grant_id, instruction: &id, agent: &asked.agent };
-    let (grant, withheld) = Grant::close(&asked.scope, &whose, gateway.now(), gateway.catalogues());
+    let rules = gateway.rules();
+    let (grant, withheld) = Grant::close(&asked.scope, &whose, gateway.now(), rules.catalogues());
     let granted = gateway
         .ledger
-        .append(grant_draft(&api, &grant, &withheld, &subject, &sealed)?)
+        .append(grant_draft(&api, (&grant, &rules), &withheld, &subject, &sealed)?)
         .await
         .map_err(StateError::from)?;
     let token = gateway.tokens.issue(&grant).map_err(|error| bad_request(error.to_string()))?;
-    let mut inner = Inner::default();
-    if let Some(parent) = parent {
-        let parent = parent.lock();
-        (inner.observations, inner.asked) = (parent.observations.clone(), parent.asked.followed());
-    }
+    let (observations, followed) = observed.unwrap_or_default();
+    let mut inner = Inner { observations, asked: followed, ..Inner::default() };
     inner.observe_instruction(&asked.words, &asked.attached);
+    inner.facts = Facts {
+        user: asked.principal.clone(),
+        host: host.clone(),
+        attested_by: who.attested_by.clone(),
+        purpose: asked.purpose.clone(),
+    };
     let answer = Answer {
         instruction: id.clone(),
         grant: grant_id.clone(),
@@ -191,7 +201,7 @@ fn instruction_draft(
 
 fn grant_draft(
     api: &Api,
-    grant: &Grant,
+    (grant, rules): (&Grant, &Rules),
     withheld: &[Withheld],
     subject: &str,
     instruction: &Sealed,
@@ -206,7 +216,7 @@ fn grant_draft(
             .map(|w| body::Withheld { action: w.action.clone(), reason: w.reason.clone() })
             .collect(),
         expires: Some(Time::new(grant.expires)),
-        catalogues: api.gateway.policies(),
+        catalogues: rules.catalogue_digests(),
         ..body::Grant::default()
     };
     let draft = Draft::new(&body)?.of_instruction(&grant.instruction).caused_by([instruction.hash]);

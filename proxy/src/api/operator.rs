@@ -157,16 +157,16 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
         return Err(not_found(format!("`{}` `{}` is not withdrawn", asked.what, asked.id)));
     }
     draft.state.push(Registry::put("revoked", &name, (!asked.lift).then(String::new)));
-    if asked.lift {
-        let sealed = gateway.ledger.append(draft).await.map_err(StateError::from)?;
-        gateway.registry.write().revoked.remove(&name);
-        return Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})));
-    }
     let ticket = {
-        // INVARIANT: who is judged holds the registry until its call is queued, so that no allowed call stands behind what withdraws it.
+        // INVARIANT: who is judged holds the registry until its call is queued, so that no allowed call stands behind what withdraws it, nor a
+        // refused one behind what lifts that.
         let mut registry = gateway.registry.write();
-        registry.revoked.insert(name);
-        gateway.under_way.cut(|named| registry.withdraws(named));
+        if asked.lift {
+            registry.revoked.remove(&name);
+        } else {
+            registry.revoked.insert(name);
+            gateway.under_way.cut(|named| registry.withdraws(named));
+        }
         gateway.ledger.enqueue(draft).map_err(StateError::from)?
     };
     let sealed = ticket.sealed().await.map_err(StateError::from)?;
@@ -177,10 +177,15 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
 async fn withdraw_grant(api: &Api, live: &Live, draft: Draft) -> Result<Response, Problem> {
     let grant = live.lock().grant.as_ref().map(|grant| grant.entry);
     let draft = draft.of_instruction(&live.id).caused_by(grant);
-    live.lock().revoke();
+    let queued = {
+        // Locked until it is queued, so that no call is judged in between.
+        let mut inner = live.lock();
+        inner.revoke();
+        api.gateway.ledger.enqueue(draft).map_err(StateError::from)
+    };
     api.gateway.under_way.cut(|named| named.instruction == live.id);
     api.gateway.ended(&live.id);
-    let sealed = api.gateway.ledger.append(draft).await.map_err(StateError::from)?;
+    let sealed = queued?.sealed().await.map_err(StateError::from)?;
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
 }
 

@@ -9,10 +9,11 @@ use countersign_authorize::{
     catalogue::{Catalogue, Protocol},
     grant::{Grant, Usage},
     mcp, model,
-    request::{self, RequestBody},
-    verdict::{self, Inputs, Judgement, Reason, Verdict},
+    request::{self, Recorded, RequestBody},
+    verdict::{self, Judgement, Verdict},
     view::View,
 };
+use countersign_instruction::Attempt;
 use countersign_ledger::{Hash, record::Time};
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
@@ -31,7 +32,7 @@ use crate::{
     server::Arrival,
     settings::Limits,
     stack::{Context, Step},
-    state::{Approved, Live, Registry, Session, Turn},
+    state::{Approved, Live, Registry, Rules, Session, Turn},
     upstream::Upstream,
 };
 
@@ -104,6 +105,8 @@ pub struct Call {
     pub traceparent: Option<String>,
     /// Its number among the calls forwarded to this API, once it is recorded.
     pub n: Option<u64>,
+    /// What it is judged by.
+    pub rules: Arc<Rules>,
     /// What of the answer the agent sees; everything when there is none.
     pub view: Option<Arc<View>>,
     /// What is to be answered, when the API speaks MCP.
@@ -138,6 +141,8 @@ pub struct Judged {
     pub call: Call,
     /// The verdict and its grounds.
     pub judgement: Judgement,
+    /// When it was judged.
+    pub judged: Time,
     /// What the grant would have allowed, for a refusal's text.
     pub allowed: Value,
     /// Usage before the call; after it, where it is allowed, stands in the judgement and is reserved.
@@ -169,46 +174,26 @@ impl Authorize {
     }
 
     fn judge(
-        &self,
         session: &Session,
         registry: &Registry,
         call: &Call,
         normal: Result<&request::Request, &Refusal>,
+        key: Option<Hash>,
+        now: Timestamp,
     ) -> Judgement {
-        let gateway = &self.context.gateway;
-        let refused = |code, message: String| verdict::refused(&Refusal { code, message });
-        let request = match normal {
-            Ok(request) => request,
-            Err(refusal) => return verdict::refused(refusal),
-        };
-        let Some(state) = session.grant.as_ref() else {
-            return refused("grant-missing", "the instruction has no grant".to_owned());
-        };
-        if call.decision.is_some_and(|decision| !session.decisions.contains(&decision)) {
-            let message = "the entry named in `Countersign-Decision` is no decision of this instruction".to_owned();
-            return refused("decision-unknown", message);
-        }
-        let Some(catalogue) = gateway.catalogue(request.upstream()) else {
-            return refused("action-unknown", format!("there is no catalogue for `{}`", request.upstream()));
-        };
-        let approved = session.approved(gateway.now());
-        let denied: Vec<String> = session.denied.iter().cloned().collect();
-        let mut judgement = verdict::judge(&Inputs {
-            request,
-            catalogue,
-            grant: &state.grant,
-            usage: &state.usage,
-            observations: &session.observations,
+        let (approved, denied) = (session.approved(now), session.denied.iter().cloned().collect::<Vec<_>>());
+        let upstream = call.upstream.as_ref().map(|upstream| upstream.settings.name.as_str());
+        session.judge(&Attempt {
+            request: normal,
+            decision: call.decision,
+            key,
+            catalogue: upstream.and_then(|upstream| call.rules.catalogue(upstream)).map(AsRef::as_ref),
+            policies: call.rules.policies(),
+            withdrawn: &|action| registry.revocation(&call.agent, &call.live.subject, action),
             approved: &approved,
             denied: &denied,
-            now: gateway.now(),
-        });
-        let withdrawn = registry.revocation(&call.agent, &call.live.subject, judgement.action.as_deref());
-        if state.revoked || withdrawn.is_some() {
-            let what = withdrawn.map_or_else(|| "the grant".to_owned(), |what| format!("`{what}`"));
-            judgement.deny(Reason { code: "revoked", argument: None, message: format!("{what} was withdrawn") });
-        }
-        judgement
+            now,
+        })
     }
 
     /// A call that is asked again waits as the one that was asked first.
@@ -232,7 +217,9 @@ impl Step<Identified> for Authorize {
         let Identified { destination, decision, arrival, live, .. } = identified;
         let (parts, body) = identified.request.into_parts();
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
-        let catalogue = upstream.as_ref().and_then(|upstream| self.context.gateway.catalogue(&upstream.settings.name));
+        // Taken once: whatever comes into force meanwhile is for the next call.
+        let rules = self.context.gateway.rules();
+        let catalogue = upstream.as_ref().and_then(|upstream| rules.catalogue(&upstream.settings.name));
         let limits = &read_limits(&self.context.limits, catalogue);
         let arrived = arrive(limits, &parts, body).await;
         let of_model = catalogue.is_some_and(|catalogue| is_model(catalogue));
@@ -259,21 +246,18 @@ impl Step<Identified> for Authorize {
             decision,
             traceparent: identified.traceparent,
             n: None,
+            rules: rules.clone(),
             view: None,
             exchange: None,
             asking,
             follows: None,
         };
-        let mut judgement = self.judge(&session, &turn, &call, normal.as_ref());
-        // INVARIANT: an entry names no cause that is not there; what an agent makes up is refused, and stays out of the record.
-        call.decision = call.decision.filter(|decision| session.decisions.contains(decision));
+        // As the entry says it: to the microsecond.
+        let judged = Time::new(self.context.gateway.now());
         let key = parts.headers.get("idempotency-key").map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
-        if let Some(key) = key.as_ref().filter(|_| judgement.verdict != Verdict::Deny)
-            && session.keyed(Hash::of(key), &judgement.digest).is_some()
-        {
-            let message = "the `Idempotency-Key` was used for another call before; use a new one".to_owned();
-            judgement.deny(Reason { code: "idempotency-key-reused", argument: None, message });
-        }
+        let key_hash = key.as_ref().map(|key| Hash::of(key));
+        let judgement = Self::judge(&session, &turn, &call, normal.as_ref(), key_hash, judged.instant());
+        note(&mut session, &mut call, &judgement, key_hash, catalogue);
         let waits = (judgement.verdict == Verdict::Hold).then(|| self.wait(&mut session, &call, &judgement.digest));
         let (mut before, mut approval, mut allowed) = (Usage::default(), None, Value::Null);
         if let Some(state) = session.grant.as_mut() {
@@ -284,7 +268,7 @@ impl Step<Identified> for Authorize {
                 state.usage = after.clone();
             }
             if judgement.verdict == Verdict::Allow {
-                call.view = view(&self.context, &judgement, &state.grant);
+                call.view = view(&rules, &judgement, &state.grant);
             }
             call.exchange = exchange.map(|exchange| match (catalogue, &normal) {
                 (Some(catalogue), Ok(request)) => Arc::new(exchange.judged(catalogue, &state.grant, request)),
@@ -298,9 +282,27 @@ impl Step<Identified> for Authorize {
         if let (Some(request), Some(key)) = (request.as_object_mut(), &key) {
             request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(key).into());
         }
-        let permit = permit(&self.context, &call, &judgement, parts, normal, arrived, arrival);
-        call.follows = follow(&mut session, catalogue, &judgement, key.as_deref().map(Hash::of), permit.is_some());
-        Ok(Judged { call, judgement, allowed, before, approval, waits, request, permit, session, turn })
+        let permit = permit(&call, &judgement, parts, normal, arrived, arrival);
+        call.follows = follow(&mut session, catalogue, &judgement, key_hash, permit.is_some());
+        Ok(Judged { call, judgement, judged, allowed, before, approval, waits, request, permit, session, turn })
+    }
+}
+
+/// What the instruction knows from now on: before anything waits, so that what is judged next builds on it, as its entry stands behind this one's.
+fn note(
+    session: &mut Session,
+    call: &mut Call,
+    judgement: &Judgement,
+    key: Option<Hash>,
+    catalogue: Option<&Arc<Catalogue>>,
+) {
+    // INVARIANT: an entry names no cause that is not there; what an agent makes up is refused, and stays out of the record.
+    call.decision = call.decision.filter(|decision| session.decisions.contains(decision));
+    if let Some(key) = key.filter(|_| judgement.verdict != Verdict::Deny) {
+        session.keyed(key, &judgement.digest);
+    }
+    if let (Verdict::Allow, Some(action), Some(catalogue)) = (judgement.verdict, &judgement.action, catalogue) {
+        session.observe_arguments(&call.id, action, catalogue, &judgement.arguments);
     }
 }
 
@@ -320,10 +322,10 @@ fn follow(
 }
 
 /// The view through which the grant sees the action's answers.
-fn view(context: &Context, judgement: &Judgement, grant: &Grant) -> Option<Arc<View>> {
+fn view(rules: &Rules, judgement: &Judgement, grant: &Grant) -> Option<Arc<View>> {
     let name = judgement.action.as_deref()?;
     let granted = grant.actions.get(name)?;
-    let catalogue = granted.upstream.as_deref().and_then(|upstream| context.gateway.catalogue(upstream));
+    let catalogue = granted.upstream.as_deref().and_then(|upstream| rules.catalogue(upstream));
     let action = catalogue.and_then(|catalogue| catalogue.action(name));
     granted.view.as_deref().map(|view| Arc::new(View::new(action, view)))
 }
@@ -453,8 +455,9 @@ fn describe(
     normal: Option<&request::Request>,
     arrived: &Result<Arrived, Refusal>,
 ) -> Value {
+    let catalogue = call.upstream.as_ref().and_then(|upstream| call.rules.catalogue(&upstream.settings.name));
     let mut request = match normal {
-        Some(request) => json!(request),
+        Some(request) => json!(Recorded { request, catalogue: catalogue.map(AsRef::as_ref) }),
         None => json!({
             "upstream": call.upstream.as_ref().map(|upstream| &upstream.settings.name),
             "method": parts.method.as_str(),
@@ -470,7 +473,6 @@ fn describe(
 
 /// The one place where a permit is made.
 fn permit(
-    context: &Context,
     call: &Call,
     judgement: &Judgement,
     parts: Parts,
@@ -486,12 +488,12 @@ fn permit(
         return None;
     }
     let action = judgement.action.as_deref();
-    let action = action.and_then(|action| context.gateway.catalogue(request.upstream())?.action(action));
+    let action = action.and_then(|action| call.rules.catalogue(request.upstream())?.action(action));
     let declared = action.into_iter().flat_map(|action| &action.arguments);
     let declared = declared.filter(|(_, argument)| argument.place == countersign_authorize::catalogue::Place::Header);
     let declared = declared.filter_map(|(name, argument)| argument.key(name).parse().ok());
     let transport = if call.exchange.is_some() { &mcp::HEADERS[..] } else { &[] };
-    let of_model = context.gateway.catalogue(request.upstream()).is_some_and(|catalogue| is_model(catalogue));
+    let of_model = call.rules.catalogue(request.upstream()).is_some_and(|catalogue| is_model(catalogue));
     let clients = parts.headers.keys().filter(|name| of_model && model::passes(name.as_str())).cloned();
     let declared = declared.chain(transport.iter().map(|name| HeaderName::from_static(name))).chain(clients).collect();
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());

@@ -120,7 +120,8 @@ impl Step<Request<Incoming>> for Identify {
 
     async fn step(&self, mut request: Request<Incoming>) -> Result<Identified, Response<Body>> {
         let destination = destination(&self.context.upstreams, &request);
-        let catalogue = destination.as_ref().and_then(|(to, _)| self.context.gateway.catalogue(&to.settings.name));
+        let rules = self.context.gateway.rules();
+        let catalogue = destination.as_ref().and_then(|(to, _)| rules.catalogue(&to.settings.name));
         let who = self.who(request.headers(), catalogue.is_some_and(|catalogue| is_model(catalogue)));
         let (live, grant, agent) = match who {
             Ok(who) => who,

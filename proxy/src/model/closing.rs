@@ -117,7 +117,8 @@ impl<'p> Read<'p> {
         let short = |text: &str| text.chars().take(MAX_NAME).collect::<String>();
         let is_kept = proposed.arguments.len() <= MAX_ARGUMENTS;
         let json = proposed.json().filter(|_| is_kept);
-        let known = tools::action(context.gateway.catalogues(), &proposed.tool);
+        let rules = context.gateway.rules();
+        let known = tools::action(rules.catalogues(), &proposed.tool);
         let arguments = match (known, &json) {
             (Some((_, action)), Some(json)) => tools::arguments(action, json),
             (None, Some(Json::Object(members))) => members.iter().cloned().collect(),

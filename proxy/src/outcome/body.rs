@@ -85,7 +85,7 @@ impl Answering {
         let streams = media_type.as_deref().is_some_and(is_events);
         let listening = asking.map(|asking| Listening::new(asking.api, status.is_success(), streams));
         let is_model = receipt.call().upstream.as_ref().is_some_and(|to| {
-            receipt.context().gateway.catalogue(&to.settings.name).is_some_and(|catalogue| model::is_model(catalogue))
+            receipt.call().rules.catalogue(&to.settings.name).is_some_and(|catalogue| model::is_model(catalogue))
         });
         // What a model says is nobody's word for a value.
         let json = media_type.as_deref().is_some_and(is_json) && status.is_success() && !is_model;

@@ -33,7 +33,7 @@ use crate::{
     receipts::{self, Judged},
     record::{Receipt, Recorded, Sent, Trail, stamp},
     stack::Context,
-    state::open_key,
+    state::{JudgedBy, open_key},
 };
 
 /// Nesting of a JSON response that is read for values.
@@ -241,12 +241,13 @@ pub(crate) fn close(receipt: &mut Receipt, ending: Ending) {
 pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option<Ticket> {
     receipt.mark("end");
     let trail = receipt.closed();
-    let (call, gateway) = (receipt.call(), &receipt.context().gateway);
+    let call = receipt.call();
     let hash = receipt.sealed().hash;
     let upstream = call.upstream.as_ref().map_or("", |upstream| upstream.settings.name.as_str());
     let observed = ending.observed.as_ref().and_then(|bytes| {
         let text = std::str::from_utf8(bytes).ok()?;
-        Some((receipt.action()?, gateway.catalogue(upstream)?, text, Json::parse_response(bytes, JSON_DEPTH).ok()?))
+        let judged = JudgedBy { catalogue: call.rules.catalogue(upstream)?.clone(), shadow: receipt.is_shadow() };
+        Some((receipt.action()?, judged, text, Json::parse_response(bytes, JSON_DEPTH).ok()?))
     });
     let value =
         observed.as_ref().map(|(action, _, text, _)| json!({ "upstream": upstream, "action": action, "body": text }));
@@ -269,8 +270,8 @@ pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option
     match queue(receipt.context(), draft) {
         Ok(ticket) => {
             live.end(&hash, trail.sent.as_str());
-            if let Some((action, catalogue, _, json)) = &observed {
-                live.observe_response(&hash, action, catalogue, json);
+            if let Some((action, judged, _, json)) = &observed {
+                live.observe_response(&hash, action, judged, json);
             }
             ticket
         }

@@ -60,7 +60,7 @@ impl Record {
     }
 
     fn draft(&self, judged: &Judged) -> Result<Draft, NotRecorded> {
-        let Judged { call, judgement, before, approval, waits, request, permit, .. } = judged;
+        let Judged { call, judgement, judged: judged_at, before, approval, waits, request, permit, .. } = judged;
         let gateway = &self.context.gateway;
         let (vault, subject) = (&gateway.vault, call.live.subject.as_str());
         let entry = body::Call {
@@ -74,9 +74,10 @@ impl Record {
             effect: judgement.effect.map(Effect::as_str).map(str::to_owned),
             verdict: judgement.verdict.as_str().to_owned(),
             reasons: reasons(judgement),
-            rules: judgement.rules.iter().map(|rule| (*rule).to_owned()).collect(),
+            rules: judgement.rules.iter().map(|rule| rule.clone().into_owned()).collect(),
             engine: ENGINE.to_owned(),
-            policies: gateway.policies(),
+            policies: call.rules.digests().to_vec(),
+            judged: Some(*judged_at),
             shadow: permit.as_ref().is_some_and(Permit::is_shadow),
             repeats: waits.as_ref().and_then(|waits| waits.repeats.clone()),
             expires: waits.as_ref().map(|waits| Time::new(waits.until)),

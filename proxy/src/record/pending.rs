@@ -141,11 +141,6 @@ impl Pending {
         if let Some(after) = judgement.usage.clone() {
             inner.reserved.insert(sealed.hash, (self.before.clone(), after));
         }
-        let upstream = call.upstream.as_ref().map(|upstream| &upstream.settings.name);
-        let catalogue = upstream.and_then(|name| self.context.gateway.catalogue(name));
-        if let (Some(action), Some(catalogue), Verdict::Allow) = (&judgement.action, catalogue, judgement.verdict) {
-            inner.observe_arguments(&sealed.hash, action, catalogue, &judgement.arguments);
-        }
     }
 
     /// Nothing was recorded, so nothing happened: what was reserved is given back.
@@ -161,6 +156,7 @@ impl Pending {
         if let Some(follows) = self.call.follows.filter(|follows| follows.anew) {
             session.asked.give_back(&follows.decision);
         }
+        session.observations.take_back(&self.call.id);
         if self.first().is_some() {
             session.holding.remove(&self.judgement.digest);
             drop(self.context.gateway.unhold_call(&self.call.id));

@@ -96,6 +96,7 @@ pub struct Receipt {
     context: Arc<Context>,
     call: Call,
     action: Option<String>,
+    shadow: bool,
     sealed: Sealed,
     since: Instant,
     trail: Arc<Mutex<Trail>>,
@@ -113,7 +114,8 @@ impl Receipt {
         permit: Permit,
     ) -> (Receipt, Outgoing) {
         let (trail, cut) = (Arc::default(), under_way(&context, &call, action.as_deref()));
-        let receipt = Receipt { context, call, action, sealed, since: Instant::now(), trail, cut, open: true };
+        let (since, shadow) = (Instant::now(), permit.is_shadow());
+        let receipt = Receipt { context, call, action, shadow, sealed, since, trail, cut, open: true };
         (receipt, permit.into_outgoing())
     }
 
@@ -125,6 +127,11 @@ impl Receipt {
     /// Who calls what.
     pub const fn call(&self) -> &Call {
         &self.call
+    }
+
+    /// Whether the verdict was against it and only recorded.
+    pub const fn is_shadow(&self) -> bool {
+        self.shadow
     }
 
     /// The action.
@@ -199,7 +206,7 @@ impl Receipt {
 /// Enters a call that a withdrawal cuts among those under way; one that was withdrawn since it was judged is cut at once.
 fn under_way(context: &Context, call: &Call, action: Option<&str>) -> Option<watch::Receiver<bool>> {
     let gateway = &context.gateway;
-    let catalogue = gateway.catalogue(&call.upstream.as_ref()?.settings.name)?;
+    let catalogue = call.rules.catalogue(&call.upstream.as_ref()?.settings.name)?;
     let action = catalogue.action(action?).filter(|action| action.abort_on_revoke)?.name.clone();
     let (instruction, agent, subject) = (call.live.id.clone(), call.agent.clone(), call.live.subject.clone());
     let named = Named { instruction, agent, subject, action };

@@ -49,7 +49,7 @@ fn draft<B>(context: &Context, request: &Request<B>, refusal: &Refusal) -> Optio
         reasons: vec![body::Reason { code: refusal.code.to_owned(), argument: None }],
         rules: vec![refusal.code.to_owned()],
         engine: ENGINE.to_owned(),
-        policies: gateway.policies(),
+        policies: gateway.rules().digests().to_vec(),
         ..body::Call::default()
     };
     let target: String = request.uri().path().chars().take(512).collect();

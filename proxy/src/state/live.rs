@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_instruction::{Inner, Values};
+use countersign_instruction::{Catalogues, Inner, Values};
 use countersign_ledger::{Entry, Hash, disclosure::Disclosure, record::body};
 use parking_lot::{ArcMutexGuard, ArcRwLockReadGuard, Mutex, MutexGuard, RawMutex, RawRwLock};
 
@@ -82,6 +82,8 @@ impl Live {
             line.push((id, read.numbers));
         }
         let mut inner = Inner::default();
+        let find = |upstream: &str, policies: &[Hash]| gateway.catalogue_of(upstream, policies);
+        let mut catalogues = Catalogues::new(&find);
         for (id, numbers) in line.into_iter().rev() {
             inner = Inner { observations: inner.observations, asked: inner.asked.followed(), ..Inner::default() };
             for seq in numbers {
@@ -90,9 +92,7 @@ impl Live {
                 let value = |name: &str| opened.iter().find(|one| one.name() == name).map(Disclosure::value);
                 let entry = Entry::parse(&bytes)?;
                 inner
-                    .fold(&entry, Hash::of(&bytes), &Values(&value), |upstream| {
-                        gateway.catalogue(upstream).map(AsRef::as_ref)
-                    })
+                    .fold(&entry, Hash::of(&bytes), &Values(&value), &mut catalogues)
                     .ok_or_else(|| StateError::NoInstruction(id.clone()))?;
             }
         }

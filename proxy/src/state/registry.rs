@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use countersign_instruction::withdrawal;
 use countersign_ledger::{Hash, Ledger, ledger::ReadError, record::StatePut, statement::Jwk};
 use serde::{Deserialize, Serialize};
 
@@ -70,9 +71,7 @@ impl Registry {
 
     /// What withdraws this call, if anything does.
     pub fn revocation(&self, agent: &str, subject: &str, action: Option<&str>) -> Option<String> {
-        let mut names = vec!["everything/".to_owned(), format!("agent/{agent}"), format!("subject/{subject}")];
-        names.extend(action.map(|action| format!("action/{action}")));
-        names.into_iter().find(|name| self.revoked.contains(name))
+        withdrawal(&self.revoked, agent, subject, action)
     }
 
     /// Whether a data subject must not be erased.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     hold::{decide, register, same_after_a_restart, waiting},
+    revoke::revoke,
     world::{Answer, Api, Got, SECRET, World, channel_body, full_scope_without_budget, piece, upstream, whole},
 };
 use crate::{Body, settings};
@@ -298,7 +299,7 @@ async fn the_protocols_own_messages_pass_and_are_recorded_without_using_the_gran
     assert!(calls.iter().all(|(_, call)| call.text("verdict") == Some("allow") && call.text("action").is_none()));
     world.outcomes(3).await;
     same_after_a_restart(&world);
-    world.gateway.live(&world.instruction).unwrap().lock().revoke();
+    assert_eq!(revoke(&world, "instruction", &world.instruction, false).await.status, 201);
     assert_eq!(problem(&world.method("ping", json!({})).await).2, "revoked");
 }
 

@@ -12,6 +12,10 @@ mod echo;
 
 mod hold;
 
+mod policy;
+
+mod replay;
+
 mod revoke;
 
 mod transport;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::world::{APPROVER, Answer, Api, HOST, OPERATOR, World, channel_body, json_answer, piece, whole};
 use crate::state::Registry;
 
-async fn revoke(world: &World, what: &str, id: &str, lift: bool) -> Answer {
+pub(super) async fn revoke(world: &World, what: &str, id: &str, lift: bool) -> Answer {
     let asked = json!({ "what": what, "id": id, "reason": "test", "lift": lift });
     world.ask("POST", "/v1/revocations", OPERATOR, &asked).await
 }

@@ -277,6 +277,8 @@ pub struct World {
     pub instruction: String,
     pub token: String,
     pub client: Client<HttpConnector, Body>,
+    /// Whether the test changes state behind the ledger's back, so that a replay rightly finds other verdicts.
+    pub faked: bool,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -359,6 +361,7 @@ impl World {
             instruction: String::new(),
             token: String::new(),
             client: Client::builder(TokioExecutor::new()).build_http(),
+            faked: false,
             running: Some(running),
             stop: Some(stop),
         };
@@ -454,6 +457,15 @@ impl World {
     pub async fn stop(&mut self) {
         drop(self.stop.take());
         self.running.take().unwrap().drained().await;
+    }
+}
+
+/// Whatever a test does, each verdict must be the one that its record gives once more.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.faked {
+            super::replay::check(&self.gateway);
+        }
     }
 }
 
