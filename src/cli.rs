@@ -92,6 +92,9 @@ pub enum Command {
     /// The sample bank of `demo`.
     #[command(hide = true)]
     DemoBank(crate::demo::BankArgs),
+    /// The sample model of `demo`.
+    #[command(hide = true)]
+    DemoModel(crate::demo::ModelArgs),
     /// Opens and reads a store in a process of its own, because the engine panics or hangs on some damage.
     #[command(hide = true)]
     ProbeStore {

@@ -337,6 +337,7 @@ pub struct Timeouts {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     json_bytes: Option<usize>,
+    prompt_bytes: Option<usize>,
     body_bytes: Option<u64>,
     observe_bytes: Option<usize>,
     connections: Option<usize>,
@@ -454,6 +455,7 @@ impl Config {
         }
         let mut limits = settings::Limits::default();
         limits.json_bytes = self.limits.json_bytes.unwrap_or(limits.json_bytes);
+        limits.prompt_bytes = self.limits.prompt_bytes.unwrap_or(limits.prompt_bytes);
         limits.body_bytes = self.limits.body_bytes.unwrap_or(limits.body_bytes);
         limits.observe_bytes = self.limits.observe_bytes.unwrap_or(limits.observe_bytes);
         limits.connections = self.limits.connections.unwrap_or(limits.connections);

@@ -2,8 +2,10 @@
 
 pub mod bank;
 pub mod cases;
+pub mod model;
 mod run;
 mod world;
 
 pub use bank::BankArgs;
+pub use model::ModelArgs;
 pub use run::{DemoArgs, run};

@@ -65,6 +65,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
             clap_mangen::generate_to(Cli::command(), directory)?;
             Ok(0)
         }
+        Command::DemoModel(args) => runtime()?.block_on(demo::model::serve(args)).map(|()| 0),
         Command::DemoBank(args) => runtime()?.block_on(demo::bank::serve(args)).map(|()| 0),
         Command::ProbeStore { directory } => {
             countersign_ledger::store::probe_in_this_process(&directory)?;

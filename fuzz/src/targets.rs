@@ -26,7 +26,7 @@ use ed25519_dalek::SigningKey;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
 
-use crate::Target;
+use crate::{Target, models};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
@@ -51,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tool-list", corpus: tool_lists, run: tool_list },
     Target { name: "learn", corpus: records, run: learn },
     Target { name: "echo", corpus: echoes, run: echo },
+    Target { name: "model-answer", corpus: models::answers, run: models::answer },
+    Target { name: "prompt", corpus: models::prompts, run: models::prompt },
 ];
 
 fn signer() -> CheckpointSigner {

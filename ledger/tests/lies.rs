@@ -269,6 +269,19 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
             true,
         ),
         (
+            "a call of an API that passed as a question to a model",
+            lie(|w| {
+                let call = w.call(|c| {
+                    c.action = Some("model.generate".into());
+                    c.rules = vec!["model-any-grant".into()];
+                    c.prompt = Some(body::Prompt::default());
+                });
+                w.add(Some("i"), &call, &[("request", json!({ "method": "POST", "target": "/transactions" }))]);
+            }),
+            &["not-asking"],
+            true,
+        ),
+        (
             "a call after the grant's end",
             lie(|w| {
                 w.later(7200);
@@ -571,6 +584,28 @@ fn what_cannot_be_true_is_named_in_the_ledger_and_in_a_bundle() {
         // Only the lie is found, however many words it takes.
         let others: Vec<_> = codes(&whole).into_iter().filter(|code| !expected.contains(code)).collect();
         assert!(others.iter().all(|code| ["value-missing", "erasure-undone"].contains(code)), "{name}: {others:?}");
+    }
+}
+
+#[test]
+fn any_grant_may_ask_a_model_and_nothing_else_passes_as_that() {
+    for (action, method, target, expected) in [
+        ("model.generate", "POST", "/v1/messages?beta=true", &[][..]),
+        ("model.list", "GET", "/v1/models", &[]),
+        ("model.generate", "POST", "/transactions", &["not-asking"]),
+        ("model.list", "POST", "/v1/models", &["not-asking"]),
+        ("pay.all", "POST", "/v1/messages", &["action-not-granted"]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let w = World::new(dir.path());
+        let call = w.call(|c| {
+            c.action = Some(action.into());
+            c.rules = vec!["model-any-grant".into()];
+            c.prompt = Some(body::Prompt::default());
+        });
+        w.add(Some("i"), &call, &[("request", json!({ "method": method, "target": target }))]);
+        let (whole, part) = both(dir.path(), &w);
+        assert_eq!((codes(&whole), codes(&part)), (expected.to_vec(), expected.to_vec()), "{action} {method} {target}");
     }
 }
 

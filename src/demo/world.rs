@@ -1,6 +1,7 @@
 //! The demo's world: the bank in a process of its own, the sidecar with its ledger, and everybody's keys, in one directory.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -21,6 +22,7 @@ use tokio::{
 use crate::{config::Config, running};
 
 const CATALOGUE: &str = include_str!("../../deploy/catalogues/bank.toml");
+const MODEL: &str = include_str!("../../deploy/catalogues/model.toml");
 
 /// Everything that runs.
 pub struct World {
@@ -33,6 +35,7 @@ pub struct World {
     pub agent_key: SigningKey,
     pub ledger: Ledger,
     bank: Child,
+    model: Child,
     bank_url: String,
     bank_admin: String,
     stop: Option<oneshot::Sender<()>>,
@@ -50,9 +53,13 @@ impl World {
     pub async fn start(dir: &Path) -> anyhow::Result<World> {
         let (bank_key, bank_admin) = (secret()?, secret()?);
         receipts(dir)?;
-        let (bank, bank_url) = start_bank(&bank_key, &bank_admin, dir).await?;
+        let keys_of_bank = [("COUNTERSIGN_DEMO_BANK_KEY", &bank_key), ("COUNTERSIGN_DEMO_BANK_ADMIN_KEY", &bank_admin)];
+        let of_bank = ["demo-bank".as_ref(), "--receipts".as_ref(), dir.as_os_str()];
+        let (bank, bank_url) = start(&of_bank, &keys_of_bank).await?;
+        let model_key = secret()?;
+        let (model, model_url) = start(&["demo-model".as_ref()], &[("COUNTERSIGN_DEMO_MODEL_KEY", &model_key)]).await?;
         let secrets = [secret()?, secret()?, secret()?];
-        let path = configure(dir, &bank_url, &bank_key, &secrets)?;
+        let path = configure(dir, (&bank_url, &bank_key), (&model_url, &model_key), &secrets)?;
         let config = Config::read(&path)?;
         let gateway = running::gateway(&config).await?;
         let ledger = gateway.ledger.clone();
@@ -77,6 +84,7 @@ impl World {
             agent_key,
             ledger,
             bank,
+            model,
             bank_url,
             bank_admin,
             stop: Some(stop),
@@ -104,29 +112,29 @@ impl World {
             running.drained().await;
         }
         self.ledger.close()?;
-        drop(self.bank.stdin.take());
-        self.bank.wait().await?;
+        for child in [&mut self.bank, &mut self.model] {
+            drop(child.stdin.take());
+            child.wait().await?;
+        }
         Ok(())
     }
 }
 
-async fn start_bank(key: &str, admin: &str, receipts: &Path) -> anyhow::Result<(Child, String)> {
-    let mut bank = Command::new(std::env::current_exe()?)
-        .arg("demo-bank")
-        .arg("--receipts")
-        .arg(receipts)
-        .env("COUNTERSIGN_DEMO_BANK_KEY", key)
-        .env("COUNTERSIGN_DEMO_BANK_ADMIN_KEY", admin)
-        // The bank ends when this end is closed, however the demo ends.
+/// Starts the bank or the model, which says where it listens.
+async fn start(arguments: &[&OsStr], keys: &[(&str, &String)]) -> anyhow::Result<(Child, String)> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(arguments)
+        .envs(keys.iter().copied())
+        // It ends when this end is closed, however the demo ends.
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .context("the bank cannot be started")?;
-    let out = bank.stdout.take().context("the bank has no output")?;
-    let line = BufReader::new(out).lines().next_line().await?.context("the bank ended at once")?;
+        .context("the bank or the model cannot be started")?;
+    let out = child.stdout.take().context("it has no output")?;
+    let line = BufReader::new(out).lines().next_line().await?.context("the bank or the model ended at once")?;
     let said: Value = serde_json::from_str(&line)?;
-    let address = said.get("address").and_then(Value::as_str).context("the bank did not say its address")?;
-    Ok((bank, format!("http://{address}")))
+    let address = said.get("address").and_then(Value::as_str).context("it did not say its address")?;
+    Ok((child, format!("http://{address}")))
 }
 
 /// What the bank must know of the gateway, so that it gives receipts for its calls.
@@ -137,14 +145,23 @@ fn receipts(dir: &Path) -> anyhow::Result<()> {
     Ok(fs::write(dir.join("gateway.jwk"), json!(Jwk::ed25519(&key.verifying_key())).to_string())?)
 }
 
-fn configure(dir: &Path, bank: &str, bank_key: &str, secrets: &[String; 3]) -> anyhow::Result<PathBuf> {
+fn configure(
+    dir: &Path,
+    (bank, bank_key): (&str, &str),
+    (model, model_key): (&str, &str),
+    secrets: &[String; 3],
+) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(dir)?;
     fs::write(dir.join("bank.toml"), CATALOGUE)?;
     fs::write(dir.join("bank.key"), bank_key)?;
+    fs::write(dir.join("model.toml"), MODEL)?;
+    fs::write(dir.join("model.key"), model_key)?;
     let mut config = format!(
         "# Made by `countersign demo`.\norigin = \"demo.example/agents\"\n\n[ledger]\ndirectory = \"ledger\"\nkeys = \"keys\"\nreserve_mib = 16\n\n\
          [gateway]\nlisten = \"127.0.0.1:0\"\n\n[api]\nlisten = \"127.0.0.1:0\"\n\n[[upstream]]\nname = \"bank\"\nurl = \"{bank}\"\n\
-         catalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\nreceipts = {{ party = \"bank\", keys = \"bank.jwk\" }}\n"
+         catalogue = \"bank.toml\"\nprefix = \"\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\nreceipts = {{ party = \"bank\", keys = \"bank.jwk\" }}\n\n\
+         [[upstream]]\nname = \"model\"\nurl = \"{model}\"\ncatalogue = \"model.toml\"\n\
+         credential = {{ prefix = \"Bearer \", file = \"model.key\" }}\n"
     );
     for ((role, party), secret) in
         [("host", "demo-app"), ("operator", "demo-ops"), ("approver", "emma-herself")].iter().zip(secrets)

@@ -20,6 +20,7 @@ mod ceiling;
 mod import;
 mod life;
 mod mcp;
+mod model;
 mod openapi;
 mod service;
 mod tools;

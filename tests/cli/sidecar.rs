@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
-const BANK_KEY: &str = "bank-key-0123456789";
+pub const BANK_KEY: &str = "bank-key-0123456789";
 
 /// An answer, read to its end.
 pub struct Answer {
@@ -49,16 +49,22 @@ fn first_line(child: &mut Child) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
+/// The bank, and where it listens.
+pub fn bank() -> (Child, String) {
+    let mut bank = Command::new(BINARY)
+        .args(["demo-bank", "--key", BANK_KEY, "--admin-key", "bank-admin-0123456789"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = first_line(&mut bank)["address"].as_str().unwrap().to_owned();
+    (bank, address)
+}
+
 impl Sidecar {
     /// In front of the bank.
     pub fn start() -> Sidecar {
-        let mut bank = Command::new(BINARY)
-            .args(["demo-bank", "--key", BANK_KEY, "--admin-key", "bank-admin-0123456789"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let address = first_line(&mut bank)["address"].as_str().unwrap().to_owned();
+        let (bank, address) = bank();
         let catalogue = include_str!("../../deploy/catalogues/bank.toml");
         Sidecar::before(&format!("http://{address}"), catalogue, Some(bank))
     }

@@ -33,7 +33,8 @@ const DEPTH: usize = 64;
 pub(super) struct Given {
     text: Text,
     raw: String,
-    json: Option<Json>,
+    /// The JSON that it is; where that is a text, also what that text is.
+    json: Vec<Json>,
     tokens: Vec<String>,
 }
 
@@ -44,7 +45,7 @@ impl Given {
 
     /// In what form it is this value, if it is.
     pub(super) fn form(&self, value: &Json) -> Option<Form> {
-        if let Some(json) = &self.json {
+        for json in &self.json {
             if equal(json, value) {
                 return Some(Form::Same);
             }
@@ -64,7 +65,7 @@ impl Given {
             is_subsequence(&self.tokens, &all)
         };
         // JSON with the same words and another shape is another value.
-        let reformatted = self.json.is_none() && !self.tokens.is_empty() && (is_in_order(false) || is_in_order(true));
+        let reformatted = self.json.is_empty() && !self.tokens.is_empty() && (is_in_order(false) || is_in_order(true));
         reformatted.then_some(Form::Reformatted)
     }
 
@@ -89,7 +90,7 @@ impl Given {
 
     /// Whether it is JSON of the value's shape, with other values in it. `alike` asks for one value at least that is the same.
     pub(super) fn differs_in_place(&self, value: &Json, alike: bool) -> bool {
-        let Some(json) = &self.json else { return false };
+        let Some(json) = self.json.last() else { return false };
         let (one, other) = (leaves(json), leaves(value));
         let is_same_shape = one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| one.0 == other.0);
         let same = one.iter().zip(&other).filter(|(one, other)| equal(&one.1, &other.1)).count();
@@ -152,7 +153,7 @@ fn count(value: &Json, tokens: &mut BTreeSet<String>) {
 }
 
 /// The JSON that a text is: plain, once more as a text, or behind a label of a few words or in a fence.
-fn embedded(text: &str) -> Option<Json> {
+fn embedded(text: &str) -> Vec<Json> {
     let read = |text: &str| Json::parse_response(text.trim().as_bytes(), DEPTH).ok();
     let json = read(text).or_else(|| {
         let start = text.find(['{', '['])?;
@@ -162,13 +163,11 @@ fn embedded(text: &str) -> Option<Json> {
         let ends = behind.trim().trim_matches('`').is_empty();
         (says_nothing && ends).then(|| read(text.get(start..=end)?)).flatten()
     });
-    match json {
-        Some(Json::String(inner)) => match read(&inner) {
-            Some(json @ (Json::Object(_) | Json::Array(_))) => Some(json),
-            _ => Some(Json::String(inner)),
-        },
-        other => other,
-    }
+    let inner = match &json {
+        Some(Json::String(inner)) => read(inner).filter(|inner| matches!(inner, Json::Object(_) | Json::Array(_))),
+        _ => None,
+    };
+    json.into_iter().chain(inner).collect()
 }
 
 fn number(text: &str) -> Option<Decimal> {

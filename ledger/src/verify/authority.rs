@@ -18,6 +18,18 @@ pub(super) fn is_plumbing(call: &body::Call) -> bool {
     call.action.is_none() && call.rules.iter().any(|rule| rule == "mcp-plumbing")
 }
 
+/// What a call that asks a model, or lists the models, must be: its method and its paths. None for any other call; any grant that holds may ask.
+pub(super) fn asks(call: &body::Call) -> Option<(&'static str, &'static [&'static str])> {
+    let judged = call.rules.iter().any(|rule| rule == "model-any-grant");
+    match call.action.as_deref().filter(|_| judged)? {
+        "model.generate" if call.prompt.is_some() => {
+            Some(("POST", &["/v1/chat/completions", "/v1/responses", "/v1/messages"]))
+        }
+        "model.list" => Some(("GET", &["/v1/models"])),
+        _ => None,
+    }
+}
+
 fn is_over(end: Option<Time>, now: Time) -> bool {
     end.is_some_and(|end| now.instant().as_second() - end.instant().as_second() > QUEUED_SECONDS)
 }
@@ -120,6 +132,7 @@ impl Grants {
             Some(grant) => match &call.action {
                 Some(action) if grant.actions.contains(action) => None,
                 None if is_plumbing(call) => None,
+                Some(_) if asks(call).is_some() => None,
                 action => {
                     let action = action.as_deref().unwrap_or("?");
                     let what = format!("it was allowed although its grant does not include `{action}`");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Finding, Report,
-    authority::{Approved, Grants, Held, Wrong, is_plumbing},
+    authority::{Approved, Grants, Held, Wrong, asks, is_plumbing},
     counted::Counted,
     countersigned::{self, Roots},
     examined::{Examined, ExaminedEntry, Values},
@@ -408,6 +408,7 @@ impl<'s> Meaning<'s> {
         }
         self.digest(seq, hash, entry, &opened);
         self.plumbing(seq, entry, &opened);
+        self.asking(seq, entry, &opened);
         if let Some(found) = self.countersigned(entry, &opened) {
             self.statements += 1;
             self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
@@ -453,6 +454,23 @@ impl<'s> Meaning<'s> {
                 "not-plumbing",
                 seq,
                 format!("it passed as a message of the protocol, but its request is `{verb}`"),
+            );
+        }
+    }
+
+    /// What needs no grant because it asks a model must be that, where its request is disclosed.
+    fn asking(&mut self, seq: u64, entry: &Entry, opened: &[&Disclosure]) {
+        let call = entry.body_as::<body::Call>().ok().filter(|_| entry.kind == Kind::Call);
+        let Some((method, targets)) = call.as_ref().and_then(asks) else { return };
+        let request = opened.iter().find(|disclosure| disclosure.name() == "request").map(|request| request.value());
+        let text = |name: &str| request.and_then(|request| request.get(name)).and_then(serde_json::Value::as_str);
+        let Some((verb, target)) = text("method").zip(text("target")) else { return };
+        let path = target.split('?').next().unwrap_or_default();
+        if verb != method || !targets.contains(&path) {
+            self.find(
+                "not-asking",
+                seq,
+                format!("it passed as a question to a model, but its request is `{verb} {path}`"),
             );
         }
     }
