@@ -65,6 +65,8 @@ pub enum Command {
     /// Judge recorded calls again, from what was recorded, or by other policies
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Write the report: the finding in one paragraph, the timeline, who corroborates what, and how to check it; one HTML file that prints
+    Report(ReportArgs),
     /// Show one entry: its bytes, its place, its disclosed values
     Show(ShowArgs),
     /// Write a bundle: one file that proves a call, an instruction or a time window to somebody who trusts nobody here
@@ -459,15 +461,69 @@ pub struct TraceArgs {
     /// Ledgers' directories or bundles; several are traced together.
     #[arg(value_name = "LEDGER|BUNDLE", required = true, value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
-    /// Which part.
+    /// Of what.
     #[command(flatten)]
-    pub selection: Selection,
+    pub wanted: Wanted,
     /// The directory of the vault's keys, to show values; once for each ledger, in their order. A bundle carries its own values.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub keys: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What is followed or reported on.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Wanted {
+    /// A call: its id, or its entry's hash.
+    #[arg(long, value_name = "ID")]
+    pub call: Option<String>,
+    /// An instruction: its id.
+    #[arg(long, value_name = "ID")]
+    pub instruction: Option<String>,
+    /// A time window: `2026-01-31T12:00:00Z/2026-01-31T13:00:00Z`.
+    #[arg(long, value_name = "FROM/TO")]
+    pub window: Option<String>,
+    /// An incident, by its id: the instructions of the calls that it names.
+    #[arg(long, value_name = "ID")]
+    pub incident: Option<String>,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Ledgers' directories or bundles; several are reported on together.
+    #[arg(value_name = "LEDGER|BUNDLE", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Of what.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// The language.
+    #[arg(long, value_enum, default_value_t = Language::En)]
+    pub lang: Language,
+    /// The file to write; must not exist.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// The directory of the vault's keys, to show values; once for each ledger, in their order. A bundle carries its own values.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Vec<PathBuf>,
+    /// Verifier keys that you had from elsewhere, a line each.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub trust: Option<PathBuf>,
+    /// A checkpoint or proof that somebody outside the operator kept.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub against: Vec<PathBuf>,
+}
+
+/// A report's language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// English
+    En,
+    /// Simplified Chinese
+    #[value(name = "zh-CN")]
+    ZhCn,
 }
 
 /// `show`.

@@ -10,6 +10,7 @@ pub mod listing;
 pub mod look;
 pub mod repair;
 pub mod replay;
+pub mod report;
 pub mod revoke;
 pub mod serve;
 pub mod verify;

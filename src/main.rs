@@ -50,6 +50,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Trace(args) => commands::look::trace(&args),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Show(args) => commands::look::show(&args),
         Command::Export(args) => commands::look::export(&args),
         Command::Erase(args) => runtime()?.block_on(commands::erase::erase(&args)),

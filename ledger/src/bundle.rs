@@ -19,6 +19,8 @@ use crate::{
 };
 
 const FORMAT: &str = "countersign-bundle/1";
+/// The reports that a bundle may carry.
+pub const REPORTS: [&str; 2] = ["report.html", "report.zh-CN.html"];
 const MAX_FILES: usize = 1_000_000;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const MAX_BYTES: u64 = 2 << 30;
@@ -104,6 +106,9 @@ pub fn write<W: Write + Seek>(evidence: &Evidence, to: W) -> Result<W, BundleErr
     for (hash, bytes) in &evidence.policies {
         put(format!("policies/{hash}"), bytes)?;
     }
+    for (name, bytes) in evidence.reports.iter().filter(|(name, _)| REPORTS.contains(&name.as_str())) {
+        put(name.clone(), bytes)?;
+    }
     Ok(zip.finish()?)
 }
 
@@ -147,6 +152,9 @@ pub fn read(bytes: &[u8]) -> Result<Evidence, BundleError> {
     }
     for seq in listed {
         entry(&mut files, seq, &mut evidence)?;
+    }
+    for name in REPORTS {
+        evidence.reports.extend(files.remove(name).map(|bytes| (name.to_owned(), bytes)));
     }
     for (name, bytes) in files {
         let hash = name.strip_prefix("policies/").and_then(|hash| hash.parse::<Hash>().ok());

@@ -121,6 +121,8 @@ pub struct Evidence {
     pub policies: BTreeMap<Hash, Vec<u8>>,
     /// Which part of the ledger it is; `None` for all of it.
     pub selection: Option<Selection>,
+    /// What a bundle's maker says of it, by file name: read by people, and believed by nobody here.
+    pub reports: BTreeMap<String, Vec<u8>>,
 }
 
 impl Evidence {

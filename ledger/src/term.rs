@@ -12,11 +12,14 @@ pub(crate) const TERM_BYTES: usize = 10;
 pub struct Term([u8; TERM_BYTES]);
 
 /// Kinds without which others cannot be judged; they are part of every selection.
-const CONTEXT: [Kind; 6] = [Kind::Ledger, Kind::Party, Kind::Key, Kind::Policy, Kind::Hold, Kind::Erasure];
+const CONTEXT: [Kind; 7] =
+    [Kind::Ledger, Kind::Party, Kind::Key, Kind::Policy, Kind::Hold, Kind::Erasure, Kind::Incident];
+/// Kinds that are so when they belong to no instruction: a withdrawal, and what the API's own log has beside the calls.
+const CONTEXT_ALONE: [&str; 2] = ["revocation", "reconciliation"];
 
 /// Whether an entry is part of every selection.
 pub(crate) fn is_context(kind: &Kind, instruction: Option<&str>) -> bool {
-    CONTEXT.contains(kind) || (*kind == Kind::Revocation && instruction.is_none())
+    CONTEXT.contains(kind) || (instruction.is_none() && CONTEXT_ALONE.contains(&kind.as_str()))
 }
 
 /// The instructions that a heartbeat's `closed` names.

@@ -17,8 +17,8 @@ use countersign_ledger::{
 use countersign_trace::trace as trace_chains;
 use serde_json::{Value, json};
 
-use super::say;
-use crate::cli::{ExportArgs, Selection, ShowArgs, TraceArgs};
+use super::{report, say};
+use crate::cli::{ExportArgs, Selection, ShowArgs, TraceArgs, Wanted};
 
 /// What opens a vault's attachments for the ledger's readers.
 pub fn opener(vault: &Vault) -> Box<Opener<'_>> {
@@ -38,14 +38,18 @@ pub fn damaged(damage: Damage) -> anyhow::Error {
 }
 
 fn part(selection: &Selection) -> anyhow::Result<Part> {
-    if let Some(call) = &selection.call {
+    chosen(selection.call.as_ref(), selection.instruction.as_ref(), selection.window.as_deref())
+}
+
+fn chosen(call: Option<&String>, instruction: Option<&String>, window: Option<&str>) -> anyhow::Result<Part> {
+    if let Some(call) = call {
         return Ok(Part::Call(call.clone()));
     }
-    if let Some(instruction) = &selection.instruction {
+    if let Some(instruction) = instruction {
         return Ok(Part::Instruction(instruction.clone()));
     }
-    let window = selection.window.as_deref().unwrap_or_default();
-    let times = window.split_once('/').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let times = window.unwrap_or_default().split_once('/');
+    let times = times.and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     let (from, to) = times.context("a window is two times, such as `2026-01-31T12:00:00Z/2026-01-31T13:00:00Z`")?;
     Ok(Part::Window(Time::new(from), Time::new(to)))
 }
@@ -64,24 +68,50 @@ pub fn evidence(path: &Path, part: &Part, keys: Option<&Path>) -> anyhow::Result
     Ok(bundle::read(&bytes)?)
 }
 
-/// The evidence of several ledgers and bundles, each with its vault's keys where they are given. A call is of one of them.
-fn all_evidence(paths: &[PathBuf], part: &Part, keys: &[PathBuf]) -> anyhow::Result<Vec<Evidence>> {
+/// The evidence of several ledgers and bundles, each with its vault's keys where they are given.
+///
+/// # Errors
+/// When one cannot be read, or none has the call or the incident.
+pub fn wanted(paths: &[PathBuf], wanted: &Wanted, keys: &[PathBuf]) -> anyhow::Result<Vec<Evidence>> {
     let (mut found, mut failed) = (Vec::new(), None);
     for (index, path) in paths.iter().enumerate() {
-        match evidence(path, part, keys.get(index).map(PathBuf::as_path)) {
-            Ok(evidence) => found.push(evidence),
-            Err(error) if matches!(part, Part::Call(_)) && paths.len() > 1 => failed = Some(error),
-            Err(error) => return Err(error),
+        let keys = keys.get(index).map(PathBuf::as_path);
+        let parts = match &wanted.incident {
+            Some(incident) => calls_of(path, incident)?,
+            None => vec![chosen(wanted.call.as_ref(), wanted.instruction.as_ref(), wanted.window.as_deref())?],
+        };
+        for part in parts {
+            match evidence(path, &part, keys) {
+                Ok(evidence) => found.push(evidence),
+                // A call is of one of them.
+                Err(error) if matches!(part, Part::Call(_)) && paths.len() > 1 => failed = Some(error),
+                Err(error) => return Err(error),
+            }
         }
     }
-    match failed {
-        Some(error) if found.is_empty() => Err(error),
-        _ => Ok(found),
+    match (found.is_empty(), failed) {
+        (true, Some(error)) => Err(error),
+        (true, None) => bail!("there is no incident `{}`", wanted.incident.as_deref().unwrap_or_default()),
+        (false, _) => Ok(found),
     }
 }
 
+/// What every part of a ledger carries, and nothing else: that of an instruction that there is not.
+pub const fn context() -> Part {
+    Part::Instruction(String::new())
+}
+
+/// The calls that an incident names.
+fn calls_of(path: &Path, incident: &str) -> anyhow::Result<Vec<Part>> {
+    let context = evidence(path, &context(), None)?;
+    let named = context.items.values().filter(|item| item.entry.text("incident") == Some(incident));
+    let calls: BTreeSet<&str> =
+        named.filter_map(|item| item.entry.body.get("calls")?.as_array()).flatten().filter_map(Value::as_str).collect();
+    Ok(calls.into_iter().map(|call| Part::Call(call.to_owned())).collect())
+}
+
 pub fn trace(args: &TraceArgs) -> anyhow::Result<u8> {
-    let evidence = all_evidence(&args.paths, &part(&args.selection)?, &args.keys)?;
+    let evidence = wanted(&args.paths, &args.wanted, &args.keys)?;
     let chains = trace_chains(&evidence.iter().collect::<Vec<_>>(), &BTreeSet::new());
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&chains)?))?;
@@ -136,6 +166,10 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
     evidence.checkpoint = directory.checkpoint();
     let proofs = directory.proofs(evidence.items.keys().copied())?;
     evidence.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();
+    // A report is for people: of one instruction, not of a whole ledger.
+    if matches!(evidence.selection, Some(Part::Instruction(_))) {
+        evidence.reports = report::both(&evidence)?;
+    }
     let file = File::create_new(&args.out).with_context(|| format!("`{}` cannot be written", args.out.display()))?;
     bundle::write(&evidence, file)?.sync_all()?;
     eprintln!(

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::IsTerminal as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -23,11 +23,7 @@ use crate::cli::VerifyArgs;
 
 pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
     let trust = args.trust.as_deref().map(read_keys).transpose()?.unwrap_or_default();
-    let mut against = Vec::new();
-    for path in &args.against {
-        let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
-        against.push(Held::parse(&text).map_err(|error| anyhow!("`{}`: {error}", path.display()))?);
-    }
+    let against = held(&args.against)?;
     let begun = Instant::now();
     let report = if args.path.is_dir() {
         directory(args, trust, against)?
@@ -44,8 +40,23 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
     Ok(report.exit_code())
 }
 
+/// Checkpoints or proofs that somebody outside kept.
+///
+/// # Errors
+/// When one cannot be read, or is neither.
+pub fn held(paths: &[PathBuf]) -> anyhow::Result<Vec<Held>> {
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+        Held::parse(&text).map_err(|error| anyhow!("`{}`: {error}", path.display()))
+    };
+    paths.iter().map(read).collect()
+}
+
 /// Verifier keys, a line each; empty lines and lines that begin with `#` do not count.
-fn read_keys(path: &Path) -> anyhow::Result<Vec<VerifierKey>> {
+///
+/// # Errors
+/// When the file cannot be read, or a line is no key.
+pub fn read_keys(path: &Path) -> anyhow::Result<Vec<VerifierKey>> {
     let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     lines

@@ -123,7 +123,7 @@ pub fn of_case(case: &Case<'_>) -> Chain {
 
 /// The link of the cause; without one the first that contradicts itself or is missing.
 fn first_break(links: &[Link], findings: &[Finding]) -> Option<usize> {
-    let cause = findings.iter().find(|finding| finding.names_somebody());
+    let cause = findings.iter().find(|finding| finding.standing.is_some());
     let cited: Vec<u64> = cause.iter().flat_map(|finding| finding.entries.iter().map(|cited| cited.seq)).collect();
     let of_cause = cause.and_then(|cause| {
         let cites = |link: &Link| link.entries.iter().any(|seq| cited.contains(seq));
@@ -157,7 +157,7 @@ fn story(case: &Case<'_>, links: &[Link]) -> Vec<Message> {
 /// Which links broke, in whose hands, and what stays open.
 fn verdict(findings: &[Finding]) -> Vec<Message> {
     let mut verdict = Vec::new();
-    let named: Vec<&Finding> = findings.iter().filter(|finding| finding.names_somebody()).collect();
+    let named: Vec<&Finding> = findings.iter().filter(|finding| finding.standing.is_some()).collect();
     for (index, finding) in named.iter().take(4).enumerate() {
         let attempt = finding.kind == Kind::Attempt;
         let text = match (index, attempt) {
@@ -165,12 +165,12 @@ fn verdict(findings: &[Finding]) -> Vec<Message> {
             (0, true) => &w::STOPPED_FIRST,
             _ => &w::BROKE_TOO,
         };
+        let whose = Message::new(if finding.names_somebody() { &w::IN_HANDS } else { &w::IN_NOBODYS_HANDS });
         verdict.push(
-            Message::new(text)
-                .with("link", finding.link.text())
-                .with("what", finding.established.clone())
-                .with("party", finding.holder.party.as_str())
-                .with("role", finding.holder.role.text()),
+            Message::new(text).with("link", finding.link.text()).with("what", finding.established.clone()).with(
+                "whose",
+                whose.with("party", finding.holder.party.as_str()).with("role", finding.holder.role.text()),
+            ),
         );
     }
     if named.len() > 4 {

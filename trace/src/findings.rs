@@ -27,7 +27,7 @@ use serde::Serialize;
 pub use self::need::Need;
 use crate::{
     graph::{Case, Graph, Holder, Node},
-    link::{State, Step},
+    link::{Role, State, Step},
     message::{Message, Text},
 };
 
@@ -180,9 +180,20 @@ impl Finding {
         self
     }
 
+    /// The entry at which the link came about: what a third party wrote when it was read, a choice when it was made, anything else when it was judged.
+    fn came_about(&self) -> u64 {
+        let written = self.holder.role == Role::ThirdParty;
+        let link = if written { Step::Answered } else { self.link };
+        let first = |link: Option<Step>| {
+            let rests = self.rests.iter().filter(|rests| link.is_none_or(|link| rests.link == link));
+            rests.filter_map(|rests| rests.entry.as_ref()).map(|cited| cited.seq).min()
+        };
+        first(Some(link)).or_else(|| first(Some(Step::Judged))).or_else(|| first(None)).unwrap_or(u64::MAX)
+    }
+
     /// Whether somebody is named.
     pub fn names_somebody(&self) -> bool {
-        matches!(self.kind, Kind::Fault | Kind::Attempt) && self.holder.role != crate::link::Role::NotDeterminable
+        matches!(self.kind, Kind::Fault | Kind::Attempt) && self.holder.role != Role::NotDeterminable
     }
 }
 
@@ -254,8 +265,8 @@ pub fn of_graph(graph: &Graph<'_>) -> Vec<Finding> {
     }))
 }
 
-/// Faults first, then attempts, gaps and notes; each in the order in which the links they rest on came about. The first fault, or else the
-/// first attempt, is the cause.
+/// Faults first, then attempts, gaps and notes; of each what names somebody first, in the order in which the links came about. The first fault, or else
+/// the first attempt, is the cause.
 fn settle(found: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for finding in found {
@@ -263,8 +274,7 @@ fn settle(found: impl Iterator<Item = Finding>) -> Vec<Finding> {
             findings.push(finding);
         }
     }
-    let first = |finding: &Finding| finding.entries.iter().map(|cited| cited.seq).min();
-    findings.sort_by_key(|finding| (finding.kind, first(finding).is_none(), first(finding), finding.link));
+    findings.sort_by_key(|finding| (finding.kind, !finding.names_somebody(), finding.came_about(), finding.link));
     let mut named = findings.iter_mut().filter(|finding| matches!(finding.kind, Kind::Fault | Kind::Attempt));
     if let Some(cause) = named.next() {
         cause.standing = Some(Standing::Cause);

@@ -4,7 +4,7 @@
 //! Works on [`countersign_ledger::evidence::Evidence`], from a ledger or a bundle alike, of one ledger or several. No I/O, no clock: the same evidence
 //! gives the same chain and the same findings.
 //!
-//! Reading order: [`message`] → [`link`] → [`graph`] → [`findings`] → [`chain`] → [`text`]; [`replay`] judges every call once more.
+//! Reading order: [`message`] → [`link`] → [`graph`] → [`findings`] → [`chain`] → [`text`] and [`report`]; [`replay`] judges every call once more.
 
 pub mod chain;
 pub mod findings;
@@ -12,6 +12,7 @@ pub mod graph;
 pub mod link;
 pub mod message;
 pub mod replay;
+pub mod report;
 pub mod text;
 #[cfg(test)]
 mod world;

@@ -6,6 +6,7 @@ use std::fmt;
 use crate::{
     chain::{Chain, paragraph},
     findings::{Finding, Kind, Standing},
+    link::State,
     message::Lang,
 };
 
@@ -41,13 +42,14 @@ impl Chain {
                 wrap(f, &" ".repeat(36), &format!("would settle it: {}", missing.show(Lang::En)))?;
             }
         }
-        if let Some(link) = self.first_break.and_then(|index| self.links.get(index)) {
-            writeln!(
-                f,
-                "\nThe first link that breaks (>) is in the hands of {} ({}).",
-                link.party,
-                link.role.show(Lang::En)
-            )?;
+        let named = self.findings.iter().any(|finding| finding.standing.is_some() && finding.names_somebody());
+        match self.first_break.and_then(|index| self.links.get(index)) {
+            Some(link) if named || link.state == State::Contradicted => {
+                let role = link.role.show(Lang::En);
+                writeln!(f, "\nThe first link that breaks (>) is in the hands of {} ({role}).", link.party)?;
+            }
+            Some(_) => writeln!(f, "\n> is the first link that stays open.")?,
+            None => {}
         }
         Ok(())
     }

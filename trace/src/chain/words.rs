@@ -8,12 +8,11 @@ texts! {
     GATEWAY_DID: "The gateway {what}.", "网关{what}。";
     COUNTS: "Of the agent's calls {allowed} were allowed, {held} held for a human and {refused} refused.",
         "代理的调用中，{allowed} 次获准，{held} 次暂停以待人工批准，{refused} 次被拒绝。";
-    BROKE_FIRST: "What broke first ({link}): {what} That link was in the hands of {party} ({role}).",
-        "最先断裂的环节（{link}）：{what}该环节由 {party}（{role}）掌握。";
-    STOPPED_FIRST: "What was attempted and stopped ({link}): {what} That link was in the hands of {party} ({role}).",
-        "曾被尝试而遭阻止的行为（{link}）：{what}该环节由 {party}（{role}）掌握。";
-    BROKE_TOO: "Contributing ({link}): {what} That link was in the hands of {party} ({role}).",
-        "另有促成因素（{link}）：{what}该环节由 {party}（{role}）掌握。";
+    BROKE_FIRST: "What broke first ({link}): {what} {whose}", "最先断裂的环节（{link}）：{what}{whose}";
+    STOPPED_FIRST: "What was attempted and stopped ({link}): {what} {whose}", "曾被尝试而遭阻止的行为（{link}）：{what}{whose}";
+    BROKE_TOO: "Contributing ({link}): {what} {whose}", "另有促成因素（{link}）：{what}{whose}";
+    IN_HANDS: "That link was in the hands of {party} ({role}).", "该环节由 {party}（{role}）掌握。";
+    IN_NOBODYS_HANDS: "In whose hands that link was is not determinable from this evidence.", "依现有证据无法确定该环节由何方掌握。";
     MORE: "{count} more findings follow below.", "另有 {count} 项认定见下文。";
     NOTHING_BROKE: "No link is shown to have broken.", "未见任何环节断裂。";
     OPEN: "What stays open would be settled by: {settles}.", "尚存疑问之处，可由以下材料查明：{settles}。";

@@ -3,6 +3,8 @@
 //! The model is named only when the gateway saw it propose this very call in answer to a prompt that held the user's words unaltered and passed every
 //! tool result on as the API gave it.
 
+use serde_json::Value;
+
 use super::{Finding, Kind, Need, Rule, wording};
 use crate::{
     graph::{Call, Case, Fate, Holder, Node, same},
@@ -24,9 +26,9 @@ pub struct Chooser<'g> {
 }
 
 impl Chooser<'_> {
-    /// A finding about a choice: against whoever chose, or a gap where nobody can tell.
+    /// A finding about a choice: against whoever chose. Where nobody can tell, what was stopped is still an attempt, and what passed is open.
     pub fn finding(self, rule: &Rule, kind: Kind, established: Message, call: &Call<'_>) -> Finding {
-        let open = self.holder.role == Role::NotDeterminable && kind != Kind::Note;
+        let open = self.holder.role == Role::NotDeterminable && kind == Kind::Fault;
         let established = established
             .with("call", wording::call(call))
             .with("fate", wording::fate(call))
@@ -52,42 +54,67 @@ pub enum Faith {
     Unknown,
 }
 
-/// Compares what the gateway recorded of the prompt.
-pub fn faith(exchange: &Call<'_>) -> Faith {
-    let Some(prompt) = exchange.node.clear("prompt") else { return Faith::Unknown };
-    let results = |name: &str| prompt.pointer(&format!("/results/{name}")).and_then(serde_json::Value::as_u64);
-    match prompt.get("words").and_then(serde_json::Value::as_str) {
-        Some("altered" | "absent") => Faith::Unfaithful,
-        _ if results("altered").is_some_and(|count| count > 0) => Faith::Unfaithful,
-        Some("present") if results("unknown").unwrap_or_default() == 0 => Faith::Faithful,
-        _ => Faith::Unknown,
-    }
-}
-
 impl<'g> Case<'g> {
-    /// The proposal that stands behind a call: the one it names, or else the next one with the same action and arguments that no call has used up. One
-    /// proposal is good for one call, and for asking it again where a human must say yes first.
+    /// Compares what the gateway recorded of the prompt of an exchange.
+    pub fn faith(&self, exchange: &Call<'g>) -> Faith {
+        let Some(prompt) = exchange.node.clear("prompt") else { return Faith::Unknown };
+        let results =
+            |name: &str| prompt.pointer(&format!("/results/{name}")).and_then(Value::as_u64).unwrap_or_default();
+        match prompt.get("words").and_then(Value::as_str) {
+            Some("altered" | "absent") => Faith::Unfaithful,
+            _ if results("altered") > 0 => Faith::Unfaithful,
+            Some("present") if results("unknown") <= self.without_answer(exchange) => Faith::Faithful,
+            _ => Faith::Unknown,
+        }
+    }
+
+    /// How many of the results that could not be compared stand for calls to which no API ever answered, refused or held ones: there is nothing that they
+    /// could be compared with.
+    fn without_answer(&self, exchange: &Call<'g>) -> u64 {
+        let told = exchange.node.value("prompt").and_then(|told| told.get("results")?.as_array());
+        let unknown =
+            told.into_iter().flatten().filter(|result| result.get("is").and_then(Value::as_str) == Some("unknown"));
+        let without = unknown.filter_map(|result| result.get("id")?.as_str()).filter(|id| {
+            let proposal = self.proposals().find(|node| node.text("proposal") == Some(id));
+            let of = |call: &&Call<'g>| {
+                proposal.is_some_and(|proposal| call.proposed.iter().any(|node| node.hash == proposal.hash))
+            };
+            proposal.is_some()
+                && !self.calls.iter().filter(of).any(|call| matches!(call.fate(), Fate::Done | Fate::Failed))
+        });
+        without.count() as u64
+    }
+
+    /// The proposal that stands behind a call: of those with its action and arguments, the next that no earlier call has used up. One proposal is good for
+    /// one call, and for asking it again where a human must say yes first, however often the gateway found that it fits.
     pub fn proposal_of(&self, call: &Call<'g>) -> Option<&'g Node<'g>> {
         let first = self.first_of(call);
         let earlier = self.calls.iter().take_while(|other| other.node.hash != first.node.hash);
-        if let Some(named) = call.proposed.first().or_else(|| first.proposed.first())
-            // The gateway links a call as long as none of the proposal went out: asked again after a no, it is used up all the same.
-            && !earlier.clone().any(|other| other.proposed.iter().any(|used| used.hash == named.hash))
-        {
-            return Some(named);
-        }
         let used = earlier.filter(|other| other.same_as(first) && self.first_of(other).node.hash == other.node.hash);
-        self.alike(first).nth(used.count())
+        self.alike(first).into_iter().nth(used.count())
     }
 
-    /// The proposals before a call with its action and arguments.
-    fn alike(&self, call: &Call<'g>) -> impl Iterator<Item = &'g Node<'g>> {
+    /// The proposals of exchanges before a call that are of its action and arguments: those that such calls name, and those that say the same.
+    fn alike(&self, call: &Call<'g>) -> Vec<&'g Node<'g>> {
         let at = (call.node.entry().time, call.node.seq());
-        self.proposals().filter(move |node| {
-            (node.entry().time, node.seq()) < at
-                && node.text("action") == call.body.action.as_deref()
-                && node.value("arguments").zip(call.arguments()).is_some_and(|(one, other)| same(one, other))
-        })
+        let same_calls = self.calls.iter().filter(|other| other.node.hash == call.node.hash || other.same_as(call));
+        let named: Vec<&Node<'g>> = same_calls.flat_map(|other| other.proposed.iter().copied()).collect();
+        let says = |node: &Node<'g>, action: Option<&str>, arguments: Option<&'g Value>| {
+            node.text("action") == action
+                && node.value("arguments").zip(arguments).is_some_and(|(one, other)| same(one, other))
+        };
+        // A call may come while the answer that proposes it still flows.
+        let before = |node: &&'g Node<'g>| {
+            let begun = self.exchange_of(node).map_or(*node, |exchange| exchange.node);
+            (begun.entry().time, begun.seq()) < at
+        };
+        let fits = |node: &&'g Node<'g>| {
+            named
+                .iter()
+                .any(|known| known.hash == node.hash || says(node, known.text("action"), known.value("arguments")))
+                || says(node, call.body.action.as_deref(), call.arguments())
+        };
+        self.proposals().filter(before).filter(fits).collect()
     }
 
     /// The call that a call continues: the held one that it asks again, or one whose fate was unknown and which it repeats under the same
@@ -109,7 +136,7 @@ impl<'g> Case<'g> {
     }
 
     /// The idempotency key that a call carries: in the header of that name, or in an argument that its catalogue declares.
-    pub fn idempotency_key(&self, call: &Call<'g>) -> Option<&'g serde_json::Value> {
+    pub fn idempotency_key(&self, call: &Call<'g>) -> Option<&'g Value> {
         if let Some(key) = call.node.value("request").and_then(|request| request.get("idempotency_key")) {
             return Some(key);
         }
@@ -127,7 +154,7 @@ impl<'g> Case<'g> {
             let mut rests = vec![(State::Observed, proposal)];
             rests.extend(exchange.map(|exchange| (State::Observed, exchange.node)));
             let agent = self.graph.agent(call.agent());
-            return match exchange.map_or(Faith::Unknown, faith) {
+            return match exchange.map_or(Faith::Unknown, |exchange| self.faith(exchange)) {
                 Faith::Faithful => {
                     let model = self.graph.model(proposal.text("model").unwrap_or("?"));
                     Chooser { holder: model, rests, missing: Vec::new(), says: &MODEL }
@@ -140,6 +167,8 @@ impl<'g> Case<'g> {
         let unread = |node: &Node<'g>| node.value("arguments").is_none();
         match before.last() {
             None => unknown(Need::ModelExchange),
+            // What of an answer could not be read may have had it.
+            Some(_) if before.iter().any(|exchange| is_read_in_part(exchange)) => unknown(Need::ModelExchange),
             // A proposal that nobody may read could be this one.
             Some(_) if call.arguments().is_none() || self.proposals().any(unread) => unknown(Need::Disclosure),
             Some(last) => {
@@ -148,6 +177,12 @@ impl<'g> Case<'g> {
             }
         }
     }
+}
+
+/// Whether proposals may be missing of an exchange.
+fn is_read_in_part(exchange: &Call<'_>) -> bool {
+    let read = exchange.outcome.as_ref().and_then(|ended| ended.node.text("answer"));
+    matches!(read, Some("partial" | "unreadable"))
 }
 
 texts! {

@@ -226,8 +226,11 @@ fn choice_unobserved(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let blind: Vec<&Call<'_>> =
         case.calls.iter().filter(|call| case.exchanges_before(call.node).next().is_none()).collect();
     let Some(first) = blind.first() else { return Vec::new() };
-    let decided = blind.iter().all(|call| !call.stated.is_empty());
-    let calls: Vec<Fact> = blind.iter().map(|call| wording::call(call).into()).collect();
+    let undecided: Vec<&Call<'_>> =
+        blind.iter().copied().filter(|call| call.stated.is_empty() && case.first_of(call).stated.is_empty()).collect();
+    let decided = undecided.is_empty();
+    let told = if decided { &blind } else { &undecided };
+    let calls: Vec<Fact> = told.iter().map(|call| wording::call(call).into()).collect();
     let says = Message::new(if decided { &UNOBSERVED_STATED } else { &UNOBSERVED }).with("calls", calls);
     let mut finding = Finding::new(rule, Kind::Gap, Holder::unknown(), says);
     for call in &blind {

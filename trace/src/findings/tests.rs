@@ -101,12 +101,12 @@ fn an_invented_value_is_the_models_only_when_it_proposed_it_from_a_faithful_prom
     assert_eq!(found(&results, "value-unobserved"), [(Kind::Attempt, Role::AgentDeveloper)]);
     assert_eq!(found(&results, "tool-result-altered"), [(Kind::Fault, Role::AgentDeveloper)]);
     let unknown = with("present", [0, 0, 1], &invented);
-    assert_eq!(found(&unknown, "value-unobserved"), [(Kind::Gap, Role::NotDeterminable)]);
+    assert_eq!(found(&unknown, "value-unobserved"), [(Kind::Attempt, Role::NotDeterminable)]);
     assert_eq!(needs(&unknown, "value-unobserved"), [Need::ToolResults].into());
     let code = with("present", [1, 0, 0], &payment().arguments);
     assert_eq!(found(&code, "value-unobserved"), [(Kind::Attempt, Role::AgentDeveloper)]);
     assert_eq!(found(&code, "agent-differs-from-model"), [(Kind::Attempt, Role::AgentDeveloper)]);
-    assert_eq!(found(&blind, "value-unobserved"), [(Kind::Gap, Role::NotDeterminable)]);
+    assert_eq!(found(&blind, "value-unobserved"), [(Kind::Attempt, Role::NotDeterminable)]);
     assert_eq!(needs(&blind, "value-unobserved"), [Need::ModelExchange].into());
 }
 
@@ -146,7 +146,7 @@ fn content_that_decided_a_value_is_named_with_call_and_field_and_so_is_who_follo
     assert!(text.contains("/transactions/0/subject") && text.contains("transactions.list (entry 9)"), "{text}");
     let blind = build(false);
     assert_eq!(found(&blind, "value-from-third-party"), [(Kind::Attempt, Role::ThirdParty)]);
-    assert_eq!(found(&blind, "content-followed"), [(Kind::Gap, Role::NotDeterminable)]);
+    assert_eq!(found(&blind, "content-followed"), [(Kind::Attempt, Role::NotDeterminable)]);
     assert_eq!(needs(&blind, "content-followed"), [Need::ModelExchange].into());
 }
 
@@ -181,7 +181,7 @@ fn a_value_of_another_instruction_is_said_to_be_and_where_it_stands() {
     world.instruct("j", "Pay XX99NOBODY what I owe");
     world.instruct("i", WORDS);
     world.call(&invented());
-    assert_eq!(found(&world, "value-from-other-instruction"), [(Kind::Gap, Role::NotDeterminable)]);
+    assert_eq!(found(&world, "value-from-other-instruction"), [(Kind::Attempt, Role::NotDeterminable)]);
     assert_eq!(found(&world, "value-unobserved"), []);
     let text = world
         .findings()

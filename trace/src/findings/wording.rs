@@ -14,6 +14,7 @@ pub fn call(call: &Call<'_>) -> Message {
 pub fn credential(kind: &str) -> Message {
     let text: &'static Text = match kind {
         "bearer" => &CREDENTIAL_BEARER,
+        "bearer+mtls" => &CREDENTIAL_MTLS,
         "dpop" => &CREDENTIAL_DPOP,
         "signature" | "http_signature" => &CREDENTIAL_SIGNATURE,
         "none" => &CREDENTIAL_NONE,
@@ -52,6 +53,8 @@ texts! {
 
     CREDENTIAL_BEARER: "The agent's credential was a bearer token: that this agent made the call is claimed, not proven; whoever holds the token can use it.",
         "代理出示的是持有者令牌：由该代理发出调用仅为自述，并未证明；任何持有令牌者均可使用。";
+    CREDENTIAL_MTLS: "The agent's credential was a bearer token over a connection with the agent's own certificate: that the holder of the certificate's key made the call is observed; the body of the call is not signed.",
+        "代理在出示自身证书的连接上使用持有者令牌：可观察到调用由证书密钥的持有者发出；但调用正文未经签名。";
     CREDENTIAL_DPOP: "The agent's credential was bound to its key (DPoP): that the key's holder made the call is proven; the body of the call is not covered.",
         "代理凭证与其密钥绑定（DPoP）：可证明调用由密钥持有者发出，但不涵盖调用正文。";
     CREDENTIAL_SIGNATURE: "The agent signed the request and its digest (RFC 9421): that its key's holder made this call with this body is proven.",

@@ -149,7 +149,8 @@ impl<'g> Call<'g> {
 
     /// Whether it is an exchange with a model and not a call of an API.
     pub fn is_exchange(&self) -> bool {
-        self.node.clear("prompt").is_some() || self.body.action.as_deref() == Some("model.generate")
+        self.node.clear("prompt").is_some()
+            || matches!(self.body.action.as_deref(), Some("model.generate" | "model.list"))
     }
 
     /// Whether it is a message of MCP that is no action.
