@@ -70,19 +70,37 @@ fn totals<'g>(case: &Case<'g>, origin: &str) -> Vec<(u64, &'g Node<'g>)> {
     totals
 }
 
-/// The counters in a party's statements, by grant and kind of statement, have holes.
+/// What an agent counted of its statements of one kind under one grant.
+struct Counted<'g> {
+    numbers: BTreeSet<u64>,
+    /// How many there must be.
+    end: u64,
+    last: &'g Node<'g>,
+}
+
+/// The counters in an agent's statements, by grant and kind of statement, have holes, or an answer says that it stated more decisions.
 fn statement_withheld(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
-    let mut counted: BTreeMap<(String, &str, &str), (BTreeSet<u64>, &Node<'_>)> = BTreeMap::new();
-    for node in case.nodes.iter().copied().filter(|node| matches!(node.kind(), "decision" | "answer")) {
-        let Some(n) = statement_number(node) else { continue };
-        let key = (node.text("grant").unwrap_or_default().to_owned(), node.kind(), node.text("agent").unwrap_or("?"));
-        let (numbers, last) = counted.entry(key).or_insert_with(|| (BTreeSet::new(), node));
-        numbers.insert(n);
-        *last = node;
+    let mut counted: BTreeMap<(&str, &str, &str), Counted<'_>> = BTreeMap::new();
+    let stated =
+        case.nodes.iter().copied().filter(|node| {
+            node.kind() == "answer" || (node.kind() == "decision" && node.text("source") == Some("agent"))
+        });
+    for node in stated {
+        let (grant, agent) = (node.text("grant").unwrap_or_default(), node.text("agent").unwrap_or("?"));
+        let number = |name: &str| node.clear(name).and_then(Value::as_u64);
+        let own = number("n").map(|n| (node.kind(), Some(n), n + 1));
+        let before = number("decisions").map(|count| ("decision", None, count));
+        for (kind, n, end) in own.into_iter().chain(before) {
+            let new = || Counted { numbers: BTreeSet::new(), end: 0, last: node };
+            let counted = counted.entry((grant, kind, agent)).or_insert_with(new);
+            counted.numbers.extend(n);
+            counted.end = counted.end.max(end);
+            counted.last = node;
+        }
     }
     let mut found = Vec::new();
-    for ((_, kind, agent), (numbers, last)) in counted {
-        let missing = holes(&numbers, numbers.last().map_or(0, |last| last + 1));
+    for ((_, kind, agent), Counted { numbers, end, last }) in counted {
+        let missing = holes(&numbers, end);
         if missing.is_empty() {
             continue;
         }
@@ -91,22 +109,11 @@ fn statement_withheld(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             .with("kind", if kind == "decision" { &DECISIONS } else { &ANSWERS })
             .with("entry", last.seq())
             .with("numbers", missing.into_iter().map(Fact::from).collect::<Vec<_>>());
-        let finding = Finding::new(rule, Kind::Fault, case.graph.agent(agent), says)
-            .at(if kind == "decision" { Step::Chose } else { Step::Told })
-            .rests_on(Step::Chose, State::Missing, last);
-        found.push(finding.lacks([Need::AgentStatement]));
+        let link = if kind == "decision" { Step::Chose } else { Step::Told };
+        let finding = Finding::new(rule, Kind::Fault, case.graph.agent(agent), says).at(link);
+        found.push(finding.rests_on(link, State::Missing, last).lacks([Need::AgentStatement]));
     }
     found
-}
-
-/// The counter of a statement: in the clear, or in what was signed.
-fn statement_number(node: &Node<'_>) -> Option<u64> {
-    let clear = node.clear("statement_n").and_then(Value::as_u64);
-    clear.or_else(|| {
-        let text = node.value("statement")?.as_str()?;
-        let statement = countersign_ledger::statement::Statement::parse(text).ok()?;
-        statement.payload_unverified().get("n")?.as_u64()
-    })
 }
 
 /// The names of values that can be seen in no other way than this.

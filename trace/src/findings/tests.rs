@@ -537,6 +537,28 @@ fn what_was_left_out_withheld_or_erased_is_said() {
 }
 
 #[test]
+fn a_statement_that_the_agent_counted_and_did_not_hand_in_is_missed() {
+    let build = |counts: &[u64], told: Option<u64>| {
+        let mut world = World::new(WORDS);
+        let mut last = world.decision("gateway", "acme-1", "transactions.list", &json!({}), vec![]);
+        for n in counts {
+            let body = json!({"grant": "g-i", "subject": "s", "source": "agent", "agent": "assistant", "action": "transactions.list", "n": n});
+            last = world.add_raw("decision", body.as_object().cloned().unwrap(), vec![last], &[]);
+        }
+        if let Some(told) = told {
+            let body = json!({"grant": "g-i", "subject": "s", "agent": "assistant", "n": 0, "decisions": told});
+            world.add_raw("answer", body.as_object().cloned().unwrap(), vec![last], &[("text", json!("Here it is."))]);
+        }
+        found(&world, "statement-withheld")
+    };
+    let withheld = [(Kind::Fault, Role::AgentDeveloper)];
+    assert_eq!(build(&[0, 1, 2], Some(3)), []);
+    assert_eq!(build(&[], None), []);
+    assert_eq!(build(&[0, 2], None), withheld);
+    assert_eq!(build(&[0, 1], Some(3)), withheld);
+}
+
+#[test]
 fn a_call_around_the_sidecar_belongs_to_no_instruction_and_to_whoever_kept_the_credential() {
     let mut world = benign();
     world.reconciled(None, "bypass");
