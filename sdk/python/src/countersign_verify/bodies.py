@@ -1,0 +1,208 @@
+"""What an entry and each kind's body must have (docs/format.md §2 and §3). Members that are not named here are kept and not looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from .findings import Malformed
+
+U64 = 2**64 - 1
+HASH = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+
+Test = Callable[[Any], bool]
+
+
+def text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= U64
+
+
+def small(value: Any) -> bool:
+    return number(value) and value < 65_536
+
+
+def flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def digest(value: Any) -> bool:
+    return text(value) and HASH.fullmatch(value) is not None
+
+
+def anything(value: Any) -> bool:
+    return True
+
+
+def instant(value: Any) -> bool:
+    """RFC 3339 in UTC with exactly six digits of microseconds. Two such texts compare as the times do."""
+    if not text(value) or not _TIME.fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def later_than(first: str, second: str, span: timedelta) -> bool:
+    """Whether `second` is more than `span` after `first`."""
+    return datetime.fromisoformat(second) - datetime.fromisoformat(first) > span
+
+
+def many(test: Test) -> Test:
+    return lambda value: isinstance(value, list) and all(test(item) for item in value)
+
+
+def table(test: Test) -> Test:
+    return lambda value: isinstance(value, dict) and all(test(item) for item in value.values())
+
+
+def pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(number(item) for item in value)
+
+
+def row(must: dict[str, Test], may: dict[str, Test] | None = None) -> Test:
+    return lambda value: not misfits(value, must, may or {})
+
+
+def misfits(value: Any, must: dict[str, Test], may: dict[str, Test]) -> str | None:
+    """The name of a member that is missing or of another type, if there is one. An optional member may be null."""
+    if not isinstance(value, dict):
+        return "itself"
+    for name, test in must.items():
+        if name not in value or not test(value[name]):
+            return name
+    for name, test in may.items():
+        if value.get(name) is not None and not test(value[name]):
+            return name
+    return None
+
+
+CHECK = row({"alg": text, "kid": text, "result": text}, {"party": text})
+
+BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
+    "ledger": ({"event": text, "software": text}, {"vkey": text, "adopts": text, "back_us": number, "detail": text}),
+    "party": ({"party": text, "role": text, "by": text}, {"name": text, "release": digest}),
+    "key": ({"event": text, "kid": text, "party": text, "by": text}, {"jwk": anything}),
+    "policy": ({"what": text, "name": text, "sha256": digest, "size": number, "by": text}, {"replaces": digest}),
+    "instruction": (
+        {"subject": text, "attested_by": text, "host": text, "agent": text},
+        {"amends": text, "check": CHECK},
+    ),
+    "grant": (
+        {
+            "grant": text,
+            "subject": text,
+            "agent": text,
+            "actions": many(text),
+            "withheld": many(row({"action": text, "reason": text})),
+            "catalogues": many(digest),
+        },
+        {"expires": instant},
+    ),
+    "delegation": (
+        {"grant": text, "from": text, "subject": text, "agent": text, "actions": many(text)},
+        {"expires": instant},
+    ),
+    "decision": (
+        {"grant": text, "subject": text, "source": text, "agent": text, "action": text},
+        {"n": number, "upstream": text, "model": text, "tool": text, "proposal": text, "check": CHECK},
+    ),
+    "approval": (
+        {"call": digest, "subject": text, "approver": text, "decision": text},
+        {"shown": instant, "took_ms": number, "expires": instant, "check": CHECK},
+    ),
+    "call": (
+        {
+            "call": text,
+            "credential": text,
+            "upstream": text,
+            "verdict": text,
+            "reasons": many(row({"code": text}, {"argument": text})),
+            "rules": many(text),
+            "engine": text,
+            "policies": many(digest),
+        },
+        {
+            "grant": text,
+            "subject": text,
+            "agent": text,
+            "action": text,
+            "effect": text,
+            "shadow": flag,
+            "repeats": text,
+            "expires": instant,
+            "approval": digest,
+            "upstream_n": number,
+            "traceparent": text,
+            "prompt": row({"words": text, "results": row({"faithful": number, "altered": number, "unknown": number})}),
+        },
+    ),
+    "outcome": (
+        {"call": digest, "result": text, "sent": text, "bytes": pair, "us": table(number)},
+        {
+            "subject": text,
+            "status": small,
+            "peer": text,
+            "detail": text,
+            "model": text,
+            "answer": text,
+            "proposals": number,
+            "receipt": text,
+        },
+    ),
+    "receipt": (
+        {"call": digest, "subject": text, "api": text, "check": CHECK},
+        {"differs": many(text), "late": flag},
+    ),
+    "answer": ({"grant": text, "subject": text, "agent": text}, {"n": number, "decisions": number, "check": CHECK}),
+    "revocation": ({"what": text, "id": text, "by": text, "reason": text}, {"lifted": flag}),
+    "hold": ({"hold": text, "event": text, "subject": text, "by": text, "reason": text}, {}),
+    "erasure": (
+        {"subject": text, "by": many(text), "statements": many(text), "checks": many(CHECK), "reason": text},
+        {},
+    ),
+    "incident": ({"incident": text, "event": text, "calls": many(digest), "by": text}, {}),
+    "access": ({"by": text, "what": text, "of": text, "disclosed": many(text)}, {}),
+    "heartbeat": (
+        {"calls": table(number), "open": number, "closed": many(row({"instruction": text, "entries": number}))},
+        {"agents": many(row({"agent": text, "grant": text, "calls": number})), "head": digest},
+    ),
+}
+
+_ENVELOPE: dict[str, Test] = {
+    "v": number,
+    "origin": text,
+    "seq": number,
+    "prev": digest,
+    "time": instant,
+    "kind": text,
+    "parents": many(digest),
+    "body": lambda value: isinstance(value, dict),
+}
+
+
+def check_envelope(value: Any) -> None:
+    """Refuses what is no entry."""
+    wrong = misfits(value, _ENVELOPE, {"instruction": text, "n": number})
+    if wrong is None and value["v"] != 1:
+        wrong = "v"
+    if wrong is None and ("instruction" in value) != ("n" in value):
+        wrong = "n"
+    if wrong is not None:
+        raise Malformed(f"not an entry: `{wrong}` is missing or not what it must be")
+
+
+def body_misfit(kind: str, body: dict) -> str | None:
+    """The member that makes a body of a known kind none of that kind."""
+    if kind not in BODIES:
+        return None
+    must, may = BODIES[kind]
+    return misfits(body, {"v": number} | must, {"sd": table(text)} | may)

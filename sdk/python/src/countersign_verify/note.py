@@ -1,0 +1,173 @@
+"""Signed notes, verifier keys, checkpoints and proofs (docs/format.md §4 and §5)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from .findings import Malformed
+
+ED25519 = 1
+MAX_NOTE = 65_536
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
+
+
+def base64_exact(text: str) -> bytes:
+    """Base64 (RFC 4648 §4) in the one spelling that an encoder writes."""
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Malformed("not base64") from error
+    if base64.b64encode(data).decode("ascii") != text:
+        raise Malformed("not base64 in its one spelling")
+    return data
+
+
+def base64url_exact(text: str) -> bytes:
+    """Base64url (RFC 4648 §5) without padding, in the one spelling that an encoder writes."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", text):
+        raise Malformed("not base64url")
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise Malformed("not base64url") from error
+    if base64.urlsafe_b64encode(data).decode("ascii").rstrip("=") != text:
+        raise Malformed("not base64url in its one spelling")
+    return data
+
+
+def decimal(text: str) -> int:
+    """A number in decimal without a sign or leading zeros, of 64 bits."""
+    if not _DECIMAL.fullmatch(text) or int(text) >= 2**64:
+        raise Malformed("not a number in decimal")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class VerifierKey:
+    """`name+hash+key` of c2sp.org/signed-note, for Ed25519."""
+
+    name: str
+    key_id: bytes
+    public: bytes
+
+    @classmethod
+    def parse(cls, line: str) -> VerifierKey:
+        parts = line.split("+", 2)
+        if len(parts) != 3:
+            raise Malformed("not a verifier key (`name+hash+key`): expected three parts joined by `+`")
+        name, digest, encoded = parts
+        if not name or any(char.isspace() for char in name):
+            raise Malformed("not a verifier key: its name is empty or has spaces")
+        key = base64_exact(encoded)
+        if len(key) != 33 or key[0] != ED25519:
+            raise Malformed("not a verifier key for Ed25519")
+        key_id = sha256(name.encode() + b"\n" + key).digest()[:4]
+        if key_id.hex() != digest:
+            raise Malformed("not a verifier key: the hash is not that of name and key")
+        return cls(name, key_id, key[1:])
+
+    def verifies(self, text: bytes, signature: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def parse_keys(text: str) -> list[VerifierKey]:
+    """Verifier keys, a line each; empty lines do not count."""
+    return [VerifierKey.parse(line.strip()) for line in text.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A signed checkpoint (c2sp.org/tlog-checkpoint)."""
+
+    origin: str
+    size: int
+    root: bytes
+    text: bytes
+    signatures: tuple[tuple[str, bytes, bytes], ...]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Checkpoint:
+        note = _text(data)
+        body, blank, signed = note.rpartition("\n\n")
+        if not blank:
+            raise Malformed("not a signed note: no blank line before the signatures")
+        lines = body.split("\n")
+        if len(lines) < 3 or not lines[0] or "" in lines[3:]:
+            raise Malformed("not a checkpoint: expected origin, size and root, a line each")
+        root = base64_exact(lines[2])
+        if len(root) != 32:
+            raise Malformed("not a checkpoint: the root is not 32 bytes")
+        return cls(lines[0], decimal(lines[1]), root, (body + "\n").encode(), _signatures(signed))
+
+    def signed_by(self, keys: list[VerifierKey]) -> bool:
+        """Whether one of these keys, whose name is the origin, signed it, and no signature that claims to be of one fails."""
+        good = False
+        for key in keys:
+            if key.name != self.origin:
+                continue
+            for name, key_id, signature in self.signatures:
+                if name == key.name and key_id == key.key_id:
+                    if not key.verifies(self.text, signature):
+                        return False
+                    good = True
+        return good
+
+
+def _text(data: bytes) -> str:
+    if len(data) > MAX_NOTE:
+        raise Malformed("longer than a note may be")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("not UTF-8") from error
+    if any(char < " " and char != "\n" for char in text):
+        raise Malformed("a control character in a note")
+    return text
+
+
+def _signatures(text: str) -> tuple[tuple[str, bytes, bytes], ...]:
+    if not text.endswith("\n"):
+        raise Malformed("not a signed note: it does not end with a line feed")
+    signatures = []
+    for line in text[:-1].split("\n"):
+        parts = line.split(" ")
+        if len(parts) != 3 or parts[0] != "—" or not parts[1]:
+            raise Malformed("not a signed note: a line that is no signature")
+        blob = base64_exact(parts[2])
+        if len(blob) < 5:
+            raise Malformed("not a signed note: a signature that is too short")
+        signatures.append((parts[1], blob[:4], blob[4:]))
+    return tuple(signatures)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That an entry stands at `index` in the tree of a checkpoint (c2sp.org/tlog-proof)."""
+
+    index: int
+    path: tuple[bytes, ...]
+    checkpoint: Checkpoint
+
+    @classmethod
+    def parse(cls, data: bytes) -> Proof:
+        head, blank, note = _text(data).partition("\n\n")
+        lines = head.split("\n")
+        if not blank or lines[0] != "c2sp.org/tlog-proof@v1" or len(lines) < 2 or not lines[1].startswith("index "):
+            raise Malformed("not a proof: expected `c2sp.org/tlog-proof@v1`, `index N`, hashes, an empty line, a checkpoint")
+        if len(lines) - 2 > 64:
+            raise Malformed("not a proof: longer than any path in a tree")
+        path = tuple(base64_exact(line) for line in lines[2:])
+        if any(len(step) != 32 for step in path):
+            raise Malformed("not a proof: a hash that is not 32 bytes")
+        return cls(decimal(lines[1].removeprefix("index ")), path, Checkpoint.parse(note.encode()))

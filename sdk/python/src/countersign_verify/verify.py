@@ -1,0 +1,64 @@
+"""All checks of a bundle, in the order of docs/format.md §10."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import archive, held, integrity
+from .bundle import MAX_BUNDLE, Bundle, load
+from .conduct import Conduct
+from .findings import Malformed, Report
+from .held import Held
+from .note import VerifierKey
+
+
+class Unreadable(Exception):
+    """It cannot be read at all: exit code 2."""
+
+
+def verify(data: bytes, trust: Sequence[VerifierKey] | None = None, against: Sequence[Held] = ()) -> Report:
+    """Everything that is wrong with the bundle in `data`.
+
+    `trust`: verifier keys that were had from elsewhere. `against`: what somebody outside the operator kept.
+    """
+    report = Report()
+    if len(data) > MAX_BUNDLE:
+        raise Unreadable("larger than a bundle may be")
+    try:
+        bundle = load(data)
+    except archive.NotAZip as error:
+        raise Unreadable(str(error)) from error
+    except Malformed as error:
+        report.add("bundle-malformed", None, str(error))
+        return report
+    _check(bundle, list(trust or ()), against, report)
+    report.sort()
+    return report
+
+
+def _check(bundle: Bundle, trust: list[VerifierKey], against: Sequence[Held], report: Report) -> None:
+    report.origin = bundle.origin
+    report.outside = bool(trust or against)
+    report.counts.entries = len(bundle.entries)
+    _note_selection(bundle, report)
+    if trust and not set(trust) & set(bundle.keys):
+        report.add("key-not-trusted", None, "the bundle's key is none of the trusted ones")
+    keys = trust or bundle.keys
+    nodes = integrity.check(bundle, keys, report)
+    integrity.parents(bundle, report)
+    conduct = Conduct(bundle, report)
+    conduct.walk(integrity.bodies_of(bundle, report))
+    for kept in against:
+        held.compare(kept, bundle, keys, nodes, report)
+    if report.outside and not against:
+        report.notes.append("nothing held outside was compared: whoever holds the trusted key could have written everything anew; --against shows that")
+
+
+def _note_selection(bundle: Bundle, report: Report) -> None:
+    if bundle.instruction is not None:
+        report.notes.append(
+            f"this is the instruction `{bundle.instruction}` with what it rests on; that a revocation, hold or key entry of no "
+            "instruction was left out shows only in the whole ledger"
+        )
+    if bundle.window is not None:
+        report.notes.append(f"this is the window from {bundle.window[0]} to {bundle.window[1]}; what lies outside it is not here")
