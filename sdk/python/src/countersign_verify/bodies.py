@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from .findings import Malformed
@@ -51,9 +51,9 @@ def instant(value: Any) -> bool:
     return True
 
 
-def later_than(first: str, second: str, span: timedelta) -> bool:
-    """Whether `second` is more than `span` after `first`."""
-    return datetime.fromisoformat(second) - datetime.fromisoformat(first) > span
+def seconds_between(first: str, second: str) -> int:
+    """From one time to another, both in whole seconds."""
+    return int((datetime.fromisoformat(second[:19]) - datetime.fromisoformat(first[:19])).total_seconds())
 
 
 def many(test: Test) -> Test:
@@ -62,6 +62,10 @@ def many(test: Test) -> Test:
 
 def table(test: Test) -> Test:
     return lambda value: isinstance(value, dict) and all(test(item) for item in value.values())
+
+
+# Members that are left out when they are false: these are never null.
+_NEVER_NULL = (flag,)
 
 
 def pair(value: Any) -> bool:
@@ -73,18 +77,19 @@ def row(must: dict[str, Test], may: dict[str, Test] | None = None) -> Test:
 
 
 def misfits(value: Any, must: dict[str, Test], may: dict[str, Test]) -> str | None:
-    """The name of a member that is missing or of another type, if there is one. An optional member may be null."""
+    """The name of a member that is missing or of another type, if there is one. An optional member that `null` can stand for may be null."""
     if not isinstance(value, dict):
         return "itself"
     for name, test in must.items():
         if name not in value or not test(value[name]):
             return name
     for name, test in may.items():
-        if value.get(name) is not None and not test(value[name]):
+        if name in value and not test(value[name]) and not (value[name] is None and test not in _NEVER_NULL):
             return name
     return None
 
 
+CALLED = many(row({"agent": text, "grant": text, "calls": number}))
 CHECK = row({"alg": text, "kid": text, "result": text}, {"party": text})
 
 BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
@@ -173,7 +178,7 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
     "access": ({"by": text, "what": text, "of": text, "disclosed": many(text)}, {}),
     "heartbeat": (
         {"calls": table(number), "open": number, "closed": many(row({"instruction": text, "entries": number}))},
-        {"agents": many(row({"agent": text, "grant": text, "calls": number})), "head": digest},
+        {"agents": CALLED, "head": digest},
     ),
 }
 
@@ -191,11 +196,10 @@ _ENVELOPE: dict[str, Test] = {
 
 def check_envelope(value: Any) -> None:
     """Refuses what is no entry."""
-    wrong = misfits(value, _ENVELOPE, {"instruction": text, "n": number})
-    if wrong is None and value["v"] != 1:
-        wrong = "v"
-    if wrong is None and ("instruction" in value) != ("n" in value):
-        wrong = "n"
+    wrong = misfits(value, _ENVELOPE, {})
+    for name, test in (("instruction", text), ("n", number)):
+        if wrong is None and name in value and not test(value[name]):
+            wrong = name
     if wrong is not None:
         raise Malformed(f"not an entry: `{wrong}` is missing or not what it must be")
 
@@ -205,4 +209,6 @@ def body_misfit(kind: str, body: dict) -> str | None:
     if kind not in BODIES:
         return None
     must, may = BODIES[kind]
-    return misfits(body, {"v": number} | must, {"sd": table(text)} | may)
+    if body.get("agents", []) is None and kind == "heartbeat":
+        return "agents"
+    return "sd" if not table(text)(body.get("sd", {})) else misfits(body, must, may)

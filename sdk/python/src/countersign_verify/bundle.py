@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -9,21 +10,14 @@ from typing import Any
 
 from . import archive, bodies, strict_json
 from .findings import Malformed
-from .note import Checkpoint, VerifierKey, base64url_exact, parse_keys
+from .note import Checkpoint, Proof, VerifierKey, base64url_exact
 
 FORMAT = "countersign-bundle/1"
-MAX_BUNDLE = 1 << 30
+MAX_BUNDLE = 1 << 31
+MAX_FILE = 16 << 20
 MAX_ENTRY = 65_535
 _NUMBERED = re.compile(r"(entries|disclosures)/(0|[1-9][0-9]{0,19})\.json|(proofs)/(0|[1-9][0-9]{0,19})\.tlog-proof")
-_LIMITS = {
-    "manifest.json": 1 << 28,
-    "keys.txt": 1 << 16,
-    "checkpoint.txt": 1 << 16,
-    "entries": MAX_ENTRY,
-    "proofs": 1 << 16,
-    "disclosures": 1 << 28,
-    "policies": 1 << 28,
-}
+_SINGLE = ("manifest.json", "keys.txt", "checkpoint.txt")
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Entry:
     data: bytes
     members: dict
     hash: str
-    proof: bytes | None
+    proof: Proof | None
     disclosures: dict[str, Disclosure]
 
     @property
@@ -65,14 +59,17 @@ class Entry:
 
     @property
     def sd(self) -> dict:
-        return self.body.get("sd") or {}
+        sd = self.body.get("sd")
+        return sd if bodies.table(bodies.text)(sd) else {}
+
+    def has(self, name: str) -> bool:
+        """Whether a value of that name is disclosed, and is the one that the entry commits to."""
+        found = self.disclosures.get(name)
+        return found is not None and found.state == "shown" and found.name == name and found.digest == self.sd.get(name)
 
     def shown(self, name: str) -> Any:
-        """The disclosed value of that name, if it is the one that the entry commits to; else nothing."""
-        found = self.disclosures.get(name)
-        if found is None or found.state != "shown" or found.name != name or found.digest != self.sd.get(name):
-            return None
-        return found.value
+        """That value."""
+        return self.disclosures[name].value if self.has(name) else None
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,6 @@ class Bundle:
     window: tuple[str, str] | None
     call: str | None
     keys: list[VerifierKey]
-    checkpoint: Checkpoint
     entries: list[Entry]
     policies: dict[str, bytes] = field(default_factory=dict)
 
@@ -103,13 +99,15 @@ def load(data: bytes) -> Bundle:
         match = _NUMBERED.fullmatch(name)
         if match and (match[2] or match[4]) not in listed:
             raise Malformed(f"`{name}`: this file does not belong to a bundle, or its entry is not listed")
+    if "checkpoint.txt" in files:
+        # It is there for people and other tools; what counts is the checkpoint in each proof.
+        _named("checkpoint.txt", lambda: Checkpoint.parse(files["checkpoint.txt"]))
     return Bundle(
         origin=origin,
         instruction=selection.get("instruction"),
         window=tuple(selection["window"]) if "window" in selection else None,
         call=selection.get("call"),
-        keys=_named("keys.txt", lambda: parse_keys(_text(_need(files, "keys.txt")))),
-        checkpoint=_named("checkpoint.txt", lambda: Checkpoint.parse(_need(files, "checkpoint.txt"))),
+        keys=_named("keys.txt", lambda: [VerifierKey.parse(line.strip()) for line in _lines(_need(files, "keys.txt"))]),
         entries=[_entry(files, number) for number in sorted(numbers)],
         policies={name.removeprefix("policies/"): content for name, content in files.items() if name.startswith("policies/")},
     )
@@ -118,11 +116,9 @@ def load(data: bytes) -> Bundle:
 def _limit_of(name: str) -> int | None:
     match = _NUMBERED.fullmatch(name)
     if match:
-        return _LIMITS[match[1] or match[3]]
-    folder, slash, rest = name.partition("/")
-    if slash and folder == "policies" and bodies.HASH.fullmatch(rest):
-        return _LIMITS["policies"]
-    return _LIMITS.get(name) if not slash and "." in name else None
+        return MAX_ENTRY if match[1] == "entries" else MAX_FILE
+    policy = name.startswith("policies/") and bodies.HASH.fullmatch(name.removeprefix("policies/"))
+    return MAX_FILE if policy or name in _SINGLE else None
 
 
 def _named(name: str, read):
@@ -138,9 +134,9 @@ def _need(files: dict[str, bytes], name: str) -> bytes:
     return files[name]
 
 
-def _text(data: bytes) -> str:
+def _lines(data: bytes) -> list[str]:
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8").removesuffix("\n").split("\n") if data else []
     except UnicodeDecodeError as error:
         raise Malformed("not UTF-8") from error
 
@@ -159,17 +155,14 @@ def _manifest(manifest: Any) -> tuple[str, list[int], dict]:
 
 
 def _selection(selection: Any) -> dict:
-    if selection is None:
+    if selection is None or selection == "all":
         return {}
-    if not isinstance(selection, dict) or not selection:
+    if not isinstance(selection, dict) or len(selection) != 1:
         raise Malformed("`selection` is not what it must be")
-    window = selection.get("window")
-    if window is not None and not (bodies.many(bodies.instant)(window) and len(window) == 2):
-        raise Malformed("`selection` has a window that is none")
-    if any(name in selection and not bodies.text(selection[name]) for name in ("instruction", "call")):
-        raise Malformed("`selection` is not what it must be")
-    if not selection.keys() <= {"instruction", "window", "call"}:
-        raise Malformed("`selection` is of a kind that this version does not know")
+    (what, of), = selection.items()
+    good = len(of) == 2 and bodies.many(bodies.instant)(of) if what == "window" and isinstance(of, list) else bodies.text(of)
+    if what not in ("instruction", "window", "call") or not good or (what == "window") != isinstance(of, list):
+        raise Malformed("`selection` is not one that this version knows")
     return selection
 
 
@@ -179,7 +172,11 @@ def _entry(files: dict[str, bytes], number: int) -> Entry:
     members = _named(name, lambda: _envelope(data))
     shown = f"disclosures/{number}.json"
     disclosures = _named(shown, lambda: _disclosures(files[shown])) if shown in files else {}
-    return Entry(number, data, members, sha256(data).hexdigest(), files.get(f"proofs/{number}.tlog-proof"), disclosures)
+    proof_name = f"proofs/{number}.tlog-proof"
+    proof = _named(proof_name, lambda: Proof.parse(files[proof_name])) if proof_name in files else None
+    if members["seq"] != number:
+        raise Malformed(f"`{name}`: the entry has another number than its file")
+    return Entry(number, data, members, sha256(data).hexdigest(), proof, disclosures)
 
 
 def _envelope(data: bytes) -> dict:
@@ -209,6 +206,4 @@ def _disclosure(value: Any) -> Disclosure:
 
 def b64digest(text: str) -> str:
     """The digest of a disclosure (RFC 9901 §4.2.3)."""
-    import base64
-
     return base64.urlsafe_b64encode(sha256(text.encode("ascii")).digest()).decode("ascii").rstrip("=")

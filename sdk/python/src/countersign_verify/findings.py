@@ -50,8 +50,12 @@ class Report:
     def add(self, code: str, seq: int | None, what: str) -> None:
         self.findings.append(Finding(code, seq, what))
 
-    def sort(self) -> None:
-        """The first bad entry first; what is about no single entry comes last."""
+    def settle(self) -> None:
+        """The first bad entry first, each code once for an entry; what is about no single entry comes last."""
+        told: dict[tuple[int | None, str], Finding] = {}
+        for finding in self.findings:
+            told.setdefault((finding.seq, finding.code), finding)
+        self.findings = list(told.values())
         self.findings.sort(key=lambda finding: (finding.seq is None, finding.seq or 0))
 
     @property

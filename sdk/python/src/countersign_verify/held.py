@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from . import merkle, strict_json
 from .bundle import Bundle
 from .findings import Malformed, Report
+from .integrity import head_of, leads
 from .note import Checkpoint, Proof, VerifierKey
-from .values import ReceiptBase
+from .receipts import Signed
 
 
 @dataclass(frozen=True)
@@ -21,48 +22,52 @@ class Held:
 
 def parse(data: bytes) -> Held:
     """Reads what was kept; the form tells what it is."""
-    if data.startswith(b"c2sp.org/tlog-proof"):
+    if data.startswith(b"c2sp.org/"):
         proof = Proof.parse(data)
         return Held(proof.checkpoint, proof)
     if data.lstrip().startswith(b"{"):
-        receipt = strict_json.parse(data)
-        if not isinstance(receipt.get("base"), str):
-            raise Malformed("not a receipt: it has no `base`")
-        checkpoint = ReceiptBase(receipt["base"]).checkpoint()
+        checkpoint = Signed(strict_json.parse(data)).checkpoint
         if checkpoint is None:
-            raise Malformed("a receipt that countersigns no checkpoint")
+            raise Malformed("the receipt covers no `countersign-checkpoint`")
         return Held(checkpoint)
     return Held(Checkpoint.parse(data))
 
 
-def compare(held: Held, bundle: Bundle, keys: list[VerifierKey], nodes: merkle.Nodes, report: Report) -> None:
-    """Compares one thing that was kept with the bundle."""
+def compare(held: Held, bundle: Bundle, keys: list[VerifierKey], report: Report) -> bool:
+    """Compares one thing that was kept with the bundle; gives whether it could be compared."""
     checkpoint = held.checkpoint
     if checkpoint.origin != bundle.origin:
         report.add("held-origin", None, "what was held outside is of another ledger")
-        return
+        return True
     if not checkpoint.signed_by(keys):
         report.add("held-signature", None, "what was held outside is not signed with this ledger's key: the ledger was signed anew, or that is none of it")
-        return
-    same_history(checkpoint, bundle, nodes, report)
-    if held.proof is not None:
-        _proof(held.proof, bundle, report)
-
-
-def same_history(checkpoint: Checkpoint, bundle: Bundle, nodes: merkle.Nodes, report: Report) -> None:
-    if checkpoint.size > bundle.checkpoint.size:
-        report.add("truncated", None, f"a checkpoint held outside covers {checkpoint.size} entries, the bundle's {bundle.checkpoint.size}")
-        return
-    root = bundle.checkpoint.root if checkpoint.size == bundle.checkpoint.size else nodes.root(checkpoint.size)
-    if root is None:
-        report.notes.append(f"the checkpoint of size {checkpoint.size} that was held outside cannot be compared: the bundle has too few entries for it")
-    elif root != checkpoint.root:
+    compared = held.proof is not None and _proof(held.proof, bundle, report)
+    root = _root(bundle, checkpoint.size)
+    if root is not None and root != checkpoint.root:
         report.add("forked", None, f"the first {checkpoint.size} entries are not those that a checkpoint held outside covers: the ledger was forked or written anew")
+    if root is None and not compared:
+        report.notes.append(
+            f"what was held outside (size {checkpoint.size}) cannot be compared with this bundle: only the whole ledger, "
+            "or a bundle with that entry, shows whether both are of one history"
+        )
+    return compared or root is not None
 
 
-def _proof(proof: Proof, bundle: Bundle, report: Report) -> None:
+def _root(bundle: Bundle, size: int) -> bytes | None:
+    """The root over the first `size` entries: the head's, or from the entries if all of them are there."""
+    head = head_of(bundle)
+    if head is not None and head.size == size:
+        return head.root
+    first = bundle.entries[:size] if size <= len(bundle.entries) else []
+    if not first or first[-1].seq != size - 1:
+        return None
+    return merkle.root([merkle.leaf(entry.data) for entry in first])
+
+
+def _proof(proof: Proof, bundle: Bundle, report: Report) -> bool:
     for entry in bundle.entries:
         if entry.seq == proof.index:
-            climbed = merkle.climb(proof.index, proof.checkpoint.size, merkle.leaf(entry.data), list(proof.path))
-            if climbed is None or climbed[0] != proof.checkpoint.root:
+            if not leads(entry, proof.index, proof.path, proof.checkpoint):
                 report.add("proof-differs", entry.seq, "the entry is not the one that a proof held outside proves")
+            return True
+    return False

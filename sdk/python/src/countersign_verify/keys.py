@@ -16,9 +16,10 @@ from joserfc.jwk import ECKey, OKPKey
 
 from . import strict_json
 from .findings import Malformed
-from .note import base64url_exact
+from .note import base64url_exact, ed25519_verifies, is_small
 
 VALID, INVALID, UNKNOWN_KEY = "valid", "invalid", "unknown_key"
+MAX_STATEMENT = 262_144
 _KINDS = {("OKP", "Ed25519"): (OKPKey, "EdDSA", ("x",)), ("EC", "P-256"): (ECKey, "ES256", ("x", "y"))}
 _FAULTS = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
@@ -30,6 +31,7 @@ class PublicKey:
     key: Any
     algorithm: str
     thumbprint: str
+    usable: bool
 
     @classmethod
     def of(cls, jwk: Any) -> PublicKey | None:
@@ -45,7 +47,8 @@ class PublicKey:
                 return None
             public = make.import_key({name: jwk[name] for name in ("kty", "crv", *coordinates)})
             public.get_op_key("verify")
-            return cls(public, algorithm, public.thumbprint())
+            raw = base64url_exact(jwk["x"])
+            return cls(public, algorithm, public.thumbprint(), algorithm != "EdDSA" or not is_small(raw))
         except (*_FAULTS, Malformed):
             return None
 
@@ -54,15 +57,14 @@ class PublicKey:
         public = self.key.public_key
         try:
             if self.algorithm == "EdDSA":
-                public.verify(signature, message)
-            elif len(signature) == 64:
+                return ed25519_verifies(public.public_bytes_raw(), message, signature)
+            if len(signature) == 64:
                 numbers = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
                 public.verify(encode_dss_signature(*numbers), message, ECDSA(SHA256()))
-            else:
-                return False
+                return True
         except (InvalidSignature, ValueError):
-            return False
-        return True
+            pass
+        return False
 
 
 def _hashable(jwk: dict) -> bool:
@@ -71,47 +73,70 @@ def _hashable(jwk: dict) -> bool:
 
 @dataclass
 class Keyring:
-    """The keys as registered so far, by thumbprint, with their party."""
+    """The keys as registered so far, by thumbprint, with their party; and whether they count now."""
 
-    held: dict[str, tuple[str, PublicKey]] = field(default_factory=dict)
-    ever: set[str] = field(default_factory=set)
+    rows: dict[str, tuple[str, PublicKey]] = field(default_factory=dict)
+    good: set[str] = field(default_factory=set)
 
     def find(self, kid: str) -> tuple[str, PublicKey] | None:
-        return self.held.get(kid)
+        """A key that counts now."""
+        return self.rows[kid] if kid in self.good else None
+
+    def change(self, body: dict) -> str | None:
+        """Follows a `key` entry; says what is wrong with it."""
+        kid, jwk = body["kid"], body.get("jwk")
+        if jwk is not None:
+            key = PublicKey.of(jwk)
+            if key is None or key.thumbprint != kid:
+                return "the key is none that the format knows, or not the one whose thumbprint it is registered under"
+            self.rows[kid] = (body["party"], key)
+        elif kid not in self.rows:
+            return "it changes a key that was never registered"
+        (self.good.add if body["event"] == "registered" else self.good.discard)(kid)
+        return None
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What a new check of a statement finds."""
+    """A JWS in compact form, taken apart but not believed yet."""
 
-    result: str
-    party: str | None = None
-    payload: dict = field(default_factory=dict)
+    compact: str
+    algorithm: str
+    kid: str
+    typ: str
+    payload: Any
+
+    @classmethod
+    def parse(cls, compact: Any) -> Statement | None:
+        """None when it is none."""
+        if not isinstance(compact, str) or not compact.isascii() or len(compact) > MAX_STATEMENT:
+            return None
+        try:
+            parts = compact.split(".")
+            if len(parts) != 3:
+                return None
+            header = strict_json.parse(base64url_exact(parts[0]))
+            payload = strict_json.parse(base64url_exact(parts[1]))
+            base64url_exact(parts[2])
+        except Malformed:
+            return None
+        if not isinstance(header, dict) or header.get("crit") is not None:
+            return None
+        names = (header.get("alg"), header.get("kid", ""), header.get("typ", ""))
+        return cls(compact, *names, payload) if all(isinstance(name, str) for name in names) else None
+
+    def signed_with(self, key: PublicKey) -> bool:
+        """Whether the signature is this key's, whatever is stated."""
+        return self.algorithm == key.algorithm and _jws_verifies(self.compact, key)
 
 
-def check_statement(compact: Any, typ: str, keys: Keyring) -> Statement:
-    """Checks a statement of that type against the keys as registered so far."""
-    if not isinstance(compact, str) or not compact.isascii():
-        return Statement(INVALID)
+def _jws_verifies(compact: str, key: PublicKey) -> bool:
     try:
-        parts = compact.split(".")
-        header = strict_json.parse(base64url_exact(parts[0]))
-        if len(parts) != 3 or not isinstance(header, dict) or not isinstance(header.get("kid"), str):
-            return Statement(INVALID)
-        base64url_exact(parts[2])
-        found = keys.find(header["kid"])
-        if found is None:
-            return Statement(UNKNOWN_KEY)
-        party, key = found
-        payload = strict_json.parse(base64url_exact(parts[1]))
-        if header.get("typ") != typ or "crit" in header or not isinstance(payload, dict):
-            return Statement(INVALID)
         registry = jws.JWSRegistry(algorithms=[key.algorithm], strict_check_header=False)
         with warnings.catch_warnings():
             # The library warns of the name `EdDSA`, which RFC 9864 replaces; the format has it from RFC 8037.
             warnings.simplefilter("ignore")
             token = jws.extract_compact(compact.encode("ascii"), registry=registry)
-            good = jws.validate_compact(token, key.key, registry=registry)
-    except (*_FAULTS, Malformed):
-        return Statement(INVALID)
-    return Statement(VALID, party, payload) if good else Statement(INVALID)
+            return key.usable and jws.validate_compact(token, key.key, registry=registry)
+    except _FAULTS:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -15,6 +16,12 @@ from .findings import Malformed
 
 ED25519 = 1
 MAX_NOTE = 65_536
+MAX_PROOF = 131_072
+MAX_SIGNATURES = 100
+_PRIME = 2**255 - 19
+# The y coordinates of the points of small order, with the spellings that are not reduced.
+_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = {0, 1, _PRIME - 1, _PRIME, _PRIME + 1, _EIGHT, _PRIME - _EIGHT}
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
 
 
@@ -49,6 +56,27 @@ def decimal(text: str) -> int:
     return int(text)
 
 
+def ed25519_verifies(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Ed25519, without points of small order: with such a key one signature fits every message."""
+    if len(signature) != 64 or is_small(public) or is_small(signature[:32]):
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def is_small(point: bytes) -> bool:
+    """Whether that is a point of small order."""
+    return (int.from_bytes(point, "little") & ~(1 << 255)) in _SMALL_ORDER
+
+
+def is_name(name: str) -> bool:
+    """Whether that can name a key or a log."""
+    return name != "" and not any(char.isspace() or char == "+" or unicodedata.category(char) == "Cc" for char in name)
+
+
 @dataclass(frozen=True)
 class VerifierKey:
     """`name+hash+key` of c2sp.org/signed-note, for Ed25519."""
@@ -63,8 +91,8 @@ class VerifierKey:
         if len(parts) != 3:
             raise Malformed("not a verifier key (`name+hash+key`): expected three parts joined by `+`")
         name, digest, encoded = parts
-        if not name or any(char.isspace() for char in name):
-            raise Malformed("not a verifier key: its name is empty or has spaces")
+        if not is_name(name):
+            raise Malformed("not a verifier key: its name is empty or has spaces, plus or control characters")
         key = base64_exact(encoded)
         if len(key) != 33 or key[0] != ED25519:
             raise Malformed("not a verifier key for Ed25519")
@@ -73,12 +101,13 @@ class VerifierKey:
             raise Malformed("not a verifier key: the hash is not that of name and key")
         return cls(name, key_id, key[1:])
 
+    @property
+    def line(self) -> str:
+        """In its one spelling."""
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([ED25519]) + self.public).decode('ascii')}"
+
     def verifies(self, text: bytes, signature: bytes) -> bool:
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return ed25519_verifies(self.public, text, signature)
 
 
 def parse_keys(text: str) -> list[VerifierKey]:
@@ -98,7 +127,9 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, data: bytes) -> Checkpoint:
-        note = _text(data)
+        note = _text(data, MAX_NOTE)
+        if any(unicodedata.category(char) == "Cc" and char != "\n" for char in note):
+            raise Malformed("a control character in a note")
         body, blank, signed = note.rpartition("\n\n")
         if not blank:
             raise Malformed("not a signed note: no blank line before the signatures")
@@ -114,35 +145,32 @@ class Checkpoint:
         """Whether one of these keys, whose name is the origin, signed it, and no signature that claims to be of one fails."""
         good = False
         for key in keys:
-            if key.name != self.origin:
-                continue
             for name, key_id, signature in self.signatures:
-                if name == key.name and key_id == key.key_id:
+                if key.name == self.origin and name == key.name and key_id == key.key_id:
                     if not key.verifies(self.text, signature):
                         return False
                     good = True
         return good
 
 
-def _text(data: bytes) -> str:
-    if len(data) > MAX_NOTE:
-        raise Malformed("longer than a note may be")
+def _text(data: bytes, limit: int) -> str:
+    if len(data) > limit:
+        raise Malformed("longer than it may be")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Malformed("not UTF-8") from error
-    if any(char < " " and char != "\n" for char in text):
-        raise Malformed("a control character in a note")
-    return text
 
 
 def _signatures(text: str) -> tuple[tuple[str, bytes, bytes], ...]:
     if not text.endswith("\n"):
         raise Malformed("not a signed note: it does not end with a line feed")
+    if text.count("\n") > MAX_SIGNATURES:
+        raise Malformed("not a signed note: more than 100 signatures")
     signatures = []
     for line in text[:-1].split("\n"):
         parts = line.split(" ")
-        if len(parts) != 3 or parts[0] != "—" or not parts[1]:
+        if len(parts) != 3 or parts[0] != "—" or not is_name(parts[1]):
             raise Malformed("not a signed note: a line that is no signature")
         blob = base64_exact(parts[2])
         if len(blob) < 5:
@@ -161,8 +189,10 @@ class Proof:
 
     @classmethod
     def parse(cls, data: bytes) -> Proof:
-        head, blank, note = _text(data).partition("\n\n")
+        head, blank, note = _text(data, MAX_PROOF).partition("\n\n")
         lines = head.split("\n")
+        if len(lines) > 1 and lines[1].startswith("extra "):
+            del lines[1]
         if not blank or lines[0] != "c2sp.org/tlog-proof@v1" or len(lines) < 2 or not lines[1].startswith("index "):
             raise Malformed("not a proof: expected `c2sp.org/tlog-proof@v1`, `index N`, hashes, an empty line, a checkpoint")
         if len(lines) - 2 > 64:

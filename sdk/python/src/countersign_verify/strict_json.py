@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import rfc8785
@@ -47,6 +48,17 @@ def parse_canonical(data: bytes) -> Any:
     return value
 
 
+def same(first: Any, second: Any) -> bool:
+    """Whether two values are the same JSON: true is not 1, and 1 is not 1.0."""
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, list):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(value, second[name]) for name, value in first.items())
+    return first == second
+
+
 def _depth(text: str) -> int:
     deepest = depth = 0
     quoted = escaped = False
@@ -85,11 +97,13 @@ def _integer(digits: str) -> int:
 
 
 def _number(digits: str) -> Any:
-    """Numbers of foreign JSON: whole ones that fit are integers, all others are never compared with anything."""
-    try:
-        return _integer(digits)
-    except ValueError:
-        return float(digits[:400])
+    """A number of foreign JSON: a whole one of 64 bits is an integer, any other a float."""
+    if len(digits) <= 20 and digits.lstrip("-").isdigit() and digits != "-0" and -(2**63) <= int(digits) < 2**64:
+        return int(digits)
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number out of range")
+    return value
 
 
 def _refuse(text: str) -> Any:

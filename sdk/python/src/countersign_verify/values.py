@@ -1,16 +1,15 @@
-"""Values against commitments, statements against keys, receipts against both (docs/format.md §2, §6 and §10)."""
+"""Values against commitments, statements and receipts against keys (docs/format.md §2, §6 and §10)."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from typing import Any
 
-from .bundle import Bundle, Entry
+from .bodies import CHECK
+from .bundle import Entry
 from .findings import Malformed, Report
-from .keys import INVALID, UNKNOWN_KEY, VALID, Keyring, Statement, check_statement
-from .note import Checkpoint, base64_exact
+from .keys import INVALID, UNKNOWN_KEY, VALID, Keyring, PublicKey, Statement
+from .receipts import Signed
+from .strict_json import same
 
 TYPES = {
     "instruction": "countersign-instruction+jwt",
@@ -18,143 +17,122 @@ TYPES = {
     "answer": "countersign-answer+jwt",
     "approval": "countersign-approval+jwt",
 }
-# What a statement says, and where the entry records it: in the ledger, in its body, or as a disclosed value.
-SAYS = {
-    "instruction": (("origin",), (), ("principal", "words")),
-    "decision": ((), ("grant", "action", "n", "model"), ("arguments", "reason")),
-    "answer": ((), ("grant", "n", "decisions"), ("text",)),
-    "approval": (("origin",), ("call", "decision"), ("digest",)),
-}
+# What a statement and its entry must say alike: texts of the entry, counts of an agent, disclosed values.
+TEXTS = ("origin", "call", "decision", "action")
+COUNTS = ("n", "decisions")
+VALUES = ("arguments", "digest", "principal", "reason", "text", "words")
 
 
-def check_values(entry: Entry, erased: set[str], report: Report) -> None:
-    """Each value that the bundle shows against the digest that the entry commits to."""
-    subject = entry.body.get("subject")
-    lost = undone = False
-    for name, found in entry.disclosures.items():
-        if found.state == "withheld":
-            continue
-        if found.state == "erased":
-            report.counts.erased += 1
-            lost = lost or subject not in erased
-        elif found.name != name or found.digest != entry.sd.get(name):
-            report.add("value-differs", entry.seq, f"the value of `{name}` is not the one that the entry commits to")
-        else:
-            report.counts.commitments += 1
-            undone = undone or subject in erased
-    for name in entry.sd:
-        if entry.disclosures and name not in entry.disclosures:
-            report.add("value-missing", entry.seq, f"the bundle says nothing of `{name}`, to which the entry commits")
-    if lost:
-        report.add("key-lost", entry.seq, "values are said to be erased, but no entry erased their subject")
-    if undone:
-        report.add("erasure-undone", entry.seq, "a value opens though its subject was erased")
+class Values:
+    """What was shown so far, by data subject."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._opened: dict[str, int] = {}
+        self._without_key: dict[str, int] = {}
+
+    def check(self, entry: Entry) -> None:
+        """Each value that the bundle shows against the digest that the entry commits to."""
+        subject = entry.body.get("subject")
+        subject = subject if isinstance(subject, str) else ""
+        for name, found in entry.disclosures.items():
+            if found.state == "erased":
+                self.report.counts.erased += 1
+                self._without_key.setdefault(subject, entry.seq)
+            elif found.state == "shown" and (found.name != name or found.digest != entry.sd.get(name)):
+                self.report.add("value-differs", entry.seq, f"the value of `{name}` is not the one that the entry commits to")
+            elif found.state == "shown":
+                self.report.counts.commitments += 1
+                self._opened.setdefault(subject, entry.seq)
+
+    def finish(self, erased: set[str]) -> None:
+        """What is erased must not open, and what does not open must be erased: told once for each subject."""
+        for subject, seq in self._opened.items():
+            if subject in erased:
+                self.report.add("erasure-undone", seq, "a value opens though its subject was erased")
+        for subject, seq in self._without_key.items():
+            if subject not in erased:
+                self.report.add("key-lost", seq, "values are said to be erased, but no entry erased their subject")
 
 
-def check_statement_of(entry: Entry, keys: Keyring, report: Report) -> None:
+def check_statement(entry: Entry, keys: Keyring, report: Report) -> None:
     """The party's own statement, where it is shown, against the recorded check and against the entry."""
-    statement = entry.shown("statement")
-    if entry.kind not in TYPES or statement is None:
+    shown, check = entry.shown("statement"), entry.body.get("check")
+    if not isinstance(shown, str) or not CHECK(check):
         return
     report.counts.statements += 1
-    found = check_statement(statement, TYPES[entry.kind], keys)
-    recorded = entry.body.get("check")
-    if recorded is None or recorded["result"] != found.result:
-        said = f"`{recorded['result']}`" if recorded else "not at all"
-        report.add("statement-differs", entry.seq, f"the gateway recorded the signature as {said}, it is `{found.result}`")
-    elif found.result == VALID and recorded.get("party") != found.party:
+    statement, found = Statement.parse(shown), keys.find(check["kid"])
+    if statement is not None and statement.kid != check["kid"]:
+        statement = None
+    result = _result(statement, found, lambda key: statement.signed_with(key))
+    if result != check["result"]:
+        report.add("statement-differs", entry.seq, f"the gateway recorded the signature as `{check['result']}`, it is `{result}`")
+    elif result == VALID and check.get("party") != found[0]:
         report.add("statement-party", entry.seq, "the key was registered for another party than the one recorded")
-    if found.result == VALID:
-        for name in _other(entry, found):
-            report.add("statement-says-other", entry.seq, f"the party signed another `{name}` than the entry records")
+    elif result == VALID:
+        what = _says_other(entry, statement)
+        if what is not None:
+            report.add("statement-says-other", entry.seq, f"the party signed another `{what}` than the entry records")
 
 
-def _other(entry: Entry, found: Statement) -> list[str]:
-    of_ledger, of_body, of_values = SAYS[entry.kind]
-    recorded: dict[str, Any] = {name: entry.members[name] for name in of_ledger}
-    recorded |= {name: entry.body.get(name) for name in of_body}
-    recorded |= {name: entry.shown(name) for name in of_values}
-    return [name for name, value in recorded.items() if value is not None and name in found.payload and found.payload[name] != value]
+def _result(signed: Any, found: tuple[str, PublicKey] | None, fits) -> str:
+    if signed is None:
+        return INVALID
+    if found is None:
+        return UNKNOWN_KEY
+    return VALID if fits(found[1]) else INVALID
 
 
-class ReceiptBase:
-    """A signature base (RFC 9421 §2.5): its components, and the parameters of the signature."""
-
-    def __init__(self, base: str) -> None:
-        self.lines: dict[str, str] = {}
-        *lines, last = base.split("\n")
-        for line in lines:
-            name, colon, value = line.partition(": ")
-            if not colon or not name.startswith('"') or name in self.lines:
-                raise Malformed("not a signature base: a line without a component")
-            self.lines[name] = value
-        name, colon, self.params = last.partition(": ")
-        if name != '"@signature-params"' or not colon:
-            raise Malformed("not a signature base: it does not end with its parameters")
-        kid = re.search(r';keyid="([^"\\]*)"', self.params)
-        if not kid:
-            raise Malformed("not a signature base: no `keyid`")
-        self.kid = kid[1]
-
-    def get(self, component: str) -> str | None:
-        return self.lines.get(component)
-
-    def checkpoint(self) -> Checkpoint | None:
-        """The checkpoint that it countersigns."""
-        text = self.get('"countersign-checkpoint";req')
-        if text is None or len(text) < 2 or text[0] != ":" or text[-1] != ":":
-            return None
-        try:
-            return Checkpoint.parse(base64_exact(text[1:-1]))
-        except Malformed:
-            return None
+def _says_other(entry: Entry, statement: Statement) -> str | None:
+    if entry.kind in TYPES and statement.typ != TYPES[entry.kind]:
+        return "typ"
+    said = statement.payload if isinstance(statement.payload, dict) else {}
+    if entry.kind in ("decision", "answer"):
+        for name in COUNTS:
+            if name in said and not same(said[name], entry.body.get(name)):
+                return name
+    for name in TEXTS:
+        recorded = entry.members["origin"] if name == "origin" else entry.body.get(name)
+        if isinstance(said.get(name), str) and isinstance(recorded, str) and said[name] != recorded:
+            return name
+    for name in VALUES:
+        if name in said and entry.has(name) and not same(said[name], entry.shown(name)):
+            return name
+    return None
 
 
-def check_receipt(entry: Entry, keys: Keyring, report: Report) -> Checkpoint | None:
-    """A receipt that is shown against the recorded check and the entry; gives the checkpoint that it countersigns."""
-    shown = entry.shown("receipt")
-    if shown is None:
-        return None
+def check_receipt(entry: Entry, keys: Keyring, report: Report) -> None:
+    """A receipt that is shown against the recorded check and the entry."""
+    if not entry.has("receipt"):
+        return
     report.counts.statements += 1
-    result, base = _receipt_result(shown, entry.body["api"], keys)
-    recorded = entry.body["check"]["result"]
-    if recorded != result:
-        report.add("statement-differs", entry.seq, f"the gateway recorded the receipt's signature as `{recorded}`, it is `{result}`")
-    if result != VALID or base is None:
-        return None
-    for what, component, value in (
-        ("call", '"countersign-entry";req', entry.body["call"]),
-        ("status", '"@status"', _plain(shown.get("status"))),
-    ):
-        signed = base.get(component)
-        if signed is not None and value is not None and signed != value:
-            report.add("receipt-differs", entry.seq, f"the API signed another {what} than the entry records")
-    return base.checkpoint()
-
-
-def _plain(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _receipt_result(shown: Any, api: str, keys: Keyring) -> tuple[str, ReceiptBase | None]:
-    signature = shown.get("signature") if isinstance(shown, dict) else None
-    if not isinstance(signature, dict) or not isinstance(signature.get("base"), str) or not isinstance(signature.get("value"), str):
-        return INVALID, None
+    body, shown = entry.body, entry.shown("receipt")
+    check = body["check"]
     try:
-        base = ReceiptBase(signature["base"])
+        signed = Signed(shown.get("signature") if isinstance(shown, dict) else None)
     except Malformed:
-        return INVALID, None
-    found = keys.find(base.kid)
-    if found is None or found[0] != api:
-        return UNKNOWN_KEY, base
-    try:
-        value = base64.b64decode(signature["value"], validate=True)
-    except (binascii.Error, ValueError):
-        return INVALID, base
-    good = found[1].verifies(signature["base"].encode("utf-8"), value)
-    return (VALID if good else INVALID), base
+        signed = None
+    if signed is not None and signed.kid != check["kid"]:
+        signed = None
+    found = keys.find(check["kid"])
+    if found is not None and found[0] != body["api"]:
+        found = None
+    result = _result(signed, found, lambda key: signed.fits(key))
+    if result != check["result"]:
+        report.add("statement-differs", entry.seq, f"the gateway recorded the receipt's signature as `{check['result']}`, it is `{result}`")
+    elif result == VALID:
+        what = _receipt_differs(body, shown, signed)
+        if what is not None:
+            report.add("receipt-differs", entry.seq, f"the API signed another {what} than the entry records")
 
 
-def erased_subjects(bundle: Bundle) -> set[str]:
-    """The data subjects that some entry erased."""
-    return {entry.body["subject"] for entry in bundle.entries if entry.kind == "erasure" and isinstance(entry.body.get("subject"), str)}
+def _receipt_differs(body: dict, shown: dict, signed: Signed) -> str | None:
+    differs = body.get("differs") or []
+    if signed.entry != body["call"] and "request" not in differs and "unsigned" not in differs:
+        return "call"
+    status, digest = shown.get("status"), shown.get("content_digest")
+    if (status if type(status) is int else None) != signed.status:
+        return "status"
+    if (digest if isinstance(digest, str) else None) != signed.content_sha256:
+        return "content"
+    return None
