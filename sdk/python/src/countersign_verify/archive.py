@@ -16,7 +16,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 
 
 class NotAZip(Exception):
-    """There is no end of a zip file: it is something else, or cut off."""
+    """It has no end, or no directory, of a zip file: it is something else, or cut off."""
 
 
 def read(data: bytes, limit_of) -> dict[str, bytes]:
@@ -56,17 +56,21 @@ def _layout(data: bytes) -> list[str]:
     if end_at < 0 or data[end_at : end_at + 4] != b"PK\x05\x06":
         raise Malformed("zip file: something stands behind it, or it has a comment")
     _, disk, start_disk, here, total, size, offset, comment = _END.unpack_from(data, end_at)
+    if offset + size > end_at or (total and data[end_at - size :][:4] != b"PK\x01\x02"):
+        raise NotAZip("not a bundle, or cut off: the zip file has no directory where its end says")
     if disk or start_disk or here != total or comment or offset + size != end_at:
         raise Malformed("zip file: something stands before or behind it, or its end does not fit it")
     names: list[str] = []
     at, place = offset, 0
     for _ in range(total):
         if at + _CENTRAL.size > end_at:
-            raise Malformed("zip file: its directory is cut off")
+            raise NotAZip("not a bundle, or cut off: the zip file's directory ends too early")
         field = _CENTRAL.unpack_from(data, at)
+        if field[0] != b"PK\x01\x02":
+            raise NotAZip("not a bundle, or cut off: the zip file's directory cannot be read")
         name_size, extra_size, comment_size = field[10:13]
         name = data[at + _CENTRAL.size : at + _CENTRAL.size + name_size]
-        if field[0] != b"PK\x01\x02" or extra_size or comment_size or field[16] != place:
+        if extra_size or comment_size or field[16] != place:
             raise Malformed("zip file: an entry of its directory that is not as in a bundle, or files that are not one behind the other")
         place = _local(data, place, field, name, offset)
         names.append(_name(name))
