@@ -21,7 +21,7 @@ class NotAZip(Exception):
 
 def read(data: bytes, limit_of) -> dict[str, bytes]:
     """All files by name. `limit_of(name)` is how long a file of that name may be, or None where there is none of that name."""
-    if data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557)) < 0:
+    if data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557), max(0, len(data) - _END.size + 4)) < 0:
         raise NotAZip("not a bundle, or cut off: there is no end of a zip file")
     names = _layout(data)
     for name in names:

@@ -141,6 +141,7 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
             "agent": text,
             "action": text,
             "effect": text,
+            "judged": instant,
             "shadow": flag,
             "repeats": text,
             "expires": instant,

@@ -16,7 +16,13 @@ from .keys import Keyring, Statement
 from .values import Values
 
 ERASURE = "countersign-erasure+jwt"
-PLUMBING = "mcp-plumbing"
+PLUMBING, MESSAGE = "mcp-plumbing", "mcp/message"
+ASKING = "model-any-grant"
+# What asks a model, or lists the models: method and paths.
+QUESTIONS = {
+    "model.generate": ("POST", ("/v1/chat/completions", "/v1/responses", "/v1/messages")),
+    "model.list": ("GET", ("/v1/models",)),
+}
 # How long a call may wait between judgement and number, and how long it may stay open.
 QUEUED = 60
 OPEN = 24 * 3600
@@ -90,8 +96,10 @@ class Conduct:
             if entry.seq in sound and entry.kind in self._kinds:
                 self._kinds[entry.kind](entry)
             self._shown(entry)
-            if entry.kind == "receipt" and entry.seq in sound:
+            if entry.seq in sound and entry.kind == "receipt":
                 values.check_receipt(entry, self.keys, self.report)
+            if entry.seq in sound and entry.kind == "call":
+                self._request(entry)
         self._end()
 
     def _add(self, code: str, entry: Entry, what: str) -> None:
@@ -103,11 +111,20 @@ class Conduct:
         self._values.check(entry)
         values.check_statement(entry, self.keys, self.report)
         self._digest(entry)
-        if entry.kind == "call" and _is_plumbing(entry.body):
-            request = entry.shown("request")
-            method = request.get("method") if isinstance(request, dict) else None
-            if isinstance(method, str) and method != "mcp/message":
-                self._add("not-plumbing", entry, f"it passed as a message of the protocol, but its request is `{method}`")
+    def _request(self, entry: Entry) -> None:
+        """What passed without being in the grant must have been no action, where its request is disclosed."""
+        request = entry.shown("request")
+        request = request if isinstance(request, dict) else {}
+        method, target = request.get("method"), request.get("target")
+        if not isinstance(method, str):
+            return
+        if _is_plumbing(entry.body) and method != MESSAGE:
+            self._add("not-plumbing", entry, f"it passed as a message of the protocol, but its request is `{method}`")
+        asks = _asks(entry.body)
+        if asks is not None and isinstance(target, str):
+            path = target.partition("?")[0]
+            if method != asks[0] or path not in asks[1]:
+                self._add("not-asking", entry, f"it passed as a question to a model, but its request is `{method} {path}`")
 
     def _digest(self, entry: Entry) -> None:
         """A held call, the answer to it and the call made after it must be about the same digest, where it is disclosed."""
@@ -268,7 +285,7 @@ class Conduct:
             return "grant-revoked", "although its grant was withdrawn"
         if _over(grant.expires, entry.time):
             return "grant-expired", "although its grant had ended"
-        if body.get("action") not in grant.actions and not _is_plumbing(body):
+        if body.get("action") not in grant.actions and not _is_plumbing(body) and _asks(body) is None:
             return "action-not-granted", f"although its grant does not include `{body.get('action', '?')}`"
         return None
 
@@ -348,8 +365,15 @@ class Conduct:
 
 def _is_plumbing(body: dict[str, Any]) -> bool:
     """Whether a call passed as a message of MCP that is no action: a grant names none of them."""
-    rules = body.get("rules")
-    return body.get("action") is None and isinstance(rules, list) and PLUMBING in rules
+    return body.get("action") is None and PLUMBING in body["rules"]
+
+
+def _asks(body: dict[str, Any]) -> tuple[str, tuple[str, ...]] | None:
+    """What a call that any grant allows, because it asks a model, must be; none for any other call."""
+    action = body.get("action")
+    if ASKING not in body["rules"] or (action == "model.generate" and body.get("prompt") is None):
+        return None
+    return QUESTIONS.get(action)
 
 
 def _over(end: str | None, now: str) -> bool:
