@@ -9,8 +9,8 @@ from .note import Checkpoint, VerifierKey
 
 
 def head_of(bundle: Bundle) -> Checkpoint | None:
-    """The largest checkpoint among the proofs': what all entries must be proven under."""
-    heads = [entry.proof.checkpoint for entry in bundle.entries if entry.proof is not None]
+    """The largest checkpoint among the proofs', the last one of equals: what all entries must be proven under."""
+    heads = [entry.proof.checkpoint for entry in reversed(bundle.entries) if entry.proof is not None]
     return max(heads, key=lambda checkpoint: checkpoint.size, default=None)
 
 
