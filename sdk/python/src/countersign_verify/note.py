@@ -7,6 +7,7 @@ import binascii
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -56,6 +57,8 @@ def decimal(text: str) -> int:
     return int(text)
 
 
+# All proofs of a bundle have the same checkpoint: its form and its signature are checked once.
+@lru_cache(maxsize=256)
 def ed25519_verifies(public: bytes, message: bytes, signature: bytes) -> bool:
     """Ed25519, without points of small order: with such a key one signature fits every message."""
     if len(signature) != 64 or is_small(public) or is_small(signature[:32]):
@@ -126,6 +129,7 @@ class Checkpoint:
     signatures: tuple[tuple[str, bytes, bytes], ...]
 
     @classmethod
+    @lru_cache(maxsize=256)
     def parse(cls, data: bytes) -> Checkpoint:
         note = _text(data, MAX_NOTE)
         if any(unicodedata.category(char) == "Cc" and char != "\n" for char in note):
