@@ -22,6 +22,7 @@ mod life;
 mod mcp;
 mod model;
 mod openapi;
+mod receipts;
 mod service;
 mod tools;
 mod view;
