@@ -6,6 +6,7 @@
 
 mod models;
 mod mutate;
+mod signatures;
 mod targets;
 
 use std::{

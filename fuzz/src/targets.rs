@@ -26,7 +26,7 @@ use ed25519_dalek::SigningKey;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
 
-use crate::{Target, models};
+use crate::{Target, models, signatures};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
@@ -53,6 +53,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "echo", corpus: echoes, run: echo },
     Target { name: "model-answer", corpus: models::answers, run: models::answer },
     Target { name: "prompt", corpus: models::prompts, run: models::prompt },
+    Target { name: "signed-request", corpus: signatures::requests, run: signatures::request },
+    Target { name: "receipt", corpus: signatures::receipts, run: signatures::receipt },
+    Target { name: "signed-text", corpus: signatures::texts, run: signatures::text },
+    Target { name: "execution", corpus: signatures::executions, run: signatures::execution },
+    Target { name: "key-list", corpus: signatures::lists, run: signatures::list },
 ];
 
 fn signer() -> CheckpointSigner {

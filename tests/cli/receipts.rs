@@ -36,7 +36,7 @@ fn calls(url: &str, jwk: &Value, gateway_key: &str) {
         ("bank.jwk", &jwk),
         ("keys/signature.pem", gateway_key),
     ];
-    let sidecar = Sidecar::with(&upstream, &files, None);
+    let mut sidecar = Sidecar::with(&upstream, &files, None);
     let granted = sidecar.instruct("Set my street to Main Street 1", "emma", &["account.balance.read", "user.update"]);
     let token = granted["token"].as_str().unwrap();
     let answer = sidecar.ask(&sidecar.gateway, "GET", "/account/balance", token, None);
@@ -44,6 +44,7 @@ fn calls(url: &str, jwk: &Value, gateway_key: &str) {
     let street = json!({ "street": "Main Street 1" });
     let answer = sidecar.ask(&sidecar.gateway, "PATCH", "/user", token, Some(&street));
     assert_eq!(answer.status, 200, "{}", answer.body);
+    sidecar.stop();
     let (code, text) = sidecar.verify();
     assert_eq!(code, 0, "{text}");
     let instruction = granted["instruction"].as_str().unwrap();

@@ -83,7 +83,7 @@ def receipt(request, seed):
     parts = RECEIPT + (['"content-digest";req'] if "content-digest" in request.headers else [])
     signer = HTTPMessageSigner(signature_algorithm=algorithms.ED25519, key_resolver=Keys([], private))
     key_id = thumbprint({"crv": "Ed25519", "kty": "OKP", "x": x})
-    signer.sign(response, key_id=key_id, covered_component_ids=parts, label="py", tag="countersign-receipt")
+    signer.sign(response, key_id=key_id, covered_component_ids=parts, label="py", tag="countersign-receipt", body=body, use_existing_digest=True)
     return response
 
 
