@@ -99,6 +99,7 @@ impl World {
                 catalogue: &self.catalogue,
                 grant,
                 usage: &Usage::default(),
+                above: &[],
                 observations,
                 approved: &[],
                 denied: &[],

@@ -57,6 +57,11 @@ pub enum Command {
     Lift(RevokeArgs),
     /// List what is withdrawn now
     Revoked(OperatorArgs),
+    /// Ask a running sidecar what would become of a call, or of a scope, without making it
+    #[command(
+        after_help = "Nothing is recorded, reserved or used up. Example: countersign dry-run --instruction 019… pay to=DE02… amount=5"
+    )]
+    DryRun(DryRunArgs),
     /// Check a ledger or a bundle: chain, tree, checkpoints, signatures, commitments, gaps
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
@@ -277,6 +282,33 @@ pub struct RevokeArgs {
     /// Why; it stands in the entry, so no personal data.
     #[arg(long)]
     pub reason: String,
+}
+
+/// `dry-run`.
+#[derive(Debug, Args)]
+pub struct DryRunArgs {
+    /// The sidecar's API, such as `https://sidecar.example:8181`.
+    #[arg(long, value_name = "URL", env = "COUNTERSIGN_API", value_hint = ValueHint::Url)]
+    pub api: String,
+    /// The host's secret or the agent's token, in a file; without it, the environment variable COUNTERSIGN_SECRET.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub secret_file: Option<PathBuf>,
+    /// The host's instruction; an agent asks about its own.
+    #[arg(long, conflicts_with = "draft")]
+    pub instruction: Option<String>,
+    /// An instruction that is not registered: a JSON file with `words`, `agent`, `scope` and perhaps `attached`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub draft: Option<PathBuf>,
+    /// The upstream, where several have the action.
+    #[arg(long)]
+    pub upstream: Option<String>,
+    /// The whole answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// The action.
+    pub action: Option<String>,
+    /// Its arguments, `name=value`; a list or a truth value is written as JSON.
+    pub arguments: Vec<String>,
 }
 
 /// What can be withdrawn.

@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod ceiling;
 pub mod check;
+pub mod dry_run;
 pub mod erase;
 pub mod import;
 pub mod keys;

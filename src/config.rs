@@ -40,6 +40,8 @@ pub struct Config {
     /// What the organisation forbids beside the grants.
     #[serde(default)]
     pub policy: Policy,
+    /// The model that proposes a scope where the host gives none.
+    pub proposer: Option<Proposer>,
     /// Who may talk to the API.
     #[serde(default)]
     pub credential: Vec<api::Credential>,
@@ -265,6 +267,60 @@ pub struct Receipts {
     pub required: bool,
 }
 
+/// `[proposer]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposer {
+    /// The chat endpoint's whole URL, such as `https://models.example/v1/chat/completions`.
+    pub url: Url,
+    /// The model to ask for.
+    pub model: String,
+    /// What lets the gateway in.
+    pub credential: Option<Credential>,
+    /// Certificate authorities (PEM) instead of the public ones.
+    pub authorities: Option<PathBuf>,
+    /// Let it see what the user attached.
+    #[serde(default)]
+    pub attachments: bool,
+    /// How long it may take.
+    #[serde(default = "thirty")]
+    pub timeout_seconds: u64,
+    /// What may be proposed for whom; all that the catalogues know when left out.
+    #[serde(default)]
+    pub allow: Vec<Proposable>,
+}
+
+/// `[[proposer.allow]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposable {
+    host: Option<String>,
+    principal: Option<String>,
+    actions: Vec<String>,
+}
+
+impl Proposer {
+    fn settings(&self) -> anyhow::Result<settings::Proposer> {
+        let upstream = settings::Upstream {
+            credential: self.credential.as_ref().map(Credential::settings).transpose()?,
+            authorities: self.authorities.clone(),
+            ..settings::Upstream::new("proposer", self.url.0.clone())
+        };
+        let allow = |row: &Proposable| settings::Proposable {
+            host: row.host.clone(),
+            principal: row.principal.clone(),
+            actions: row.actions.clone(),
+        };
+        Ok(settings::Proposer {
+            upstream,
+            model: self.model.clone(),
+            attachments: self.attachments,
+            timeout: Duration::from_secs(self.timeout_seconds),
+            allow: self.allow.iter().map(allow).collect(),
+        })
+    }
+}
+
 /// `ceiling` of an upstream.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -342,6 +398,7 @@ pub struct Limits {
     observe_bytes: Option<usize>,
     connections: Option<usize>,
     hold_seconds: Option<u64>,
+    delegations: Option<usize>,
 }
 
 impl Config {
@@ -374,6 +431,10 @@ impl Config {
             let ceiling = upstream.ceiling.iter_mut();
             ceiling.flat_map(|c| [&mut c.catalogue, &mut c.signature, &mut c.key]).for_each(resolve);
             upstream.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
+        }
+        if let Some(proposer) = &mut config.proposer {
+            proposer.authorities.iter_mut().for_each(resolve);
+            proposer.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
         }
         for credential in &config.credential {
             if credential.sha256.len() != 64
@@ -460,11 +521,13 @@ impl Config {
         limits.observe_bytes = self.limits.observe_bytes.unwrap_or(limits.observe_bytes);
         limits.connections = self.limits.connections.unwrap_or(limits.connections);
         limits.hold_timeout = self.limits.hold_seconds.map_or(limits.hold_timeout, Duration::from_secs);
+        limits.delegations = self.limits.delegations.unwrap_or(limits.delegations);
         Ok(settings::Settings {
             gateway: self.gateway.settings(),
             api: self.api.settings(),
             upstreams,
             agents: self.agent.iter().map(|agent| (agent.party.clone(), agent.spiffe.clone())).collect(),
+            proposer: self.proposer.as_ref().map(Proposer::settings).transpose().context("`[proposer]`")?,
             limits,
             drain: Duration::from_secs(self.drain_seconds),
             signing: None,

@@ -46,6 +46,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Approvals(approvals) => runtime()?.block_on(commands::approvals::run(approvals)),
         Command::Revoke(args) => runtime()?.block_on(commands::revoke::run(&args, false)),
         Command::Lift(args) => runtime()?.block_on(commands::revoke::run(&args, true)),
+        Command::DryRun(args) => runtime()?.block_on(commands::dry_run::run(&args)),
         Command::Revoked(args) => runtime()?.block_on(commands::revoke::list(&args)),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Trace(args) => commands::look::trace(&args),

@@ -80,6 +80,7 @@ fn main() {
             catalogue: &catalogue,
             grant: &grant,
             usage: &Usage::default(),
+            above: &[],
             observations: &observations,
             approved: &[],
             denied: &[],

@@ -3,6 +3,7 @@
 mod action;
 mod ceiling;
 mod check;
+mod compose;
 mod file;
 mod intent;
 mod lint;
@@ -22,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::{
     action::{Action, Argument, BodyKind, Effect, Extra, Place, Response, Risk, Route, Type},
     ceiling::Ceiling,
+    compose::Composed,
     intent::{AskedIntent, Given, Intent, Parameter, Part},
     lint::{Level, Lint},
     position::Position,

@@ -1,16 +1,20 @@
 //! The closed scope: which actions, with which arguments, how often, for how much, until when; and what was used of it.
 
+mod attenuate;
+mod constraint;
 mod usage;
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use regex::{Regex, RegexBuilder};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use self::usage::{Exhausted, Usage};
+pub use self::{
+    attenuate::Wider,
+    constraint::{Constraint, Pattern},
+    usage::{Exhausted, Usage},
+};
 use crate::{
     catalogue::{Action, AskedIntent, Catalogue, Type},
     occurs,
@@ -23,126 +27,6 @@ pub const DEFAULT_SECONDS: i64 = 3600;
 
 /// The most actions of a grant.
 pub const MAX_ACTIONS: usize = 1024;
-/// The most memory of a compiled pattern, in bytes.
-const PATTERN_BYTES: usize = 256 << 10;
-
-/// A regular expression that a whole text must match; compiled once.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct Pattern {
-    text: String,
-    compiled: OnceLock<Option<Regex>>,
-}
-
-impl Pattern {
-    /// What is wrong with it, if anything.
-    fn problem(&self) -> Option<String> {
-        // Alone too, so that it cannot close the group that is put around it.
-        let alone = RegexBuilder::new(&self.text).size_limit(PATTERN_BYTES).build().ok();
-        alone
-            .and(self.regex())
-            .is_none()
-            .then(|| format!("the pattern `{}` is not a regular expression, or too large", self.text))
-    }
-
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    fn regex(&self) -> Option<&Regex> {
-        let compile = || RegexBuilder::new(&format!("^(?:{})$", self.text)).size_limit(PATTERN_BYTES).build().ok();
-        self.compiled.get_or_init(compile).as_ref()
-    }
-
-    fn matches(&self, value: &str) -> bool {
-        self.regex().is_some_and(|regex| regex.is_match(value))
-    }
-}
-
-impl From<&str> for Pattern {
-    fn from(text: &str) -> Pattern {
-        Pattern::from(text.to_owned())
-    }
-}
-
-impl From<String> for Pattern {
-    fn from(text: String) -> Pattern {
-        Pattern { text, compiled: OnceLock::new() }
-    }
-}
-
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> String {
-        pattern.text
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Pattern) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Pattern {}
-
-/// What an argument's value must be. All that is given must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Constraint {
-    /// Exactly this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub equals: Option<String>,
-    /// One of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub one_of: Option<Vec<String>>,
-    /// At least this decimal number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub minimum: Option<String>,
-    /// At most this decimal number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub maximum: Option<String>,
-    /// The whole text matches this regular expression.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pattern: Option<Pattern>,
-    /// Begins with this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<String>,
-}
-
-impl Constraint {
-    /// What is wrong with it, if anything.
-    pub(crate) fn problem(&self) -> Option<String> {
-        let number = |bound: &Option<String>| bound.as_ref().filter(|bound| occurs::decimal(bound).is_none()).cloned();
-        if let Some(bound) = number(&self.minimum).or_else(|| number(&self.maximum)) {
-            return Some(format!("the bound `{bound}` is not a decimal number"));
-        }
-        self.pattern.as_ref().and_then(Pattern::problem)
-    }
-
-    /// Whether a value holds to it.
-    pub fn allows(&self, ty: Type, value: &str) -> bool {
-        let equal = |wanted: &String| occurs::same(ty, wanted, value) || wanted == value;
-        let bound = |bound: &Option<String>, good: fn(Decimal, Decimal) -> bool| {
-            bound.as_ref().is_none_or(|bound| {
-                occurs::decimal(bound).zip(occurs::decimal(value)).is_some_and(|(bound, value)| good(value, bound))
-            })
-        };
-        self.equals.as_ref().is_none_or(equal)
-            && self.one_of.as_ref().is_none_or(|list| list.iter().any(equal))
-            && bound(&self.minimum, |value, bound| value >= bound)
-            && bound(&self.maximum, |value, bound| value <= bound)
-            && self.prefix.as_ref().is_none_or(|prefix| value.starts_with(prefix.as_str()))
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(value))
-    }
-
-    /// Whether the constraint itself names the value: then the host is its source.
-    pub fn names(&self, ty: Type, value: &str) -> bool {
-        let equal = |wanted: &String| occurs::same(ty, wanted, value);
-        self.equals.as_ref().is_some_and(equal) || self.one_of.as_ref().is_some_and(|list| list.iter().any(equal))
-    }
-}
-
 /// How much may be spent over all calls of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,9 +87,31 @@ pub struct Scope {
     /// The most calls over all actions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
-    /// How long it holds, in seconds.
+    /// How long it holds, in seconds from when it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
+    /// From when it holds; at once when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// When it ends, if that is sooner than `expires_in`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// The RFC 7638 thumbprint of the agent's key: what the agent states under the grant must be signed with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Scope {
+    /// When a grant with this scope ends that is made now and may hold for at most so many seconds.
+    fn end(&self, now: Timestamp, longest: i64) -> Timestamp {
+        let after = |from: Timestamp, seconds: i64| {
+            from.checked_add(SignedDuration::from_secs(seconds.clamp(0, longest.max(0)))).unwrap_or(from)
+        };
+        let unsaid = if self.not_after.is_some() { longest } else { DEFAULT_SECONDS };
+        let begin = self.not_before.map_or(now, |not_before| not_before.max(now));
+        let end = after(begin, self.expires_in.unwrap_or(unsaid)).min(after(now, longest));
+        self.not_after.map_or(end, |not_after| end.min(not_after))
+    }
 }
 
 /// Asked for, and not granted.
@@ -234,6 +140,18 @@ pub struct Grant {
     pub actions: BTreeMap<String, ActionGrant>,
     /// The most calls over all actions.
     pub max_calls: Option<u64>,
+    /// From when it holds; none: since it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The thumbprint of the agent's key, when the grant is bound to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The grant that it was cut from, when an agent made it for another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Whether a model proposed it: then the values that it names are nobody's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proposed: bool,
 }
 
 /// Who a grant is for.
@@ -292,16 +210,18 @@ impl Grant {
             let reason = format!("a grant holds for at most {MAX_SECONDS} seconds; it ends then");
             withheld.push(Withheld { action: "expires_in".to_owned(), reason });
         }
-        let seconds = scope.expires_in.unwrap_or(DEFAULT_SECONDS).clamp(0, longest.max(0));
-        let expires = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
         let grant = Grant {
             id: whose.id.to_owned(),
             instruction: whose.instruction.to_owned(),
             agent: whose.agent.to_owned(),
             issued: now,
-            expires,
+            expires: scope.end(now, longest),
             actions,
             max_calls: scope.max_calls,
+            not_before: scope.not_before,
+            key: scope.key.clone(),
+            from: None,
+            proposed: false,
         };
         (grant, withheld)
     }
@@ -378,6 +298,13 @@ fn close_budget(mut budget: Budget, action: &Action) -> Result<Budget, String> {
     match (&argument.currency, &budget.currency) {
         (Some(_), None) if budget.currency_argument.is_some() => {
             Err("each call says its currency, so the budget must say its own".to_owned())
+        }
+        (Some(fixed), None) => {
+            budget.currency = Some(fixed.clone());
+            Ok(budget)
+        }
+        (None, Some(currency)) => {
+            Err(format!("the budget is in `{currency}`, and the catalogue does not say in what the action's amounts are"))
         }
         (Some(fixed), Some(currency))
             if budget.currency_argument.is_none() && !fixed.eq_ignore_ascii_case(currency) =>

@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod grant;
 pub mod import;
 pub mod policy;
+pub mod propose;
 pub mod provenance;
 pub mod verdict;
 pub mod view;

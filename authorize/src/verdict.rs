@@ -74,6 +74,15 @@ pub struct Provenance {
     pub decided_by: Option<Source>,
 }
 
+/// A grant that the one that is judged was cut from.
+#[derive(Debug, Clone, Copy)]
+pub struct Above<'a> {
+    /// The grant.
+    pub grant: &'a Grant,
+    /// What was used of it.
+    pub usage: &'a Usage,
+}
+
 /// Everything a verdict depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
@@ -85,6 +94,8 @@ pub struct Inputs<'a> {
     pub grant: &'a Grant,
     /// What was used of it.
     pub usage: &'a Usage,
+    /// The grants that it was cut from, the nearest first: what one of them does not allow is not allowed, and what is used is used of each.
+    pub above: &'a [Above<'a>],
     /// What was observed under its instruction.
     pub observations: &'a Observations,
     /// Digests of calls that an approver said yes to, not yet used.
@@ -117,6 +128,9 @@ pub struct Judgement {
     /// The usage after the call, when it is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The usage after the call of each grant above, when it is allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<Usage>,
     /// Whether an approval was used.
     pub approved: bool,
     /// What an approval of exactly this call names: 64 hexadecimal digits.
@@ -128,6 +142,7 @@ impl Judgement {
     pub fn deny(&mut self, reason: Reason) {
         self.verdict = Verdict::Deny;
         self.usage = None;
+        self.above.clear();
         self.approved = false;
         self.rules = vec![reason.code.into()];
         self.reasons = vec![reason];
@@ -145,6 +160,7 @@ pub fn judge(inputs: &Inputs<'_>) -> Judgement {
         arguments: BTreeMap::new(),
         provenance: Vec::new(),
         usage: None,
+        above: Vec::new(),
         approved: false,
         digest: digest(inputs.grant, inputs.request, &BTreeMap::new()),
     };
@@ -169,6 +185,7 @@ pub fn refused(refusal: &Refusal) -> Judgement {
         arguments: BTreeMap::new(),
         provenance: Vec::new(),
         usage: None,
+        above: Vec::new(),
         approved: false,
         digest: String::new(),
     }
@@ -191,19 +208,24 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
     judgement.effect = Some(action.effect);
     judgement.digest = digest(inputs.grant, inputs.request, &arguments);
     judgement.arguments = arguments;
-    let granted = granted(inputs, &action.name)?;
+    let granted = granted(inputs, inputs.grant, &action.name)?;
     if inputs.request.answers().is_some() && !action.asks {
         return Err(answers_refused());
     }
     check_constraints(granted, &action.arguments, &judgement.arguments)?;
     let usage = inputs.usage.reserve(inputs.grant, granted, &judgement.arguments).map_err(exhausted)?;
+    let (above, host) = within_above(inputs, action, &judgement.arguments)?;
+    // Only the host's own grant names values for the host: what an agent wrote into a narrower one is the agent's word, what a model proposed nobody's.
+    let nothing = ActionGrant::default();
+    let proposed = inputs.above.last().map_or(inputs.grant, |root| root.grant).proposed;
+    let says = if proposed { &nothing } else { host.unwrap_or(granted) };
     judgement.rules.push("action-granted".into());
     for (name, argument) in &action.arguments {
         let Some(value) = judgement.arguments.get(name) else { continue };
         if argument.binds {
-            judgement.provenance.extend(provenance(inputs.observations, granted, name, argument, value));
+            judgement.provenance.extend(provenance(inputs.observations, says, name, argument, value));
         } else if argument.ty == Type::Text && action.effect != Effect::Read {
-            judgement.provenance.extend(provenance_within(inputs.observations, granted, name, argument, value));
+            judgement.provenance.extend(provenance_within(inputs.observations, says, name, argument, value));
         }
     }
     said_once(inputs.observations, &action.arguments, &judgement.arguments, &mut judgement.provenance);
@@ -216,7 +238,7 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
     guard(inputs, action, granted, &usage, judgement)?;
     if judgement.reasons.is_empty() {
         judgement.verdict = Verdict::Allow;
-        judgement.usage = Some(usage);
+        (judgement.usage, judgement.above) = (Some(usage), above);
         return Ok(());
     }
     if matches!(inputs.request.body(), Body::Opaque) {
@@ -227,10 +249,13 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
         judgement.rules.push("approved".into());
         judgement.approved = true;
         judgement.verdict = Verdict::Allow;
-        judgement.usage = Some(usage);
+        (judgement.usage, judgement.above) = (Some(usage), above);
         return Ok(());
     }
-    if inputs.denied.contains(&judgement.digest) {
+    let digest_above = |above: &Above<'_>| digest(above.grant, inputs.request, &judgement.arguments);
+    if inputs.denied.contains(&judgement.digest)
+        || !inputs.denied.is_empty() && inputs.above.iter().any(|above| inputs.denied.contains(&digest_above(above)))
+    {
         judgement.reasons.clear();
         let message = "an approver said no to exactly this call; that stands until the user gives a new instruction";
         return Err(deny("approval-denied", None, message.to_owned()));
@@ -282,10 +307,27 @@ fn guard(
     Ok(())
 }
 
+/// What is used of each grant above, and the action as the host granted it, if the grant that is judged is not the host's own.
+fn within_above<'a>(
+    inputs: &Inputs<'a>,
+    action: &Action,
+    arguments: &BTreeMap<String, Json>,
+) -> Result<(Vec<Usage>, Option<&'a ActionGrant>), Reason> {
+    let (mut usages, mut host) = (Vec::new(), None);
+    for above in inputs.above {
+        let granted = granted(inputs, above.grant, &action.name)?;
+        check_constraints(granted, &action.arguments, arguments)?;
+        usages.push(above.usage.reserve(above.grant, granted, arguments).map_err(exhausted)?);
+        host = Some(granted);
+    }
+    Ok((usages, host))
+}
+
 /// A message of MCP that is no action passes while the grant holds and has anything to do with this server. It uses nothing up.
 fn decide_plumbing(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> {
     let (grant, request) = (inputs.grant, inputs.request);
-    holds(inputs)?;
+    holds(inputs, grant)?;
+    inputs.above.iter().try_for_each(|above| holds(inputs, above.grant))?;
     if !grant.actions.values().any(|granted| is_for(granted, request)) {
         let message = format!("the instruction's grant has no action of `{}`", request.upstream());
         return Err(deny("action-not-granted", None, message));
@@ -312,11 +354,14 @@ fn decide_model(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Re
     let asks = inputs.request.operation() == Operation::Model;
     judgement.action = Some(if asks { model::GENERATE } else { model::LIST }.to_owned());
     judgement.effect = Some(Effect::Read);
-    holds(inputs)?;
+    holds(inputs, inputs.grant)?;
+    inputs.above.iter().try_for_each(|above| holds(inputs, above.grant))?;
     let settings = inputs.catalogue.model();
     settings.check(inputs.request).map_err(|refusal| deny(refusal.code, None, refusal.message))?;
     if asks {
         judgement.usage = Some(inputs.usage.ask(settings.max_calls).map_err(exhausted)?);
+        let above = inputs.above.iter().map(|above| above.usage.ask(settings.max_calls));
+        judgement.above = above.collect::<Result<_, _>>().map_err(exhausted)?;
     }
     judgement.rules.push("model-any-grant".into());
     judgement.verdict = Verdict::Allow;
@@ -329,12 +374,17 @@ fn answers_refused() -> Reason {
     deny("mcp-answer-with-values", None, message.to_owned())
 }
 
-fn holds(inputs: &Inputs<'_>) -> Result<(), Reason> {
-    let expires = inputs.grant.expires;
+fn holds(inputs: &Inputs<'_>, grant: &Grant) -> Result<(), Reason> {
+    let expires = grant.expires;
     if inputs.now >= expires {
         return Err(deny("grant-expired", None, format!("the grant ended at {expires}")));
     }
-    Ok(())
+    match grant.not_before {
+        Some(begin) if inputs.now < begin => {
+            Err(deny("grant-not-yet", None, format!("the grant begins to hold at {begin}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Two upstreams may have an action of the same name: only the one it was granted for counts.
@@ -343,13 +393,13 @@ fn is_for(granted: &ActionGrant, request: &Request) -> bool {
 }
 
 /// The action as granted, while the grant holds.
-fn granted<'a>(inputs: &Inputs<'a>, action: &str) -> Result<&'a ActionGrant, Reason> {
-    holds(inputs)?;
+fn granted<'a>(inputs: &Inputs<'_>, grant: &'a Grant, action: &str) -> Result<&'a ActionGrant, Reason> {
+    holds(inputs, grant)?;
     let not_granted = || {
         let message = format!("the instruction's grant does not include `{action}`");
         deny("action-not-granted", None, message)
     };
-    inputs.grant.actions.get(action).filter(|granted| is_for(granted, inputs.request)).ok_or_else(not_granted)
+    grant.actions.get(action).filter(|granted| is_for(granted, inputs.request)).ok_or_else(not_granted)
 }
 
 fn check_constraints(
@@ -361,6 +411,10 @@ fn check_constraints(
         // A catalogue that came into force after the grant may not have the argument any more: then nothing can hold to the constraint.
         let ty = declared.get(name).map(|argument| argument.ty);
         let values = arguments.get(name).map(scalars).unwrap_or_default();
+        let none = matches!(arguments.get(name), Some(Json::Array(items)) if items.is_empty());
+        if none && constraint.allows_none() {
+            continue;
+        }
         // An argument that is left out holds to no constraint: the API would choose the value.
         if values.is_empty() || !values.iter().all(|value| ty.is_some_and(|ty| constraint.allows(ty, value))) {
             let message = format!("the argument `{name}` is not what the grant allows");

@@ -114,6 +114,7 @@ impl World<'_> {
             catalogue: self.catalogue,
             grant: &self.grant,
             usage: &self.usage,
+            above: &[],
             observations: &self.observations,
             approved,
             denied: &[],

@@ -10,7 +10,7 @@ use countersign_authorize::{
     grant::{For, Grant, Scope, Usage},
     provenance::Observations,
     request::{Limits, Request, RequestBody},
-    verdict::{Inputs, Judgement, Verdict, judge, refused},
+    verdict::{Above, Inputs, Judgement, Verdict, judge, refused},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
@@ -43,6 +43,7 @@ fn judged(request: &Request, grant: &Grant, usage: &Usage, observations: &Observ
         catalogue: &BANK,
         grant,
         usage,
+        above: &[],
         observations,
         approved: &[],
         denied: &[],
@@ -75,7 +76,70 @@ fn narrowing() -> impl Strategy<Value = (Value, bool)> {
     ]
 }
 
+/// Some limits on a payment, as a host or an agent would ask for them: those that fit each other often, those that do not now and then.
+fn limits() -> impl Strategy<Value = Value> {
+    let option = prop::option::of::<BoxedStrategy<Value>>;
+    let payees = || vec("ann|bob|eve", 0..3);
+    let recipient = (
+        option("ann|bob".prop_map(Value::from).boxed()),
+        option(payees().prop_map(Value::from).boxed()),
+        option(payees().prop_map(Value::from).boxed()),
+        option("a?n?".prop_map(Value::from).boxed()),
+        option("ann|a.*|.*".prop_map(Value::from).boxed()),
+    );
+    let amount = (option((0..900_u32).prop_map(|n| cents(n).into()).boxed()), option((0..900_u32).prop_map(|n| cents(n).into()).boxed()));
+    let counts = (option((0..4_u64).prop_map(Value::from).boxed()), option((0..3000_u32).prop_map(|n| cents(n).into()).boxed()));
+    (recipient, amount, counts).prop_map(|((equals, one_of, subset, prefix, pattern), (minimum, maximum), (max_calls, limit))| {
+        let some = |pairs: Vec<(&str, Option<Value>)>| -> Value {
+            pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<serde_json::Map<_, _>>().into()
+        };
+        let recipient = some(vec![("equals", equals), ("one_of", one_of), ("subset", subset), ("prefix", prefix), ("pattern", pattern)]);
+        let amount = some(vec![("minimum", minimum), ("maximum", maximum)]);
+        let kept = |limits: Value| Some(limits).filter(|limits| limits.as_object().is_some_and(|limits| !limits.is_empty()));
+        let arguments = some(vec![("recipient", kept(recipient)), ("amount", kept(amount))]);
+        let budget = limit.map(|limit| json!({ "argument": "amount", "limit": limit }));
+        some(vec![("action", Some("transactions.send".into())), ("arguments", Some(arguments)), ("max_calls", max_calls), ("budget", budget)])
+    })
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_delegated_grant_allows_the_one_it_was_cut_from_allows(
+        wide in limits(), asked in limits(), seconds in prop::option::of(0..90_i64),
+        payee in "ann|bob|eve|Ann", amount in 0..900_u32, used in 0..3_usize, second in 0..90_i64,
+    ) {
+        let parent = grant(&wide);
+        let asked = serde_json::from_value(json!({ "actions": [asked], "expires_in": seconds })).unwrap();
+        let whose = For { id: "c", instruction: "i", agent: "b" };
+        // What is wider is refused, and nothing of it is granted.
+        let Ok(child) = parent.narrow(&asked, &whose, Timestamp::UNIX_EPOCH, [&*BANK].into_iter()) else { return Ok(()) };
+        prop_assert_eq!(child.attenuates(&parent), Ok(()));
+        let call = pay(&payee, &cents(amount));
+        let now = Timestamp::from_second(second).unwrap();
+        let (mut own, mut above) = (Usage::default(), Usage::default());
+        let observations = observed();
+        for _ in 0..=used {
+            let inputs = Inputs {
+                request: &call, catalogue: &BANK, grant: &child, usage: &own, above: &[Above { grant: &parent, usage: &above }],
+                observations: &observations, approved: &[], denied: &[], now, policy: None,
+            };
+            let alone = judge(&Inputs { above: &[], ..inputs });
+            let below = judge(&inputs);
+            let direct = judge(&Inputs { grant: &parent, usage: &above, above: &[], ..inputs });
+            // Of its own accord: no request passes its limits that would not pass the parent's.
+            prop_assert!(alone.verdict == Verdict::Deny || direct.verdict != Verdict::Deny, "{:?} {:?}", alone.reasons, direct.reasons);
+            prop_assert!(below.verdict == Verdict::Deny || alone.verdict != Verdict::Deny);
+            // And with those above it: not even a value is taken for somebody's word that is not so for the parent.
+            prop_assert!(below.verdict != Verdict::Allow || direct.verdict == Verdict::Allow);
+            if let (Some(after), [of]) = (below.usage, below.above.as_slice()) {
+                prop_assert_eq!(Some(of), direct.usage.as_ref(), "what is used is used of both");
+                (own, above) = (after, of.clone());
+            }
+        }
+    }
+
     #[test]
     fn what_a_narrower_grant_permits_a_wider_one_permits(
         (narrower, names) in narrowing(), payee in "ann|bob|carl|eve", amount in prop_oneof![Just(250), Just(700), 0..3000_u32], second in 0..90_i64,

@@ -16,6 +16,8 @@ use crate::Inner;
 
 /// What an agent tries, and what it is judged by beside the instruction's own state.
 pub struct Attempt<'a> {
+    /// The grant under which it is tried.
+    pub grant: &'a str,
     /// The request, if it has one reading.
     pub request: Result<&'a Request, &'a Refusal>,
     /// The decision that the agent names.
@@ -37,8 +39,16 @@ pub struct Attempt<'a> {
 }
 
 /// What withdraws a call, out of everything that is withdrawn: `everything/`, `agent/<id>`, `subject/<id>`, `action/<name>`.
-pub fn withdrawal(revoked: &BTreeSet<String>, agent: &str, subject: &str, action: Option<&str>) -> Option<String> {
-    let mut names = vec!["everything/".to_owned(), format!("agent/{agent}"), format!("subject/{subject}")];
+/// `agents` are the call's own, and those whose grants its grant was cut from.
+pub fn withdrawal(
+    revoked: &BTreeSet<String>,
+    agents: &[String],
+    subject: &str,
+    action: Option<&str>,
+) -> Option<String> {
+    let mut names = vec!["everything/".to_owned()];
+    names.extend(agents.iter().map(|agent| format!("agent/{agent}")));
+    names.push(format!("subject/{subject}"));
     names.extend(action.map(|action| format!("action/{action}")));
     names.into_iter().find(|name| revoked.contains(name))
 }
@@ -51,7 +61,7 @@ impl Inner {
             Ok(request) => request,
             Err(refusal) => return verdict::refused(refusal),
         };
-        let Some(state) = self.grant.as_ref() else {
+        let Some(state) = self.state(attempt.grant) else {
             return refused("grant-missing", "the instruction has no grant".to_owned());
         };
         if attempt.decision.is_some_and(|decision| !self.decisions.contains(&decision)) {
@@ -61,11 +71,13 @@ impl Inner {
         let Some(catalogue) = attempt.catalogue else {
             return refused("action-unknown", format!("there is no catalogue for `{}`", request.upstream()));
         };
+        let above = self.above(attempt.grant);
         let mut judgement = verdict::judge(&Inputs {
             request,
             catalogue,
             grant: &state.grant,
             usage: &state.usage,
+            above: &above,
             observations: &self.observations,
             approved: attempt.approved,
             denied: attempt.denied,

@@ -5,11 +5,12 @@
 //!
 //! Pure: no I/O, no clock.
 
+mod asked;
+mod grants;
 mod judge;
 mod state;
 
-mod asked;
-
 pub use asked::{Asked, Known, Proposal};
+pub use grants::{Approved, GrantState, Reserved, budget};
 pub use judge::{Attempt, withdrawal};
-pub use state::{Approved, Catalogues, Find, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Values};
+pub use state::{Catalogues, Find, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Values};

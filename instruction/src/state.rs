@@ -8,7 +8,7 @@ use std::{
 use countersign_authorize::{
     Json,
     catalogue::{Catalogue, Protocol},
-    grant::{Grant, Usage},
+    grant::{ActionGrant, Grant, Usage},
     policy::Facts,
     provenance::Observations,
 };
@@ -19,7 +19,7 @@ use countersign_ledger::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::asked::Asked;
+use crate::{Approved, GrantState, Reserved, asked::Asked};
 
 /// What changes of an instruction.
 #[derive(Default, PartialEq, Debug)]
@@ -32,6 +32,10 @@ pub struct Inner {
     pub observations: Observations,
     /// Its grant, once made.
     pub grant: Option<GrantState>,
+    /// Actions that a model proposed and that wait for consent.
+    pub pending: BTreeMap<String, ActionGrant>,
+    /// The grants that agents cut from it, by id.
+    pub delegated: BTreeMap<String, GrantState>,
     /// Held calls by id.
     pub held: BTreeMap<String, Held>,
     /// Calls that are held and not sealed yet: their ids and ends, by digest.
@@ -42,45 +46,16 @@ pub struct Inner {
     pub keys: BTreeMap<Hash, String>,
     /// The agent's decisions.
     pub decisions: BTreeSet<Hash>,
-    /// Reservations of calls that have not ended: usage before and after, by the call's entry.
-    pub reserved: BTreeMap<Hash, (Usage, Usage)>,
+    /// Reservations of calls that have not ended, by the call's entry.
+    pub reserved: BTreeMap<Hash, Vec<Reserved>>,
+    /// Reservations of calls that ended so that nobody knows whether they were executed, by the call's entry.
+    pub unsettled: BTreeMap<Hash, Vec<Reserved>>,
     /// Whether the agent gave its answer.
     pub answered: bool,
     /// What the user attached.
     pub attached: Vec<String>,
     /// What a model was asked and proposed.
     pub asked: Asked,
-}
-
-/// A grant and what was used of it.
-#[derive(PartialEq, Debug)]
-pub struct GrantState {
-    /// The grant.
-    pub grant: Grant,
-    /// Its entry.
-    pub entry: Hash,
-    /// What was used of it.
-    pub usage: Usage,
-    /// Whether it was withdrawn.
-    pub revoked: bool,
-    /// Approved calls by digest; each approval serves once.
-    pub approved: BTreeMap<String, Approved>,
-}
-
-impl GrantState {
-    /// A grant of which nothing was used.
-    pub fn new(grant: Grant, entry: Hash) -> GrantState {
-        GrantState { grant, entry, usage: Usage::default(), revoked: false, approved: BTreeMap::new() }
-    }
-}
-
-/// An approval that was not used yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Approved {
-    /// Its entry.
-    pub entry: Hash,
-    /// When it ends.
-    pub until: Timestamp,
 }
 
 /// How a held call stands.
@@ -101,6 +76,8 @@ pub struct Held {
     pub entry: Hash,
     /// Its number.
     pub seq: u64,
+    /// The grant under which it was made.
+    pub grant: String,
     /// What an approval names.
     pub digest: String,
     /// Until when it waits.
@@ -158,14 +135,14 @@ impl<'v> Values<'v> {
 }
 
 impl Inner {
-    /// Whether its grant still holds.
+    /// Whether the host's grant still holds.
     pub fn holds(&self, now: Timestamp) -> bool {
-        self.grant.as_ref().is_some_and(|grant| !grant.revoked && now < grant.grant.expires)
+        self.grant.as_ref().is_some_and(|grant| grant.holds(now))
     }
 
-    /// Digests of calls that were approved and not used.
-    pub fn approved(&self, now: Timestamp) -> Vec<String> {
-        let approved = self.grant.iter().flat_map(|grant| &grant.approved);
+    /// Digests of a grant's calls that were approved and not used.
+    pub fn approved(&self, grant: &str, now: Timestamp) -> Vec<String> {
+        let approved = self.state(grant).into_iter().flat_map(|grant| &grant.approved);
         approved.filter(|(_, approved)| now < approved.until).map(|(digest, _)| digest.clone()).collect()
     }
 
@@ -254,16 +231,29 @@ impl Inner {
                 };
             }
             Kind::Grant => {
-                let grant = serde_json::from_value(values.get("grant")?.clone()).ok()?;
-                self.grant = Some(GrantState::new(grant, hash));
+                let grant: Grant = serde_json::from_value(values.get("grant")?.clone()).ok()?;
+                let pending = values.get("pending").and_then(|pending| serde_json::from_value(pending.clone()).ok());
+                self.regrant(grant, hash, |_| false);
+                self.pending = pending.unwrap_or_default();
+            }
+            Kind::Delegation => {
+                let grant: Grant = serde_json::from_value(values.get("grant")?.clone()).ok()?;
+                self.delegated.insert(grant.id.clone(), GrantState::new(grant, hash));
             }
             Kind::Decision if entry.text("source") == Some("gateway") => self.asked.fold_decision(entry, hash, values),
             Kind::Decision => drop(self.decisions.insert(hash)),
             Kind::Call => self.fold_call(entry, hash, values, catalogues)?,
             Kind::Outcome => self.fold_outcome(entry, values, catalogues)?,
             Kind::Approval => self.fold_approval(entry, hash, values)?,
-            Kind::Revocation => self.revoke(),
-            Kind::Answer => self.answered = true,
+            Kind::Revocation => self.fold_revocation(&entry.body_as().ok()?),
+            Kind::Settlement => {
+                let settlement: body::Settlement = entry.body_as().ok()?;
+                self.settle(&settlement.call, settlement.executed);
+            }
+            Kind::Answer => {
+                let own = self.grant.as_ref().is_some_and(|grant| entry.text("grant") == Some(&grant.grant.id));
+                self.answered |= own;
+            }
             _ => {}
         }
         Some(())
@@ -294,7 +284,8 @@ impl Inner {
         match call.verdict.as_str() {
             "hold" if call.repeats.is_none() => {
                 let until = call.expires.map_or(Timestamp::MAX, Time::instant);
-                let held = Held { entry: hash, seq: entry.seq, digest, until, status: HeldStatus::Waiting };
+                let grant = call.grant.unwrap_or_default();
+                let held = Held { entry: hash, seq: entry.seq, grant, digest, until, status: HeldStatus::Waiting };
                 self.held.insert(call.call, held);
             }
             "allow" => {
@@ -305,26 +296,47 @@ impl Inner {
                 // A message of MCP that is no action uses nothing and brings nothing.
                 let Some(action) = call.action else { return Some(()) };
                 if call.prompt.is_some() {
-                    return self.fold_asking(hash);
+                    self.fold_reservation(&call.grant?, hash, |state| state.usage.ask(None).ok());
+                    return Some(());
                 }
                 if let Some(catalogue) = catalogue {
                     self.observe_arguments(&call.call, &action, &catalogue, &arguments);
                 }
-                let grant = self.grant.as_mut()?;
+                let grant = call.grant?;
                 if call.approval.is_some() {
-                    grant.approved.remove(&digest);
+                    self.state_mut(&grant)?.approved.remove(&digest);
                 }
-                let granted = grant.grant.actions.get(&action);
-                if let Some(after) =
-                    granted.and_then(|granted| grant.usage.reserve(&grant.grant, granted, &arguments).ok())
-                {
-                    let before = std::mem::replace(&mut grant.usage, after.clone());
-                    self.reserved.insert(hash, (before, after));
-                }
+                self.fold_reservation(&grant, hash, |state| {
+                    state.usage.reserve(&state.grant, state.grant.actions.get(&action)?, &arguments).ok()
+                });
             }
             _ => {}
         }
         Some(())
+    }
+
+    /// What an allowed call used of its grant and of those above it.
+    fn fold_reservation(&mut self, grant: &str, call: Hash, used: impl Fn(&GrantState) -> Option<Usage>) {
+        let of = |state: &GrantState| {
+            Some(Reserved { grant: state.grant.id.clone(), before: state.usage.clone(), after: used(state)? })
+        };
+        let reserved: Vec<Reserved> = self.line(grant).into_iter().filter_map(of).collect();
+        for Reserved { grant, after, .. } in &reserved {
+            if let Some(state) = self.state_mut(grant) {
+                state.usage = after.clone();
+            }
+        }
+        if !reserved.is_empty() {
+            self.reserved.insert(call, reserved);
+        }
+    }
+
+    /// A withdrawal that names one of the grants withdraws it with what was cut from it; any other withdraws all.
+    fn fold_revocation(&mut self, revocation: &body::Revocation) {
+        match self.state(&revocation.id).is_some() {
+            true => drop(self.withdraw(&revocation.id)),
+            false => self.revoke(),
+        }
     }
 
     fn fold_outcome(&mut self, entry: &Entry, values: &Values<'_>, catalogues: &mut Catalogues<'_>) -> Option<()> {
@@ -342,15 +354,6 @@ impl Inner {
         Some(())
     }
 
-    /// A model was asked once more.
-    fn fold_asking(&mut self, hash: Hash) -> Option<()> {
-        let usage = &mut self.grant.as_mut()?.usage;
-        let after = usage.ask(None).ok()?;
-        let before = std::mem::replace(usage, after.clone());
-        self.reserved.insert(hash, (before, after));
-        Some(())
-    }
-
     fn fold_approval(&mut self, entry: &Entry, hash: Hash, values: &Values<'_>) -> Option<()> {
         let approval: body::Approval = entry.body_as().ok()?;
         let digest = values.text("digest")?;
@@ -363,34 +366,39 @@ impl Inner {
     /// A held call was answered: approved, or denied.
     pub fn answer_hold(&mut self, call: &Hash, digest: &str, approval: Option<Approved>) {
         let held = self.held.values_mut().find(|held| held.entry == *call);
-        if let Some(held) = held {
+        let grant = held.map(|held| {
             held.status = if approval.is_some() { HeldStatus::Approved } else { HeldStatus::Denied };
-        }
+            held.grant.clone()
+        });
         if approval.is_none() {
             self.denied.insert(digest.to_owned());
         }
-        if let Some((grant, approval)) = self.grant.as_mut().zip(approval) {
-            grant.approved.insert(digest.to_owned(), approval);
+        let state = grant.and_then(|grant| self.state_mut(&grant));
+        if let Some((state, approval)) = state.zip(approval) {
+            state.approved.insert(digest.to_owned(), approval);
         }
     }
 
-    /// A forwarded call ended; when it was certainly not sent, what it reserved is given back. What is unknown stays reserved.
+    /// A forwarded call ended; when it was certainly not sent, what it reserved is given back. What is unknown stays reserved until it is settled.
     pub fn end(&mut self, call: &Hash, sent: &str) {
-        let reserved = self.reserved.remove(call);
-        if let Some(((before, after), grant)) = reserved.zip(self.grant.as_mut()).filter(|_| sent == "no") {
-            grant.usage = grant.usage.release(&before, &after);
+        let Some(reserved) = self.reserved.remove(call) else { return };
+        match sent {
+            "no" => self.release(&reserved),
+            "maybe" => drop(self.unsettled.insert(*call, reserved)),
+            _ => {}
         }
         if sent == "no" {
             self.asked.unmade(call);
         }
     }
 
-    /// The grant is withdrawn.
-    pub fn revoke(&mut self) {
-        if let Some(grant) = &mut self.grant {
-            grant.revoked = true;
-            grant.approved.clear();
+    /// It is known now whether a call was executed whose outcome left it open. False when it was not open.
+    pub fn settle(&mut self, call: &Hash, executed: bool) -> bool {
+        let Some(reserved) = self.unsettled.remove(call) else { return false };
+        if !executed {
+            self.release(&reserved);
         }
+        true
     }
 }
 

@@ -64,11 +64,13 @@ pub enum Kind {
     Access,
     /// "So many calls, none left out", at a fixed interval.
     Heartbeat,
+    /// What became of a call whose outcome left that open.
+    Settlement,
     /// A kind this version does not know.
     Other(String),
 }
 
-const KINDS: [(Kind, &str); 19] = [
+const KINDS: [(Kind, &str); 20] = [
     (Kind::Ledger, "ledger"),
     (Kind::Party, "party"),
     (Kind::Key, "key"),
@@ -88,6 +90,7 @@ const KINDS: [(Kind, &str); 19] = [
     (Kind::Incident, "incident"),
     (Kind::Access, "access"),
     (Kind::Heartbeat, "heartbeat"),
+    (Kind::Settlement, "settlement"),
 ];
 
 impl Kind {

@@ -8,10 +8,12 @@ mod authority;
 mod bundle;
 mod counted;
 mod countersigned;
+mod cut;
 mod examined;
 mod integrity;
 mod meaning;
 mod stated;
+mod unsettled;
 
 use std::{
     collections::BTreeSet,
@@ -72,6 +74,9 @@ impl Held {
     }
 }
 
+/// Compares a grant with the one it was cut from.
+pub type Narrower = dyn Fn(&serde_json::Value, &serde_json::Value) -> Option<String> + Sync;
+
 /// What a ledger is checked against.
 #[derive(Default)]
 pub struct Options<'o> {
@@ -81,6 +86,8 @@ pub struct Options<'o> {
     pub against: Vec<Held>,
     /// Opens the vault, to check commitments against values.
     pub open: Option<&'o Opener<'o>>,
+    /// Says what is wrong when a grant, as the vault holds it, is wider than the one it was cut from; without it names and times alone are compared.
+    pub narrower: Option<&'o Narrower>,
     /// Called with how many pieces are done.
     pub progress: Option<&'o (dyn Fn(u64) + Sync)>,
 }
@@ -188,7 +195,7 @@ const AHEAD: usize = 2;
 pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
     let policy = |hash: &Hash| source.policy(hash);
     let (mut integrity, mut meaning) =
-        (Integrity::new(options, examined::keys(source)), Meaning::new(&policy, Extent::Ledger));
+        (Integrity::new(options, examined::keys(source)), Meaning::new(&policy, Extent::Ledger, options.narrower));
     let whole = in_order(source, &integrity.keys.clone(), options, |index, piece| {
         match piece {
             Ok(piece) => {

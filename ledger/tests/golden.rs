@@ -203,6 +203,16 @@ fn bodies() -> Vec<Draft> {
             closed: vec![Total { instruction: s("i"), entries: 9 }],
             ..Default::default()
         }),
+        Draft::new(&Settlement {
+            call: hash,
+            subject: subject(),
+            executed: true,
+            source: s("person"),
+            by: s("ann"),
+            reason: Some(s("the bank's statement shows it")),
+            check: check(),
+            ..Default::default()
+        }),
     ];
     all.into_iter().map(Result::unwrap).collect()
 }
@@ -312,7 +322,8 @@ fn through_its_type(entry: &Entry) -> Value {
         Erasure,
         Incident,
         Access,
-        Heartbeat
+        Heartbeat,
+        Settlement
     )
 }
 

@@ -230,7 +230,7 @@ fn an_honest_ledger_is_clean_and_says_what_that_is_worth() {
             trust: vec![signer(1).verifier().clone()],
             against: vec![Held::Proof(early.clone()), Held::Checkpoint(ledger.head())],
             open: Some(&open),
-            progress: None,
+            ..Options::default()
         };
         let outside = verify(&source, &options);
         assert_eq!(outside.findings, [], "{outside}");

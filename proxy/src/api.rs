@@ -1,14 +1,18 @@
 //! The API on its own listener: host, agent, approver, operator and investigator, each with a credential of its own.
 //!
-//! An agent's token opens nothing here but its own decision, its own answer and the state of its own calls.
+//! An agent's token opens nothing here but its own decision, its own answer, the state of its own calls, and a narrower token for another agent.
 
 mod agent;
 mod approver;
 mod border;
+mod consent;
 mod credentials;
+mod dry_run;
+mod exchange;
 mod host;
 mod operator;
 mod reader;
+mod settle;
 
 use std::sync::Arc;
 
@@ -30,9 +34,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use credentials::{Credential, Role};
+pub use settle::Grounds;
 
 use crate::{
     problem::Problem,
+    propose::Proposer,
+    settings::Limits,
     state::{Gateway, StateError},
     token::Claims,
 };
@@ -55,18 +62,31 @@ const MAX_NAME_BYTES: usize = 320;
 pub struct Api {
     gateway: Arc<Gateway>,
     credentials: Arc<Vec<Credential>>,
+    limits: Arc<Limits>,
+    proposer: Option<Arc<Proposer>>,
     signing: Arc<Vec<Jwk>>,
 }
 
 /// Each route with its handler: what the OpenAPI document must list.
 /// `signing` are the public keys that requests to APIs are signed with.
-pub fn router(gateway: Arc<Gateway>, credentials: Vec<Credential>, signing: Vec<Jwk>) -> Router {
-    let api = Api { gateway, credentials: Arc::new(credentials), signing: Arc::new(signing) };
+pub fn router(
+    gateway: Arc<Gateway>,
+    credentials: Vec<Credential>,
+    limits: &Limits,
+    proposer: Option<Proposer>,
+    signing: Vec<Jwk>,
+) -> Router {
+    let (credentials, limits, signing) = (Arc::new(credentials), Arc::new(limits.clone()), Arc::new(signing));
+    let api = Api { gateway, credentials, limits, proposer: proposer.map(Arc::new), signing };
     Router::new()
         .route("/v1/instructions", post(host::instruct))
         .route("/v1/decisions", post(agent::decide))
         .route("/v1/answers", post(agent::answer))
+        .route("/v1/instructions/{id}/consent", post(consent::consent))
+        .route("/v1/dry-run", post(dry_run::dry_run))
+        .route("/v1/token", post(exchange::exchange))
         .route("/v1/calls/{call}", get(agent::call))
+        .route("/v1/calls/{call}/settle", post(settle::settle))
         .route("/v1/approvals", get(approver::list))
         .route("/v1/approvals/{call}", get(approver::one).post(approver::decide))
         .route("/v1/revocations", get(operator::revoked).post(operator::revoke))

@@ -28,6 +28,7 @@ pub mod receipts;
 pub mod api;
 pub mod error;
 pub mod problem;
+pub mod propose;
 mod serve;
 pub mod server;
 pub mod state;

@@ -16,7 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    api, receipts,
+    api,
+    propose::Proposer,
+    receipts,
     server::{Bound, ListenError, Server, Tls},
     settings::{Settings, Signing},
     stack::{Context, stack},
@@ -86,7 +88,8 @@ pub async fn serve(
     receipts::begin(&gateway, &upstreams).await?;
     let signing = settings.signing.map(|signing| published(signing, settings.api.tls.is_some(), others.bound()));
     let keys = signing.iter().flat_map(Signing::listed).collect();
-    let router = api::router(gateway.clone(), credentials, keys);
+    let proposer = settings.proposer.map(Proposer::new).transpose()?;
+    let router = api::router(gateway.clone(), credentials, &settings.limits, proposer, keys);
     let context = Arc::new(Context {
         gateway: gateway.clone(),
         limits: settings.limits,

@@ -27,6 +27,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// The SPIFFE id that each agent's client certificate has; an agent that is not here has its id as its name.
     pub agents: BTreeMap<String, String>,
+    /// The model that proposes a scope where the host gives none.
+    pub proposer: Option<Proposer>,
     /// What bounds a request and an answer.
     pub limits: Limits,
     /// How long calls in flight may take to end at shutdown; what is left then is cut and recorded.
@@ -87,6 +89,7 @@ impl Settings {
             api: Listener::loopback(),
             upstreams,
             agents: BTreeMap::new(),
+            proposer: None,
             limits: Limits::default(),
             drain: Duration::from_secs(5),
             signing: None,
@@ -222,6 +225,32 @@ impl Upstream {
     }
 }
 
+/// A model that proposes scopes, behind an OpenAI-compatible chat endpoint.
+#[derive(Debug, Clone)]
+pub struct Proposer {
+    /// The endpoint: its whole URL, credential and authorities.
+    pub upstream: Upstream,
+    /// The model to ask for.
+    pub model: String,
+    /// Whether it sees what the user attached.
+    pub attachments: bool,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// What may be proposed for whom. Empty: all that the catalogues know.
+    pub allow: Vec<Proposable>,
+}
+
+/// What may be proposed.
+#[derive(Debug, Clone)]
+pub struct Proposable {
+    /// For this host; for every one when left out.
+    pub host: Option<String>,
+    /// For this principal; for every one when left out.
+    pub principal: Option<String>,
+    /// Names of actions, or `name.*`.
+    pub actions: Vec<String>,
+}
+
 /// How long the phases of a call may take.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
@@ -279,6 +308,8 @@ pub struct Limits {
     pub hold_timeout: Duration,
     /// Requests without a valid token that are recorded one by one, per minute; beyond, they are counted.
     pub strangers_per_minute: u32,
+    /// How many times a grant may be handed on from agent to agent.
+    pub delegations: usize,
 }
 
 impl Default for Limits {
@@ -300,6 +331,7 @@ impl Default for Limits {
             stall_timeout: Duration::from_secs(60),
             hold_timeout: Duration::from_secs(3600),
             strangers_per_minute: 10,
+            delegations: 3,
         }
     }
 }

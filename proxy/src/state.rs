@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
-pub use countersign_instruction::{Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS};
+pub use countersign_instruction::{Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Reserved, budget};
 
 use self::rules::Recorded;
 pub use self::{
@@ -263,7 +263,8 @@ impl Gateway {
             let dead = match self.live(&instruction) {
                 Ok(live) => {
                     let inner = live.lock();
-                    !inner.holds(now) || inner.held.get(&call).is_some_and(|held| !held.waits(now))
+                    let over = |held: &Held| !held.waits(now) || !inner.grant_holds(&held.grant, now);
+                    inner.held.get(&call).map_or_else(|| !inner.holds(now), over)
                 }
                 Err(StateError::NoInstruction(_)) => true,
                 Err(error) => {

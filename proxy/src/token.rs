@@ -22,9 +22,9 @@ pub struct Claims {
     pub iss: String,
     /// For whom: the gateway itself.
     pub aud: String,
-    /// The agent.
+    /// The agent that the host named.
     pub sub: String,
-    /// The agent, as RFC 9068 asks.
+    /// The agent that holds the token, as RFC 9068 asks.
     pub client_id: String,
     /// Issued, in seconds.
     pub iat: i64,
@@ -36,6 +36,42 @@ pub struct Claims {
     pub instruction: String,
     /// The grant's actions, by name.
     pub authorization_details: Value,
+    /// The agent that holds the token, when another one delegated to it (RFC 8693 §4.1): the newest outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+    /// The key that the grant is bound to (RFC 7800).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Cnf>,
+}
+
+/// Who acts, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// The agent.
+    pub sub: String,
+    /// The agent that delegated to it, unless that is the token's `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Act>>,
+}
+
+/// A key, by its RFC 7638 thumbprint (RFC 9449 §6.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cnf {
+    /// The thumbprint.
+    pub jkt: String,
+}
+
+impl Claims {
+    /// The agent that holds the token.
+    pub fn agent(&self) -> &str {
+        self.act.as_ref().map_or(&self.sub, |act| &act.sub)
+    }
+}
+
+/// The `act` claim of the last of these agents, the first of which the host named.
+fn act(agents: &[String]) -> Option<Act> {
+    let delegated = agents.iter().skip(1);
+    delegated.fold(None, |before: Option<Act>, agent| Some(Act { sub: agent.clone(), act: before.map(Box::new) }))
 }
 
 /// Why a token is not accepted.
@@ -76,21 +112,31 @@ impl Tokens {
         }
     }
 
-    /// A token for a grant.
+    /// A token for a host's own grant.
     ///
     /// # Errors
     /// [`TokenError::Statement`] when the claims have no canonical form.
     pub fn issue(&self, grant: &Grant) -> Result<String, TokenError> {
+        self.issue_to(grant, std::slice::from_ref(&grant.agent))
+    }
+
+    /// A token for a grant that was handed on: `agents` are those it went through, the one that the host named first and the grant's own last.
+    ///
+    /// # Errors
+    /// [`TokenError::Statement`] when the claims have no canonical form.
+    pub fn issue_to(&self, grant: &Grant, agents: &[String]) -> Result<String, TokenError> {
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.issuer.clone(),
-            sub: grant.agent.clone(),
+            sub: agents.first().unwrap_or(&grant.agent).clone(),
             client_id: grant.agent.clone(),
             iat: grant.issued.as_second(),
             exp: grant.expires.as_second(),
             jti: grant.id.clone(),
             instruction: grant.instruction.clone(),
             authorization_details: grant.authorization_details(),
+            act: act(agents),
+            cnf: grant.key.clone().map(|jkt| Cnf { jkt }),
         };
         Ok(Statement::sign(TYP, &claims, &self.key)?)
     }
@@ -141,6 +187,11 @@ mod tests {
             Grant::close(&Scope { expires_in: Some(100), ..Scope::default() }, &whose, at(1000), [].iter());
         let token = tokens.issue(&grant).unwrap();
         assert_eq!(tokens.verify(&token, at(1050)).unwrap().jti, "g");
+        let agents = ["a", "b", "c"].map(str::to_owned);
+        let handed_on = tokens.verify(&tokens.issue_to(&grant, &agents).unwrap(), at(1050)).unwrap();
+        assert_eq!((handed_on.sub.as_str(), handed_on.agent()), ("a", "c"));
+        let b = Act { sub: "b".to_owned(), act: None };
+        assert_eq!(handed_on.act, Some(Act { sub: "c".to_owned(), act: Some(Box::new(b)) }));
         assert!(matches!(tokens.verify(&token, at(1100)), Err(TokenError::Expired)));
         let other = Tokens::new("other", SigningKey::from_bytes(&[1; 32]));
         assert!(matches!(other.verify(&token, at(1050)), Err(TokenError::Audience)));

@@ -8,13 +8,14 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use countersign_authorize::grant::Grant;
 use countersign_ledger::{
     checkpoint::VerifierKey,
     directory::Directory,
     evidence::Source as _,
     store::Probe,
     vault::Vault,
-    verify::{Finding, Held, Options, Report, verify, verify_bundle_file},
+    verify::{Finding, Held, Narrower, Options, Report, verify, verify_bundle_file},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -29,7 +30,8 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
         directory(args, trust, against)?
     } else {
         let bytes = fs::read(&args.path).with_context(|| format!("`{}` cannot be read", args.path.display()))?;
-        verify_bundle_file(&bytes, &Options { trust, against, ..Options::default() })?
+        let narrower = Some(&Grant::attenuates_as_recorded as &Narrower);
+        verify_bundle_file(&bytes, &Options { trust, against, narrower, ..Options::default() })?
     };
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&report)?))?;
@@ -74,7 +76,7 @@ fn directory(args: &VerifyArgs, trust: Vec<VerifierKey>, against: Vec<Held>) -> 
         if std::io::stderr().is_terminal() { ProgressBar::new(directory.pieces()) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{wide_bar} {percent}% {eta}")?);
     let progress = |done| bar.set_position(done);
-    let options = Options { trust, against, open: open.as_deref(), progress: Some(&progress) };
+    let options = Options { trust, against, open: open.as_deref(), narrower: Some(&Grant::attenuates_as_recorded), progress: Some(&progress) };
     let mut report = verify(&directory, &options);
     bar.finish_and_clear();
     report.findings.extend(store(&args.path)?);

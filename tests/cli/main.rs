@@ -16,6 +16,7 @@ mod sidecar;
 
 mod agent_cannot_widen;
 mod approvals;
+mod budget;
 mod ceiling;
 mod import;
 mod life;

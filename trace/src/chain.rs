@@ -207,6 +207,7 @@ impl<'g> Links<'_, 'g> {
                 "approval" => self.approved(node),
                 "outcome" => self.sent(node),
                 "receipt" | "reconciliation" => self.answered(node),
+                "settlement" => self.settled(node),
                 "answer" => {
                     told = true;
                     self.told(node);
@@ -282,6 +283,16 @@ impl<'g> Links<'_, 'g> {
         let text = if said.attested_by == "host" { &w::SAID_BY_HOST } else { &w::SAID };
         let what = Message::new(text).with("words", shown(node, "words")).with("host", said.host.as_str());
         self.push(Step::Said, node, self.case.user(), what, state, missing);
+    }
+
+    fn settled(&mut self, node: &'g Node<'g>) {
+        let Some(settled) = node.body::<body::Settlement>() else { return };
+        let (state, missing) = match settled.check.as_ref() {
+            Some(check) => self.stated(Some(check)),
+            None => (State::Observed, None),
+        };
+        let what = Message::new(if settled.executed { &w::SETTLED } else { &w::SETTLED_NOT });
+        self.push(Step::Answered, node, self.case.graph.platform(&settled.by), what, state, missing);
     }
 
     fn scoped(&mut self, node: &'g Node<'g>) {

@@ -261,9 +261,10 @@ impl Replay<'_> {
 
     fn again(&self, inner: &Inner, call: &body::Call, record: &Value, request: &Request, rules: &InForce) -> Judgement {
         let now = call.judged.map(Time::instant).unwrap_or_default();
-        let (agent, subject) = (call.agent.as_deref().unwrap_or_default(), call.subject.as_deref().unwrap_or_default());
+        let subject = call.subject.as_deref().unwrap_or_default();
         // Which answers of people were there is itself recorded: one that is sealed but was not yet known did not count. It must be in the evidence.
-        let used = inner.grant.iter().flat_map(|grant| &grant.approved);
+        let grant = call.grant.as_deref().unwrap_or_default();
+        let used = inner.state(grant).into_iter().flat_map(|grant| &grant.approved);
         let mut approved: Vec<String> = used
             .filter(|(_, approved)| now < approved.until)
             .filter(|(_, approved)| !self.exact || call.approval == Some(approved.entry))
@@ -273,13 +274,15 @@ impl Replay<'_> {
         let refused = call.reasons.iter().any(|reason| reason.code == "approval-denied");
         let denied: Vec<String> = inner.denied.iter().filter(|_| refused || !self.exact).cloned().collect();
         let key = record.get("idempotency_key").and_then(Value::as_str).map(|key| Hash::of(key.as_bytes()));
+        let agents = inner.agents(grant);
         inner.judge(&Attempt {
+            grant,
             request: Ok(request),
             decision: None,
             key,
             catalogue: rules.catalogue(&call.upstream),
             policies: rules.policies(),
-            withdrawn: &|action| withdrawal(&self.revoked, agent, subject, action),
+            withdrawn: &|action| withdrawal(&self.revoked, &agents, subject, action),
             approved: &approved,
             denied: &denied,
             now,
@@ -291,7 +294,7 @@ impl Replay<'_> {
 const fn needed(kind: &Kind) -> &'static [&'static str] {
     match kind {
         Kind::Instruction => &["words", "attached", "principal", "purpose"],
-        Kind::Grant => &["grant"],
+        Kind::Grant | Kind::Delegation => &["grant"],
         Kind::Call => &["request", "arguments", "digest"],
         Kind::Outcome => &["observed"],
         Kind::Approval => &["digest"],
@@ -313,6 +316,8 @@ fn differences(item: &Item, call: &body::Call, judgement: &Judgement) -> Vec<Dif
     let reasons: Vec<Value> = judgement.reasons.iter().map(|r| reason(r.code, r.argument.as_deref())).collect();
     let recorded: Vec<Value> = call.reasons.iter().map(|r| reason(&r.code, r.argument.as_deref())).collect();
     let budget = item.value("budget").and_then(|budget| budget.get("after")).cloned().unwrap_or_default();
+    let above = item.value("budget").and_then(|budget| budget.get("above")?.as_array().cloned()).unwrap_or_default();
+    let above: Vec<Value> = above.iter().filter_map(|one| one.get("after").cloned()).collect();
     let value = |name| item.value(name).cloned().unwrap_or_default();
     let pairs = [
         ("verdict", json!(call.verdict), json!(judgement.verdict.as_str())),
@@ -323,7 +328,7 @@ fn differences(item: &Item, call: &body::Call, judgement: &Judgement) -> Vec<Dif
         ("approval", json!(call.approval.is_some()), json!(judgement.approved)),
         ("arguments", value("arguments"), json!(judgement.arguments)),
         ("provenance", value("provenance"), json!(judgement.provenance)),
-        ("budget", budget, json!(judgement.usage)),
+        ("budget", json!([budget, above]), json!([judgement.usage, judgement.above])),
         ("digest", value("digest"), json!(judgement.digest)),
     ];
     let differs = pairs.into_iter().filter(|(_, recorded, replayed)| recorded != replayed);

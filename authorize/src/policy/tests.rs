@@ -75,6 +75,7 @@ impl Payment {
             catalogue: &bank(),
             grant: &grant,
             usage: &Usage::default(),
+            above: &[],
             observations: &observations,
             approved: &[],
             denied: &[],

@@ -53,6 +53,7 @@ fn seen(
         catalogue,
         grant,
         usage: &Usage::default(),
+        above: &[],
         observations,
         approved,
         denied: &[],
@@ -484,7 +485,7 @@ proptest! {
         let (bank, words) = (bank(), Observations::new("pay ann 0 1 2 3 4 5 6 7 8 9", &[]));
         for amount in amounts {
             let request = pay("ann", &amount.to_string());
-            let judge = |grant: &Grant, usage: &Usage| judge(&Inputs { request: &request, catalogue: &bank, grant, usage, observations: &words, approved: &[], denied: &[], now: at(1), policy: None });
+            let judge = |grant: &Grant, usage: &Usage| judge(&Inputs { request: &request, catalogue: &bank, grant, usage, above: &[], observations: &words, approved: &[], denied: &[], now: at(1), policy: None });
             let judged = judge(&narrow, &usage);
             if judged.verdict == Verdict::Allow {
                 prop_assert_eq!(judge(&wide, &Usage::default()).verdict, Verdict::Allow);

@@ -159,7 +159,7 @@ pub struct Withheld {
 }
 
 body! {
-/// The closed scope. In the vault: `grant` (the whole scope with constraints and limits).
+/// The closed scope. In the vault: `grant` (the whole scope with constraints and limits), `pending` (what waits for consent), `proposal`, `statement` (the principal's consent).
 Grant is Grant {
     /// The grant's id.
     grant: String,
@@ -175,11 +175,20 @@ Grant is Grant {
     expires: Option<Time>,
     /// Digests of the catalogues it was made from.
     catalogues: Vec<Hash>,
+    /// The model that proposed it, where the host gave no scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proposed_by: Option<String>,
+    /// Who consented to what waited, `host` or `user_key`: the same grant with more actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    consent: Option<String>,
+    /// The principal's signature under the consent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
 }
 }
 
 body! {
-/// A narrower grant for a sub-agent. In the vault: `grant`.
+/// A narrower grant for a sub-agent. In the vault: `grant`, `statement` (the delegating agent's JWS).
 Delegation is Delegation {
     /// The new grant's id.
     grant: String,
@@ -193,6 +202,12 @@ Delegation is Delegation {
     actions: Vec<String>,
     /// When it begins to hold no longer.
     expires: Option<Time>,
+    /// How many delegations lie between it and the host's grant, itself counted: from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    depth: Option<u64>,
+    /// The delegating agent's signature, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
 }
 }
 
@@ -384,6 +399,28 @@ Outcome is Outcome {
     /// Where the API is to give receipts: `received`, or `missing` when none came with the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<String>,
+}
+}
+
+body! {
+/// What became of a call that was perhaps sent and whose outcome left it open. In the vault: `statement`.
+Settlement is Settlement {
+    /// The call's entry.
+    call: Hash,
+    /// Whose data the values are about.
+    subject: String,
+    /// Whether the API executed it; if not, what it had reserved is given back.
+    executed: bool,
+    /// What says so: `person`, `receipt` or `reconciliation`; the entry it rests on is among the parents.
+    source: String,
+    /// Who says so.
+    by: String,
+    /// Why, in words without personal data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The person's signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
 }
 }
 

@@ -30,6 +30,9 @@ pub(super) fn asks(call: &body::Call) -> Option<(&'static str, &'static [&'stati
     }
 }
 
+/// The longest line of delegations that is followed.
+const MAX_LINE: usize = 64;
+
 fn is_over(end: Option<Time>, now: Time) -> bool {
     end.is_some_and(|end| now.instant().as_second() - end.instant().as_second() > QUEUED_SECONDS)
 }
@@ -41,6 +44,8 @@ pub(super) struct Grant {
     subject: String,
     expires: Option<Time>,
     actions: Vec<String>,
+    /// The grant it was cut from.
+    from: Option<String>,
     revoked: bool,
 }
 
@@ -60,22 +65,31 @@ impl Grants {
             subject: grant.subject,
             expires: grant.expires,
             actions: grant.actions,
-            revoked: false,
+            from: None,
+            // A consent adds to a grant and revives none.
+            revoked: self.grants.get(&grant.grant).is_some_and(|before| before.revoked),
         };
         self.grants.insert(grant.grant, row);
     }
 
-    /// A delegation must be narrower than what it is cut from.
-    pub(super) fn delegate(&mut self, entry: &Entry, delegation: body::Delegation) -> Option<Wrong> {
+    /// A delegation must be narrower than what it is cut from; `in_part` where that may lie outside of what is looked at.
+    pub(super) fn delegate(&mut self, entry: &Entry, delegation: body::Delegation, in_part: bool) -> Option<Wrong> {
         let from = self.grants.get(&delegation.from);
         let wrong = match from {
+            None if in_part => None,
             None => Some(("grant-unknown", "it is cut from a grant that is not there".to_owned())),
+            Some(from) if from.instruction != entry.instruction || from.subject != delegation.subject => {
+                Some(("grant-of-other", "it is cut from the grant of another instruction".to_owned()))
+            }
             Some(from) if from.revoked => Some(("grant-revoked", "it is cut from a withdrawn grant".to_owned())),
             Some(from) if delegation.actions.iter().any(|action| !from.actions.contains(action)) => {
                 Some(("delegation-wider", "it grants an action that the grant it is cut from does not".to_owned()))
             }
             Some(from) if from.expires.is_some_and(|end| delegation.expires.is_none_or(|own| own > end)) => {
                 Some(("delegation-wider", "it holds longer than the grant it is cut from".to_owned()))
+            }
+            Some(from) if is_over(from.expires, entry.time) => {
+                Some(("grant-expired", "it is cut from a grant that had ended".to_owned()))
             }
             Some(_) => None,
         };
@@ -85,22 +99,41 @@ impl Grants {
             subject: delegation.subject,
             expires: delegation.expires,
             actions: delegation.actions,
+            from: Some(delegation.from),
             revoked: false,
         };
         self.grants.insert(delegation.grant, row);
         wrong
     }
 
-    /// A revocation within an instruction withdraws its grants; any other withdraws what it names.
+    /// A grant and those above it.
+    fn line<'g>(&'g self, id: &str) -> impl Iterator<Item = &'g Grant> {
+        // A grant is cut from an older one, so the line ends; a ledger that lies about that is not followed for ever.
+        std::iter::successors(self.grants.get(id), |grant| self.grants.get(grant.from.as_deref()?)).take(MAX_LINE)
+    }
+
+    /// Withdraws a grant and what was cut from it.
+    fn withdraw(&mut self, id: &str) {
+        if let Some(grant) = self.grants.get_mut(id) {
+            grant.revoked = true;
+        }
+        let below = self.grants.iter().filter(|(_, grant)| !grant.revoked && grant.from.as_deref() == Some(id));
+        let below: Vec<String> = below.map(|(id, _)| id.clone()).collect();
+        below.iter().for_each(|id| self.withdraw(id));
+    }
+
+    /// A revocation within an instruction withdraws the grant that it names, or else all of its grants; any other withdraws what it names.
     pub(super) fn revoke(&mut self, entry: &Entry, revocation: &body::Revocation) {
-        if let Some(instruction) = &entry.instruction {
+        if revocation.what == "grant"
+            && self.grants.get(&revocation.id).is_some_and(|grant| grant.instruction == entry.instruction)
+        {
+            self.withdraw(&revocation.id);
+        } else if let Some(instruction) = &entry.instruction {
             for grant in self.grants.values_mut().filter(|grant| grant.instruction.as_ref() == Some(instruction)) {
                 grant.revoked = true;
             }
         } else if revocation.what == "grant" {
-            if let Some(grant) = self.grants.get_mut(&revocation.id) {
-                grant.revoked = true;
-            }
+            self.withdraw(&revocation.id);
         } else if revocation.lifted {
             self.revoked.remove(&format!("{}/{}", revocation.what, revocation.id));
         } else {
@@ -144,13 +177,13 @@ impl Grants {
     }
 
     fn withdrawn(&self, call: &body::Call) -> Option<Wrong> {
-        let names = [
-            Some("everything/".to_owned()),
-            call.agent.as_ref().map(|agent| format!("agent/{agent}")),
-            call.subject.as_ref().map(|subject| format!("subject/{subject}")),
-            call.action.as_ref().map(|action| format!("action/{action}")),
-        ];
-        let name = names.into_iter().flatten().find(|name| self.revoked.contains(name))?;
+        let mut names = vec!["everything/".to_owned()];
+        names.extend(call.agent.as_ref().map(|agent| format!("agent/{agent}")));
+        names.extend(call.subject.as_ref().map(|subject| format!("subject/{subject}")));
+        names.extend(call.action.as_ref().map(|action| format!("action/{action}")));
+        let above = call.grant.iter().flat_map(|grant| self.line(grant));
+        names.extend(above.map(|grant| format!("agent/{}", grant.agent)));
+        let name = names.into_iter().find(|name| self.revoked.contains(name))?;
         Some(("revoked", format!("it was allowed although `{name}` was withdrawn")))
     }
 }

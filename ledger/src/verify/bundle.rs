@@ -42,7 +42,7 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
         Some(Selection::Instruction(_) | Selection::Call(_)) => Extent::Instruction,
         Some(Selection::Window(..)) => Extent::Window,
     };
-    let mut meaning = Meaning::new(&policy, extent);
+    let mut meaning = Meaning::new(&policy, extent, options.narrower);
     let mut report = Report {
         origin: evidence.origin.clone(),
         counts: Counts { entries: evidence.items.len() as u64, ..Counts::default() },

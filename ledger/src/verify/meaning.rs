@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Finding, Report,
+    Finding, Narrower, Report,
     authority::{Approved, Grants, Held, Wrong, asks, is_plumbing},
     counted::Counted,
     countersigned::{self, Roots},
+    cut::Cut,
     examined::{Examined, ExaminedEntry, Values},
     finding,
     stated::{self, Keys},
+    unsettled::Unsettled,
 };
 use crate::{
     Entry, Hash, Kind,
@@ -37,6 +39,8 @@ pub(super) enum Extent {
 pub(super) struct Meaning<'s> {
     policy: &'s (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync),
     extent: Extent,
+    cut: Cut<'s>,
+    unsettled: Unsettled,
     findings: Vec<Finding>,
     commitments: u64,
     erased_values: u64,
@@ -82,10 +86,16 @@ fn prefix(hash: &Hash) -> u64 {
 }
 
 impl<'s> Meaning<'s> {
-    pub(super) fn new(policy: &'s (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync), extent: Extent) -> Meaning<'s> {
+    pub(super) fn new(
+        policy: &'s (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync),
+        extent: Extent,
+        narrower: Option<&'s Narrower>,
+    ) -> Meaning<'s> {
         Meaning {
             policy,
             extent,
+            cut: Cut::new(narrower),
+            unsettled: Unsettled::default(),
             findings: Vec::new(),
             commitments: 0,
             erased_values: 0,
@@ -176,11 +186,11 @@ impl<'s> Meaning<'s> {
     fn body(&mut self, seq: u64, hash: Hash, entry: &Entry) -> Result<(), EntryError> {
         match &entry.kind {
             Kind::Call => self.call(seq, hash, entry, &entry.body_as()?),
-            Kind::Outcome => self.outcome(seq, &entry.body_as()?),
+            Kind::Outcome => self.outcome(seq, hash, &entry.body_as()?),
             Kind::Approval => self.approval(seq, hash, entry, &entry.body_as()?),
             Kind::Grant => self.grants.insert(entry, entry.body_as()?),
             Kind::Delegation => {
-                let wrong = self.grants.delegate(entry, entry.body_as()?);
+                let wrong = self.grants.delegate(entry, entry.body_as()?, self.extent == Extent::Window);
                 self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
             }
             Kind::Revocation => self.grants.revoke(entry, &entry.body_as()?),
@@ -205,6 +215,7 @@ impl<'s> Meaning<'s> {
                 self.counted.stated(&answer.grant, "answer", answer.n, seq);
                 self.counted.total(&answer.grant, "decision", answer.decisions, seq);
             }
+            Kind::Settlement => self.settlement(seq, entry, &entry.body_as()?),
             Kind::Incident => drop(entry.body_as::<body::Incident>()?),
             Kind::Access => drop(entry.body_as::<body::Access>()?),
             Kind::Other(_) => {}
@@ -306,12 +317,13 @@ impl<'s> Meaning<'s> {
         }
     }
 
-    fn outcome(&mut self, seq: u64, outcome: &body::Outcome) {
+    fn outcome(&mut self, seq: u64, hash: Hash, outcome: &body::Outcome) {
         if outcome.receipt.as_deref() == Some("received") && !self.receipts.remove(&outcome.call) {
             self.receipted.insert(outcome.call, seq);
         }
         if self.open.remove(&outcome.call).is_some() {
             self.ended.insert(outcome.call);
+            self.unsettled.ended(hash, outcome);
         } else if self.ended.contains(&outcome.call) {
             self.find("outcome-twice", seq, "its call had ended before");
         } else if self.extent != Extent::Window {
@@ -321,6 +333,12 @@ impl<'s> Meaning<'s> {
                 "there is no forwarded call that it ends: the call's entry is missing",
             );
         }
+    }
+
+    /// What is said of a call that its outcome left open, once.
+    fn settlement(&mut self, seq: u64, entry: &Entry, settlement: &body::Settlement) {
+        let wrong = self.unsettled.settle(entry, settlement).filter(|_| self.extent != Extent::Window);
+        self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
     }
 
     fn approval(&mut self, seq: u64, hash: Hash, entry: &Entry, approval: &body::Approval) {
@@ -407,6 +425,8 @@ impl<'s> Meaning<'s> {
             }
         }
         self.digest(seq, hash, entry, &opened);
+        let wider = self.cut.follow(entry, &opened);
+        self.findings.extend(wider.map(|(code, what)| finding(code, Some(seq), what)));
         self.plumbing(seq, entry, &opened);
         self.asking(seq, entry, &opened);
         if let Some(found) = self.countersigned(entry, &opened) {

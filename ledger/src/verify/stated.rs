@@ -57,15 +57,18 @@ pub(super) fn text<'d>(opened: &[&'d Disclosure], name: &str) -> Option<&'d str>
 const fn typ(kind: &Kind) -> Option<&'static str> {
     match kind {
         Kind::Instruction => Some("countersign-instruction+jwt"),
+        Kind::Grant => Some("countersign-consent+jwt"),
         Kind::Decision => Some("countersign-decision+jwt"),
         Kind::Approval => Some("countersign-approval+jwt"),
         Kind::Answer => Some("countersign-answer+jwt"),
+        Kind::Delegation => Some("countersign-delegation+jwt"),
+        Kind::Settlement => Some("countersign-settlement+jwt"),
         _ => None,
     }
 }
 
 /// What a statement and its entry must say alike, where both say it.
-const ALIKE: [&str; 4] = ["origin", "call", "decision", "action"];
+const ALIKE: [&str; 5] = ["origin", "call", "decision", "action", "from"];
 
 /// What a statement and a disclosed value of the same name must say alike.
 const ALIKE_DISCLOSED: [&str; 6] = ["arguments", "digest", "principal", "reason", "text", "words"];

@@ -78,12 +78,19 @@ fn statement<T: DeserializeOwned + Serialize>(
     bytes: &Bytes,
 ) -> Result<(T, Option<Check>, Option<String>), Problem> {
     let posted: Posted<T> = read(bytes)?;
+    let bound = claims.cnf.as_ref().map(|cnf| cnf.jkt.as_str());
     let text = match posted {
+        Posted { statement: None, unsigned: Some(_) } if bound.is_some() => {
+            return Err(bad_request("the grant is bound to a key, so what is stated under it must be signed with it"));
+        }
         Posted { statement: None, unsigned: Some(unsigned) } => return Ok((unsigned, None, None)),
         Posted { statement: Some(text), unsigned: None } => text,
         _ => return Err(bad_request("give either `statement` or `unsigned`")),
     };
     let jws = Statement::parse(&text).map_err(|error| bad_request(format!("`statement`: {error}")))?;
+    if bound.is_some_and(|bound| bound != jws.kid()) {
+        return Err(bad_request("`statement` is signed with another key than the grant is bound to").with("field", "statement"));
+    }
     let registry = api.gateway.registry.read();
     let Some(row) = registry.key(jws.kid()) else {
         // Recorded as what it is: a statement that cannot be checked.
@@ -91,7 +98,7 @@ fn statement<T: DeserializeOwned + Serialize>(
             .map_err(|error| bad_request(format!("`statement`: {error}")))?;
         return Ok((said, Some(jws.check("unknown_key", None)), Some(text)));
     };
-    if row.party != claims.sub {
+    if row.party != claims.agent() {
         return Err(bad_request("`statement` is signed with another party's key"));
     }
     let said = jws.verify(typ, &row.jwk).map_err(|error| bad_request(format!("`statement`: {error}")))?;
@@ -111,7 +118,7 @@ pub(super) async fn decide(State(api): State<Api>, headers: HeaderMap, bytes: By
         grant: claims.jti.clone(),
         subject: live.subject.clone(),
         source: "agent".to_owned(),
-        agent: claims.sub.clone(),
+        agent: claims.agent().to_owned(),
         n: said.n,
         action: said.action.clone(),
         model: said.model.clone(),
@@ -122,7 +129,7 @@ pub(super) async fn decide(State(api): State<Api>, headers: HeaderMap, bytes: By
     let draft = || -> Result<Draft, StateError> {
         let mut draft = Draft::new(&decision)?
             .of_instruction(&live.id)
-            .caused_by(live.lock().grant.as_ref().map(|grant| grant.entry))
+            .caused_by(live.lock().state(&claims.jti).map(|grant| grant.entry))
             .disclose(vault, subject, "arguments", &said.arguments)?;
         for (name, value) in [("reason", &said.reason), ("prompt", &said.prompt_sha256), ("statement", &text)] {
             if let Some(value) = value {
@@ -144,7 +151,7 @@ pub(super) async fn answer(State(api): State<Api>, headers: HeaderMap, bytes: By
     let answer = body::Answer {
         grant: claims.jti.clone(),
         subject: live.subject.clone(),
-        agent: claims.sub.clone(),
+        agent: claims.agent().to_owned(),
         n: said.n,
         decisions: said.decisions,
         check,
@@ -153,7 +160,7 @@ pub(super) async fn answer(State(api): State<Api>, headers: HeaderMap, bytes: By
     let draft = || -> Result<Draft, StateError> {
         let mut draft = Draft::new(&answer)?
             .of_instruction(&live.id)
-            .caused_by(live.lock().grant.as_ref().map(|grant| grant.entry))
+            .caused_by(live.lock().state(&claims.jti).map(|grant| grant.entry))
             .disclose(&gateway.vault, &live.subject, "text", &said.text)?;
         if let Some(text) = &text {
             draft = draft.disclose(&gateway.vault, &live.subject, "statement", text)?;
@@ -161,8 +168,13 @@ pub(super) async fn answer(State(api): State<Api>, headers: HeaderMap, bytes: By
         Ok(draft)
     };
     let sealed = gateway.ledger.append(draft()?).await.map_err(StateError::from)?;
-    live.lock().answered = true;
-    gateway.ended(&live.id);
+    let mut inner = live.lock();
+    // Others work on under their own grants until the agent that the host named has answered.
+    if inner.grant.as_ref().is_some_and(|grant| grant.grant.id == claims.jti) {
+        inner.answered = true;
+        gateway.ended(&live.id);
+    }
+    drop(inner);
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
 }
 
@@ -175,8 +187,8 @@ pub(super) async fn call(
     let claims = api.agent(&headers)?;
     let live = api.gateway.live(&claims.instruction)?;
     let inner = live.lock();
-    let held =
-        inner.held.get(&call).ok_or_else(|| not_found(format!("`{call}` is no held call of this instruction")))?;
+    let own = inner.held.get(&call).filter(|held| inner.is_below(&held.grant, &claims.jti));
+    let held = own.ok_or_else(|| not_found(format!("`{call}` is no held call under this grant")))?;
     let status = match held.status {
         HeldStatus::Waiting if !held.waits(api.gateway.now()) => "expired",
         HeldStatus::Waiting => "waiting",

@@ -66,8 +66,12 @@ fn find(api: &Api, call: &str) -> Result<(std::sync::Arc<Live>, Held), Problem> 
     let held = live.lock().held.get(call).filter(|held| held.waits(api.gateway.now())).cloned().ok_or_else(missing)?;
     // What is withdrawn is not to be decided, while it is.
     let entry = api.gateway.entry(held.seq)?;
-    let withdrawn = api.gateway.registry.read().revocation(&live.agent, &live.subject, entry.text("action"));
-    if withdrawn.is_some() || live.lock().grant.as_ref().is_none_or(|grant| grant.revoked) {
+    let (agents, revoked) = {
+        let inner = live.lock();
+        (inner.agents(&held.grant), inner.state(&held.grant).is_none_or(|grant| grant.revoked))
+    };
+    let withdrawn = api.gateway.registry.read().revocation(&agents, &live.subject, entry.text("action"));
+    if withdrawn.is_some() || revoked {
         return Err(missing());
     }
     Ok((live, held))
@@ -85,7 +89,7 @@ fn show(api: &Api, call: &str, live: &Live, held: &Held) -> Result<Value, Proble
         "expires": held.until.to_string(),
         "instruction": live.id,
         "words": live.lock().words,
-        "agent": live.agent,
+        "agent": entry.text("agent"),
         "upstream": entry.text("upstream"),
         "action": entry.text("action"),
         "effect": entry.text("effect"),
@@ -120,7 +124,7 @@ pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<R
         // One may have been answered, or its content erased, since the list was taken.
         // What can no longer be made is not worth a human's time.
         if let Ok((live, held)) = find(&api, &call)
-            && live.lock().holds(api.gateway.now())
+            && live.lock().grant_holds(&held.grant, api.gateway.now())
         {
             calls.push(show(&api, &call, &live, &held)?);
         }
@@ -165,7 +169,7 @@ pub(super) async fn decide(
     let (_, party) = api.caller(&headers, &[Role::Approver])?;
     let posted: Posted = read(&bytes)?;
     let (live, held) = find(&api, &call)?;
-    if party == live.agent {
+    if live.lock().agents(&held.grant).contains(&party) {
         return Err(bad_request("an agent's own call is approved by somebody else"));
     }
     let (said, check) = checked(&api, &party, &held, &posted.statement)?;

@@ -39,7 +39,9 @@ pub(super) async fn cross(request: Request, next: Next) -> Response {
         problem(StatusCode::INTERNAL_SERVER_ERROR).into_response()
     });
     let status = response.status();
-    let said = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media == "application/problem+json");
+    // What the token endpoint says of an error is JSON of another form.
+    let told = |media: &HeaderValue| media == "application/problem+json" || media == "application/json";
+    let said = response.headers().get(header::CONTENT_TYPE).is_some_and(told);
     if (status.is_client_error() || status.is_server_error()) && !said {
         response = problem(status).into_response();
     }

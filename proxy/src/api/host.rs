@@ -1,6 +1,6 @@
 //! The host application registers what its user said, and gets a grant and a token for the agent.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -9,15 +9,15 @@ use axum::{
     response::Response,
 };
 use countersign_authorize::{
-    grant::{For, Grant, Scope, Withheld},
+    grant::{ActionGrant, For, Grant, Scope, Withheld},
     policy::Facts,
+    propose,
 };
 use countersign_ledger::{
-    Draft,
+    Draft, Hash,
     record::{Time, body},
     statement::Statement,
     vault::GATEWAY,
-    writer::Sealed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -25,7 +25,8 @@ use serde_json::json;
 use super::{Api, Role, bad_request, named, read, sealed_answer};
 use crate::{
     problem::Problem,
-    state::{GrantState, Inner, Live, Rules, StateError},
+    propose::Proposed,
+    state::{Gateway, GrantState, Inner, Live, Rules, StateError},
 };
 
 /// The type of a principal's statement.
@@ -47,14 +48,46 @@ struct Instruct {
     purpose: Option<String>,
     /// The agent it is for.
     agent: String,
-    /// The scope asked for.
-    scope: Scope,
+    /// The scope asked for; without it a model is asked, where one is configured.
+    #[serde(default)]
+    scope: Option<Scope>,
     /// The principal's JWS over [`Said`].
     #[serde(default)]
     statement: Option<String>,
     /// The instruction that this one follows up.
     #[serde(default)]
     amends: Option<String>,
+}
+
+impl Instruct {
+    /// Whether it names who it must, and a key only that is the agent's.
+    fn validate(&self, gateway: &Gateway) -> Result<(), Problem> {
+        if self.words.trim().is_empty() {
+            return Err(bad_request("`words` must not be empty").with("field", "words"));
+        }
+        named("principal", &self.principal)?;
+        named("agent", &self.agent)?;
+        if self.principal == GATEWAY {
+            let what = format!("`principal`: the name `{GATEWAY}` is reserved");
+            return Err(bad_request(what).with("field", "principal"));
+        }
+        if let Some(key) = self.scope.as_ref().and_then(|scope| scope.key.as_ref())
+            && gateway.registry.read().key(key).is_none_or(|row| row.party != self.agent)
+        {
+            return Err(bad_request("`key` is not registered for the agent").with("field", "scope.key"));
+        }
+        Ok(())
+    }
+
+    /// What policies may ask of it.
+    fn facts(&self, who: &body::Instruction) -> Facts {
+        Facts {
+            user: self.principal.clone(),
+            host: who.host.clone(),
+            attested_by: who.attested_by.clone(),
+            purpose: self.purpose.clone(),
+        }
+    }
 }
 
 /// What a principal signs.
@@ -73,23 +106,20 @@ struct Answer {
     expires: String,
     actions: Vec<String>,
     withheld: Vec<Withheld>,
+    /// What waits for consent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pending: Vec<String>,
     instruction_entry: String,
 }
 
 pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let (_, host) = api.caller(&headers, &[Role::Host])?;
     let asked: Instruct = read(&body)?;
-    if asked.words.trim().is_empty() {
-        return Err(bad_request("`words` must not be empty").with("field", "words"));
-    }
-    named("principal", &asked.principal)?;
-    named("agent", &asked.agent)?;
-    if asked.principal == GATEWAY {
-        return Err(bad_request(format!("`principal`: the name `{GATEWAY}` is reserved")).with("field", "principal"));
-    }
     let gateway = &api.gateway;
+    asked.validate(gateway)?;
     let parent = amended(&api, &host, &asked)?;
     let check = check_statement(&api, &asked)?;
+    let (scope, proposed) = scope(&api, &asked).await?;
     let (id, grant_id) = (uuid::Uuid::now_v7().to_string(), uuid::Uuid::now_v7().to_string());
     let subject = gateway.vault.subject(&asked.principal).map_err(StateError::from)?;
     let who = body::Instruction {
@@ -111,22 +141,29 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
     let sealed = queued.sealed().await.map_err(StateError::from)?;
     let whose = For { id: &grant_id, instruction: &id, agent: &asked.agent };
     let rules = gateway.rules();
-    let (grant, withheld) = Grant::close(&asked.scope, &whose, gateway.now(), rules.catalogues());
-    let granted = gateway
-        .ledger
-        .append(grant_draft(&api, (&grant, &rules), &withheld, &subject, &sealed)?)
-        .await
-        .map_err(StateError::from)?;
+    let (mut grant, mut withheld) = Grant::close(&scope, &whose, gateway.now(), rules.catalogues());
+    let mut pending = BTreeMap::new();
+    if let (Some(_), Some(proposer)) = (&proposed, &api.proposer) {
+        let allowed = proposer.allowed(&host, &asked.principal);
+        let sorted = propose::sort(std::mem::take(&mut grant.actions), allowed.as_deref(), rules.catalogues());
+        (grant.actions, grant.proposed, pending) = (sorted.actions, true, sorted.pending);
+        withheld.extend(sorted.withheld);
+    }
+    let (proposed, subject) = (proposed.as_ref(), subject.as_str());
+    let entry = GrantEntry {
+        grant: &grant,
+        rules: &rules,
+        subject,
+        withheld: &withheld,
+        pending: &pending,
+        proposed,
+        consent: None,
+    };
+    let granted = gateway.ledger.append(entry.draft(&api, [sealed.hash])?).await.map_err(StateError::from)?;
     let token = gateway.tokens.issue(&grant).map_err(|error| bad_request(error.to_string()))?;
     let (observations, followed) = observed.unwrap_or_default();
-    let mut inner = Inner { observations, asked: followed, ..Inner::default() };
+    let mut inner = Inner { observations, asked: followed, facts: asked.facts(&who), ..Inner::default() };
     inner.observe_instruction(&asked.words, &asked.attached);
-    inner.facts = Facts {
-        user: asked.principal.clone(),
-        host: host.clone(),
-        attested_by: who.attested_by.clone(),
-        purpose: asked.purpose.clone(),
-    };
     let answer = Answer {
         instruction: id.clone(),
         grant: grant_id.clone(),
@@ -134,8 +171,10 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
         expires: grant.expires.to_string(),
         actions: grant.actions.keys().cloned().collect(),
         withheld,
+        pending: pending.keys().cloned().collect(),
         instruction_entry: sealed.hash.to_string(),
     };
+    inner.pending = pending;
     inner.grant = Some(GrantState::new(grant, granted.hash));
     gateway.insert(Live::new(id, sealed.hash, &who, inner));
     Ok(sealed_answer(StatusCode::CREATED, &granted, answer))
@@ -186,7 +225,7 @@ fn instruction_draft(
         .caused_by(parent.map(|parent| parent.entry))
         .disclose(vault, subject, "words", &asked.words)?
         .disclose(vault, subject, "principal", &asked.principal)?
-        .disclose(vault, subject, "requested", &asked.scope)?;
+        .disclose(vault, subject, "requested", &asked.scope.as_ref().map_or_else(|| json!({ "proposed": true }), |scope| json!(scope)))?;
     if !asked.attached.is_empty() {
         draft = draft.disclose(vault, subject, "attached", &asked.attached)?;
     }
@@ -199,26 +238,69 @@ fn instruction_draft(
     Ok(draft)
 }
 
-fn grant_draft(
-    api: &Api,
-    (grant, rules): (&Grant, &Rules),
-    withheld: &[Withheld],
-    subject: &str,
-    instruction: &Sealed,
-) -> Result<Draft, StateError> {
-    let body = body::Grant {
-        grant: grant.id.clone(),
-        subject: subject.to_owned(),
-        agent: grant.agent.clone(),
-        actions: grant.actions.keys().cloned().collect(),
-        withheld: withheld
-            .iter()
-            .map(|w| body::Withheld { action: w.action.clone(), reason: w.reason.clone() })
-            .collect(),
-        expires: Some(Time::new(grant.expires)),
-        catalogues: rules.catalogue_digests(),
-        ..body::Grant::default()
+/// The scope that the host asks for, or that a model proposes.
+async fn scope(api: &Api, asked: &Instruct) -> Result<(Scope, Option<Proposed>), Problem> {
+    if let Some(scope) = &asked.scope {
+        return Ok((scope.clone(), None));
+    }
+    let Some(proposer) = &api.proposer else {
+        return Err(bad_request("give a `scope`: no proposer is configured").with("field", "scope"));
     };
-    let draft = Draft::new(&body)?.of_instruction(&grant.instruction).caused_by([instruction.hash]);
-    Ok(draft.disclose(&api.gateway.vault, subject, "grant", &json!(grant))?)
+    let proposed = proposer.propose(&asked.words, &asked.attached, api.gateway.rules().catalogues()).await;
+    let proposed = proposed.map_err(|error| {
+        tracing::warn!(%error, "there is no proposal for an instruction");
+        let title = "No scope was proposed";
+        Problem::new(StatusCode::BAD_GATEWAY, "proposal-failed", title, format!("{error}; nothing was granted"))
+    })?;
+    Ok((proposed.scope.clone(), Some(proposed)))
+}
+
+/// What a `grant` entry says.
+pub(super) struct GrantEntry<'a> {
+    pub(super) grant: &'a Grant,
+    /// What it was made from.
+    pub(super) rules: &'a Rules,
+    pub(super) subject: &'a str,
+    pub(super) withheld: &'a [Withheld],
+    /// What waits for consent.
+    pub(super) pending: &'a BTreeMap<String, ActionGrant>,
+    pub(super) proposed: Option<&'a Proposed>,
+    /// Who consented, what was found when their statement was checked, and the statement.
+    pub(super) consent: Option<(&'static str, Option<body::Check>, Option<&'a str>)>,
+}
+
+impl GrantEntry<'_> {
+    pub(super) fn draft(self, api: &Api, cause: impl IntoIterator<Item = Hash>) -> Result<Draft, StateError> {
+        let GrantEntry { grant, rules, subject, withheld, pending, proposed, consent } = self;
+        let (by, check, statement) = consent.map_or((None, None, None), |(by, check, text)| (Some(by), check, text));
+        let body = body::Grant {
+            grant: grant.id.clone(),
+            subject: subject.to_owned(),
+            agent: grant.agent.clone(),
+            actions: grant.actions.keys().cloned().collect(),
+            withheld: withheld
+                .iter()
+                .map(|w| body::Withheld { action: w.action.clone(), reason: w.reason.clone() })
+                .collect(),
+            expires: Some(Time::new(grant.expires)),
+            catalogues: rules.catalogue_digests(),
+            proposed_by: proposed.map(|proposed| proposed.model.clone()),
+            consent: by.map(str::to_owned),
+            check,
+            ..body::Grant::default()
+        };
+        let vault = &api.gateway.vault;
+        let mut draft = Draft::new(&body)?.of_instruction(&grant.instruction).caused_by(cause);
+        draft = draft.disclose(vault, subject, "grant", &json!(grant))?;
+        if !pending.is_empty() {
+            draft = draft.disclose(vault, subject, "pending", pending)?;
+        }
+        if let Some(proposed) = proposed {
+            draft = draft.disclose(vault, subject, "proposal", &proposed.record)?;
+        }
+        match statement {
+            Some(statement) => Ok(draft.disclose(vault, subject, "statement", &statement)?),
+            None => Ok(draft),
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Administration: parties, keys, revocations, holds, erasures.
 
+use std::sync::Arc;
+
 use axum::{
     body::Bytes,
     extract::State,
@@ -86,10 +88,13 @@ pub(super) async fn key(State(api): State<Api>, headers: HeaderMap, bytes: Bytes
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Revoke {
-    /// `instruction`, `agent`, `principal`, `action` or `everything`.
+    /// `instruction`, `grant`, `agent`, `principal`, `action` or `everything`.
     what: String,
     #[serde(default)]
     id: String,
+    /// The instruction of a `grant`.
+    #[serde(default)]
+    instruction: Option<String>,
     reason: String,
     /// Allow it again.
     #[serde(default)]
@@ -109,6 +114,9 @@ pub(super) async fn revoked(State(api): State<Api>, headers: HeaderMap) -> Resul
 pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
     let (role, by) = api.caller(&headers, &[Role::Operator, Role::Host])?;
     let asked: Revoke = read(&bytes)?;
+    if asked.instruction.is_some() != (asked.what == "grant") {
+        return Err(bad_request("`instruction` names the instruction of a `grant`").with("field", "instruction"));
+    }
     if asked.what != "everything" {
         named("id", &asked.id)?;
     }
@@ -116,15 +124,11 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
     let _turn = gateway.administer().await;
     let mut live = None;
     let (what, id) = match asked.what.as_str() {
-        "instruction" if asked.lift => {
+        "instruction" | "grant" if asked.lift => {
             return Err(bad_request("a grant that was withdrawn stays so; the host gives a new instruction"));
         }
-        "instruction" => {
-            let found = gateway.live(&asked.id)?;
-            if role == Role::Host && found.host != by {
-                return Err(not_found(format!("there is no instruction `{}` of this host", asked.id)));
-            }
-            live = Some(found);
+        "instruction" | "grant" => {
+            live = Some(withdrawn(&api, &asked, (role == Role::Host).then_some(by.as_str()))?);
             ("grant", asked.id.clone())
         }
         _ if role == Role::Host => return Err(bad_request("a host may withdraw only its own instructions")),
@@ -136,7 +140,7 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
         "everything" => ("everything", String::new()),
         _ => {
             return Err(bad_request(
-                "`what` must be `instruction`, `agent`, `principal`, `action` or `everything`, with its `id`",
+                "`what` must be `instruction`, `grant`, `agent`, `principal`, `action` or `everything`, with its `id`",
             ));
         }
     };
@@ -150,7 +154,7 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
     };
     let mut draft = Draft::new(&revocation).map_err(StateError::from)?;
     if let Some(live) = &live {
-        return withdraw_grant(&api, live, draft).await;
+        return withdraw_grant(&api, live, &id, draft).await;
     }
     let name = format!("{what}/{id}");
     if asked.lift && !gateway.registry.read().revoked.contains(&name) {
@@ -173,18 +177,37 @@ pub(super) async fn revoke(State(api): State<Api>, headers: HeaderMap, bytes: By
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
 }
 
-/// In force before it is sealed: a call that comes now is refused already, and none under way that it names goes on.
-async fn withdraw_grant(api: &Api, live: &Live, draft: Draft) -> Result<Response, Problem> {
-    let grant = live.lock().grant.as_ref().map(|grant| grant.entry);
-    let draft = draft.of_instruction(&live.id).caused_by(grant);
+/// The instruction whose grant, or one of whose grants, is withdrawn; of this host, if a host asks.
+fn withdrawn(api: &Api, asked: &Revoke, host: Option<&str>) -> Result<Arc<Live>, Problem> {
+    let instruction = asked.instruction.as_ref().unwrap_or(&asked.id);
+    let found = api.gateway.live(instruction)?;
+    if host.is_some_and(|host| found.host != host) {
+        return Err(not_found(format!("there is no instruction `{instruction}` of this host")));
+    }
+    if asked.what == "grant" && found.lock().state(&asked.id).is_none() {
+        return Err(not_found(format!("there is no grant `{}` of this instruction", asked.id)));
+    }
+    Ok(found)
+}
+
+/// In force before it is sealed: a call that comes now is refused already, and none under way that it names goes on. `id` is the instruction's,
+/// or that of one of its grants, which goes with what was cut from it.
+async fn withdraw_grant(api: &Api, live: &Live, id: &str, draft: Draft) -> Result<Response, Problem> {
     let queued = {
-        // Locked until it is queued, so that no call is judged in between.
+        // INVARIANT: under the instruction's lock, so that no call and no delegation stands behind what withdraws it.
         let mut inner = live.lock();
-        inner.revoke();
+        let own = inner.grant.as_ref().filter(|grant| id == live.id || grant.grant.id == id).map(|grant| grant.entry);
+        let draft = draft.of_instruction(&live.id).caused_by(own.or_else(|| inner.state(id).map(|grant| grant.entry)));
+        if own.is_some() {
+            inner.revoke();
+            api.gateway.under_way.cut(|named| named.instruction == live.id);
+            api.gateway.ended(&live.id);
+        } else {
+            let withdrawn = inner.withdraw(id);
+            api.gateway.under_way.cut(|named| withdrawn.contains(&named.grant));
+        }
         api.gateway.ledger.enqueue(draft).map_err(StateError::from)
     };
-    api.gateway.under_way.cut(|named| named.instruction == live.id);
-    api.gateway.ended(&live.id);
     let sealed = queued?.sealed().await.map_err(StateError::from)?;
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({})))
 }

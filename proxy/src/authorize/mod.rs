@@ -9,6 +9,7 @@ use countersign_authorize::{
     catalogue::{Catalogue, Protocol},
     grant::{Grant, Usage},
     mcp, model,
+    policy::Policies,
     request::{self, Recorded, RequestBody},
     verdict::{self, Judgement, Verdict},
     view::View,
@@ -32,7 +33,7 @@ use crate::{
     server::Arrival,
     settings::Limits,
     stack::{Context, Step},
-    state::{Approved, Live, Registry, Rules, Session, Turn},
+    state::{Approved, Inner, Live, Registry, Reserved, Rules, Session, Turn},
     upstream::Upstream,
 };
 
@@ -147,6 +148,8 @@ pub struct Judged {
     pub allowed: Value,
     /// Usage before the call; after it, where it is allowed, stands in the judgement and is reserved.
     pub before: Usage,
+    /// What it reserved, of its own grant first.
+    pub reserved: Vec<Reserved>,
     /// The approval that is used up.
     pub approval: Option<Approved>,
     /// How a held call waits.
@@ -181,17 +184,15 @@ impl Authorize {
         key: Option<Hash>,
         now: Timestamp,
     ) -> Judgement {
-        let (approved, denied) = (session.approved(now), session.denied.iter().cloned().collect::<Vec<_>>());
         let upstream = call.upstream.as_ref().map(|upstream| upstream.settings.name.as_str());
-        session.judge(&Attempt {
+        judge(session, registry, &Tried {
+            grant: &call.grant,
+            subject: &call.live.subject,
             request: normal,
             decision: call.decision,
             key,
             catalogue: upstream.and_then(|upstream| call.rules.catalogue(upstream)).map(AsRef::as_ref),
             policies: call.rules.policies(),
-            withdrawn: &|action| registry.revocation(&call.agent, &call.live.subject, action),
-            approved: &approved,
-            denied: &denied,
             now,
         })
     }
@@ -208,6 +209,37 @@ impl Authorize {
         session.holding.insert(digest.to_owned(), (call.id.clone(), until));
         Waits { repeats: None, until }
     }
+}
+
+/// What is tried, under which grant of an instruction, about which data subject.
+pub(crate) struct Tried<'a> {
+    pub(crate) grant: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) request: Result<&'a request::Request, &'a Refusal>,
+    pub(crate) decision: Option<Hash>,
+    pub(crate) key: Option<Hash>,
+    pub(crate) catalogue: Option<&'a Catalogue>,
+    pub(crate) policies: Option<&'a Policies>,
+    pub(crate) now: Timestamp,
+}
+
+/// Judges what is tried. Changes nothing.
+pub(crate) fn judge(inner: &Inner, registry: &Registry, tried: &Tried<'_>) -> Judgement {
+    let Tried { grant, subject, request, decision, key, catalogue, policies, now } = *tried;
+    let (approved, denied) = (inner.approved(grant, now), inner.denied.iter().cloned().collect::<Vec<_>>());
+    let agents = inner.agents(grant);
+    inner.judge(&Attempt {
+        grant,
+        request,
+        decision,
+        key,
+        catalogue,
+        policies,
+        withdrawn: &|action| registry.revocation(&agents, subject, action),
+        approved: &approved,
+        denied: &denied,
+        now,
+    })
 }
 
 impl Step<Identified> for Authorize {
@@ -239,7 +271,7 @@ impl Step<Identified> for Authorize {
             id: identified.call,
             live,
             grant: identified.grant,
-            grant_entry: session.grant.as_ref().map(|state| state.entry),
+            grant_entry: None,
             agent: identified.agent,
             credential: identified.credential,
             upstream,
@@ -252,6 +284,7 @@ impl Step<Identified> for Authorize {
             asking,
             follows: None,
         };
+        call.grant_entry = session.state(&call.grant).map(|state| state.entry);
         // As the entry says it: to the microsecond.
         let judged = Time::new(self.context.gateway.now());
         let key = parts.headers.get("idempotency-key").map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
@@ -259,14 +292,12 @@ impl Step<Identified> for Authorize {
         let judgement = Self::judge(&session, &turn, &call, normal.as_ref(), key_hash, judged.instant());
         note(&mut session, &mut call, &judgement, key_hash, catalogue);
         let waits = (judgement.verdict == Verdict::Hold).then(|| self.wait(&mut session, &call, &judgement.digest));
-        let (mut before, mut approval, mut allowed) = (Usage::default(), None, Value::Null);
-        if let Some(state) = session.grant.as_mut() {
+        let (mut approval, mut allowed) = (None, Value::Null);
+        let before = session.state(&call.grant).map(|state| state.usage.clone()).unwrap_or_default();
+        // Reserved before anything waits, so that calls side by side cannot spend the same money.
+        let reserved = session.reserve(&call.grant, &judgement);
+        if let Some(state) = session.state_mut(&call.grant) {
             allowed = verdict::allowed(&state.grant, judgement.action.as_deref());
-            before = state.usage.clone();
-            if let Some(after) = &judgement.usage {
-                // Reserved before anything waits, so that calls side by side cannot spend the same money.
-                state.usage = after.clone();
-            }
             if judgement.verdict == Verdict::Allow {
                 call.view = view(&rules, &judgement, &state.grant);
             }
@@ -284,7 +315,7 @@ impl Step<Identified> for Authorize {
         }
         let permit = permit(&call, &judgement, parts, normal, arrived, arrival);
         call.follows = follow(&mut session, catalogue, &judgement, key_hash, permit.is_some());
-        Ok(Judged { call, judgement, judged, allowed, before, approval, waits, request, permit, session, turn })
+        Ok(Judged { call, judgement, judged, allowed, before, reserved, approval, waits, request, permit, session, turn })
     }
 }
 
@@ -409,7 +440,7 @@ fn normalise(
     request::Request::normalise(&bounds(limits), &upstream.settings.name, &parts.method, target, &parts.headers, body)
 }
 
-const fn bounds(limits: &Limits) -> request::Limits {
+pub(crate) const fn bounds(limits: &Limits) -> request::Limits {
     request::Limits { target_bytes: limits.target_bytes, body_bytes: limits.json_bytes, json_depth: limits.json_depth }
 }
 

@@ -86,12 +86,12 @@ impl Identify {
             }
             _ => refuse("not-recorded", "the ledger cannot be read; try again later"),
         })?;
-        let same = live.lock().grant.as_ref().is_some_and(|state| state.grant.id == claims.jti);
-        if !same || live.agent != claims.sub {
+        let same = live.lock().state(&claims.jti).is_some_and(|state| state.grant.agent == claims.agent());
+        if !same {
             return Err(refuse("token-invalid", "the token is not one of this gateway"));
         }
-        self.holds(&claims.sub)?;
-        Ok((live, claims.jti.clone(), claims.sub.clone()))
+        self.holds(claims.agent())?;
+        Ok((live, claims.jti.clone(), claims.agent().to_owned()))
     }
 }
 

@@ -15,7 +15,6 @@ use countersign_ledger::{
     writer::{AppendError, Sealed, Ticket},
 };
 use http::{HeaderMap, HeaderValue, Response};
-use serde_json::json;
 
 use self::pending::{Pending, Sealing};
 pub use self::receipt::{Receipt, Sent, Trail};
@@ -25,7 +24,7 @@ use crate::{
     error::{answer_call, problem},
     problem::Problem,
     stack::{Context, Step},
-    state::open_state,
+    state::{budget, open_state},
 };
 
 /// A recorded call that may be forwarded.
@@ -60,7 +59,7 @@ impl Record {
     }
 
     fn draft(&self, judged: &Judged) -> Result<Draft, NotRecorded> {
-        let Judged { call, judgement, judged: judged_at, before, approval, waits, request, permit, .. } = judged;
+        let Judged { call, judgement, judged: judged_at, before, reserved, approval, waits, request, permit, .. } = judged;
         let gateway = &self.context.gateway;
         let (vault, subject) = (&gateway.vault, call.live.subject.as_str());
         let entry = body::Call {
@@ -94,7 +93,7 @@ impl Record {
             .disclose(vault, subject, "request", request)?
             .disclose(vault, subject, "arguments", &judgement.arguments)?
             .disclose(vault, subject, "provenance", &judgement.provenance)?
-            .disclose(vault, subject, "budget", &json!({ "before": before, "after": after }))?
+            .disclose(vault, subject, "budget", &budget(before, after, reserved))?
             .disclose(vault, subject, "digest", &judgement.digest)?;
         if !judgement.reasons.is_empty() {
             draft = draft.disclose(vault, subject, "messages", &judgement.reasons)?;
@@ -144,7 +143,7 @@ impl Step<Judged> for Record {
             call,
             judgement: judged.judgement,
             allowed: judged.allowed,
-            before: judged.before,
+            reserved: judged.reserved,
             approval: judged.approval,
             waits: judged.waits,
             permit: judged.permit,

@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use countersign_authorize::{
-    grant::Usage,
-    verdict::{Judgement, Verdict},
-};
+use countersign_authorize::verdict::{Judgement, Verdict};
 use countersign_ledger::writer::{AppendError, Sealed, Ticket};
 use http::Response;
 use serde_json::{Value, json};
@@ -20,7 +17,7 @@ use crate::{
     error::{answer_call, problem},
     outcome::{Ending, finish},
     stack::Context,
-    state::{Approved, Held, HeldStatus, Inner},
+    state::{Approved, Held, HeldStatus, Inner, Reserved},
 };
 
 /// A queued call.
@@ -29,7 +26,7 @@ pub(super) struct Pending {
     pub(super) call: Call,
     pub(super) judgement: Judgement,
     pub(super) allowed: Value,
-    pub(super) before: Usage,
+    pub(super) reserved: Vec<Reserved>,
     pub(super) approval: Option<Approved>,
     pub(super) waits: Option<Waits>,
     pub(super) permit: Option<Permit>,
@@ -124,6 +121,7 @@ impl Pending {
                 let held = Held {
                     entry: sealed.hash,
                     seq: sealed.seq,
+                    grant: call.grant.clone(),
                     digest: judgement.digest.clone(),
                     until: waits.until,
                     status: HeldStatus::Waiting,
@@ -138,20 +136,16 @@ impl Pending {
         if let Some(asking) = &call.asking {
             inner.asked.asks(sealed.hash, forwarded.then_some(asking.comparison.words), asking.kept());
         }
-        if let Some(after) = judgement.usage.clone() {
-            inner.reserved.insert(sealed.hash, (self.before.clone(), after));
+        if !self.reserved.is_empty() {
+            inner.reserved.insert(sealed.hash, self.reserved.clone());
         }
     }
 
     /// Nothing was recorded, so nothing happened: what was reserved is given back.
     pub(super) fn undo(&self, session: &mut Inner) {
-        if let Some(state) = session.grant.as_mut() {
-            if let Some(after) = &self.judgement.usage {
-                state.usage = state.usage.release(&self.before, after);
-            }
-            if let Some(approval) = self.approval {
-                state.approved.insert(self.judgement.digest.clone(), approval);
-            }
+        session.release(&self.reserved);
+        if let Some((state, approval)) = session.state_mut(&self.call.grant).zip(self.approval) {
+            state.approved.insert(self.judgement.digest.clone(), approval);
         }
         if let Some(follows) = self.call.follows.filter(|follows| follows.anew) {
             session.asked.give_back(&follows.decision);

@@ -208,12 +208,13 @@ fn under_way(context: &Context, call: &Call, action: Option<&str>) -> Option<wat
     let gateway = &context.gateway;
     let catalogue = call.rules.catalogue(&call.upstream.as_ref()?.settings.name)?;
     let action = catalogue.action(action?).filter(|action| action.abort_on_revoke)?.name.clone();
-    let (instruction, agent, subject) = (call.live.id.clone(), call.agent.clone(), call.live.subject.clone());
-    let named = Named { instruction, agent, subject, action };
+    let (instruction, grant, subject) = (call.live.id.clone(), call.grant.clone(), call.live.subject.clone());
+    let agents = call.live.lock().agents(&grant);
+    let named = Named { instruction, grant, agents, subject, action };
     let cut = gateway.under_way.enter(&call.id, named.clone());
-    let revoked = call.live.lock().grant.as_ref().is_none_or(|grant| grant.revoked);
+    let revoked = call.live.lock().state(&call.grant).is_none_or(|grant| grant.revoked);
     if revoked || gateway.registry.read().withdraws(&named) {
-        gateway.under_way.cut(|other| other.instruction == named.instruction && other.action == named.action);
+        gateway.under_way.cut(|other| other.grant == named.grant && other.action == named.action);
     }
     Some(cut)
 }

@@ -69,9 +69,9 @@ impl Registry {
         self.keys.get(kid).filter(|row| row.good)
     }
 
-    /// What withdraws this call, if anything does.
-    pub fn revocation(&self, agent: &str, subject: &str, action: Option<&str>) -> Option<String> {
-        withdrawal(&self.revoked, agent, subject, action)
+    /// What withdraws a call of these agents (its own, and those whose grants its grant was cut from), if anything does.
+    pub fn revocation(&self, agents: &[String], subject: &str, action: Option<&str>) -> Option<String> {
+        withdrawal(&self.revoked, agents, subject, action)
     }
 
     /// Whether a data subject must not be erased.

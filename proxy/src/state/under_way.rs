@@ -12,8 +12,10 @@ use super::Registry;
 pub struct Named {
     /// The instruction.
     pub instruction: String,
-    /// The agent.
-    pub agent: String,
+    /// The grant.
+    pub grant: String,
+    /// The agent, and those of the grants above.
+    pub agents: Vec<String>,
     /// The data subject.
     pub subject: String,
     /// The action.
@@ -48,6 +50,6 @@ impl UnderWay {
 impl Registry {
     /// What withdraws a call, if anything does.
     pub fn withdraws(&self, named: &Named) -> bool {
-        self.revocation(&named.agent, &named.subject, Some(&named.action)).is_some()
+        self.revocation(&named.agents, &named.subject, Some(&named.action)).is_some()
     }
 }

@@ -62,7 +62,7 @@ async fn the_ledger_verifies_against_what_the_agent_was_given() {
                 Opened::Erased => Ok(None),
             }
         };
-        let options = Options { trust: vec![key], against: kept.collect(), open: Some(&open), progress: None };
+        let options = Options { trust: vec![key], against: kept.collect(), open: Some(&open), ..Options::default() };
         let report = verify(&Directory::read(&dir, None).unwrap(), &options);
         assert_eq!(report.findings, [], "{report:?}");
         assert_eq!(report.exit_code(), 0);

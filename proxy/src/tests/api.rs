@@ -79,7 +79,7 @@ async fn verifies(mut world: World) {
     tokio::task::spawn_blocking(move || {
         let dir = world.gateway.ledger.dir().to_owned();
         world.gateway.ledger.clone().close().unwrap();
-        let options = Options { trust: vec![key], against: vec![], open: None, progress: None };
+        let options = Options { trust: vec![key], against: vec![], ..Options::default() };
         assert_eq!(verify(&Directory::read(&dir, None).unwrap(), &options).findings, []);
     })
     .await

@@ -6,8 +6,11 @@ mod refuse;
 
 mod pass;
 
+mod propose;
+
 mod fate;
 
+mod delegate;
 mod echo;
 
 mod hold;

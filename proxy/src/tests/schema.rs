@@ -48,12 +48,18 @@ fn follow<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
 /// The keywords that the document uses for answers. An object whose members are listed has no others.
 fn matches(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let schema = follow(document, schema);
+    if let Some(list) = schema["oneOf"].as_array() {
+        let tried = list.iter().map(|schema| matches(document, schema, value, at));
+        let failed: Vec<String> = tried.filter_map(Result::err).collect();
+        return if failed.len() + 1 == list.len() { Ok(()) } else { Err(format!("{at}: fits {} of {}: {failed:?}", list.len() - failed.len(), list.len())) };
+    }
     let wrong = |what: &str| Err(format!("{at}: {what}: {value}"));
     let of_type = match schema["type"].as_str() {
         Some("object") => value.is_object(),
         Some("array") => value.is_array(),
         Some("string") => value.is_string(),
         Some("integer") => value.is_u64() || value.is_i64(),
+        Some("boolean") => value.is_boolean(),
         Some(other) => return wrong(other),
         None => true,
     };

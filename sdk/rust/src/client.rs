@@ -10,6 +10,7 @@ use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -58,6 +59,14 @@ pub enum Error {
     /// The gateway refused.
     #[error("{}: {}", .0.title, .0.detail)]
     Refused(Box<Problem>),
+    /// A token that is not exchanged: the error of RFC 6749 §5.2, and what is wrong.
+    #[error("the token is not exchanged: {description} ({error})")]
+    Exchange {
+        /// The stable code, such as `invalid_authorization_details`.
+        error: String,
+        /// What is wrong.
+        description: String,
+    },
     /// An answer that is not what it should be.
     #[error("the answer is not as expected: {0}")]
     Answer(String),
@@ -147,7 +156,13 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let body = Full::new(body.map(|body| Bytes::from(body.to_string())).unwrap_or_default());
-        let request = request.body(body).map_err(|error| fail(error.to_string()))?;
+        self.round(&url, request.body(body)).await
+    }
+
+    /// One request and its whole answer.
+    async fn round(&self, url: &str, request: http::Result<Request<Full<Bytes>>>) -> Result<Answer, Error> {
+        let fail = |what: String| Error::Transport(url.to_owned(), what);
+        let request = request.map_err(|error| fail(error.to_string()))?;
         let exchange = async {
             let answer = self.pool.request(request).await.map_err(|error| fail(error.to_string()))?;
             let (parts, body) = answer.into_parts();
@@ -159,6 +174,33 @@ impl Client {
             Ok(Answer { status: parts.status, headers: parts.headers, body })
         };
         tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| fail("no answer in time".to_owned()))?
+    }
+
+    /// The bearer credential.
+    pub(crate) fn bearer(&self) -> &str {
+        self.bearer.as_deref().unwrap_or_default()
+    }
+
+    /// Exchanges a token (RFC 8693): a form, and JSON or an error of RFC 6749 §5.2 for an answer.
+    pub(crate) async fn exchange_token<T: DeserializeOwned>(&self, form: &[(&str, String)]) -> Result<T, Error> {
+        #[derive(Deserialize)]
+        struct Refused {
+            error: String,
+            #[serde(default)]
+            error_description: String,
+        }
+        let url = format!("{}/v1/token", self.base);
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        let request = Request::post(&url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let answer = self.round(&url, request.body(Full::new(Bytes::from(pairs.join("&"))))).await?;
+        if let Some(problem) = answer.problem() {
+            return Err(Error::Refused(Box::new(problem)));
+        }
+        if let Ok(Refused { error, error_description }) = serde_json::from_slice(&answer.body) {
+            return Err(Error::Exchange { error, description: error_description });
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| Error::Answer(error.to_string()))
     }
 
     /// Sends and reads a JSON answer of the gateway's own API.

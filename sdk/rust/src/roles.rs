@@ -111,6 +111,30 @@ pub struct Decision {
     pub checkpoint: Option<String>,
 }
 
+/// What an agent hands on to another: no more than its own grant, in the words of a scope. What is left unsaid is as in its own.
+#[derive(Debug, Clone, Default)]
+pub struct Delegation {
+    /// The agent it is for.
+    pub actor: String,
+    /// `{"actions": ["name" or {"action", "arguments", "max_calls", "budget"}], "max_calls", "expires_in", "key"}`.
+    pub scope: Value,
+}
+
+/// What the other agent gets.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Delegated {
+    /// Its bearer token.
+    pub access_token: String,
+    /// Its grant's id.
+    pub grant: String,
+    /// When it ends.
+    pub expires: String,
+    /// The delegation's entry.
+    pub entry: String,
+    /// Its proof.
+    pub proof: String,
+}
+
 /// An agent, for one instruction.
 #[derive(Debug)]
 pub struct Agent {
@@ -237,6 +261,35 @@ impl Agent {
             self.proofs.keep(&proof, None)?;
         }
         Ok(answer)
+    }
+
+    /// Hands a narrower grant on to another agent (RFC 8693). With a key of its own the agent signs what it hands on; `origin` is the ledger's name.
+    ///
+    /// # Errors
+    /// [`Error::Exchange`] when it would be wider, or handed on too often; [`Error`].
+    pub async fn delegate(&mut self, origin: &str, delegation: &Delegation) -> Result<Delegated, Error> {
+        let mut details = without_fractions(&delegation.scope);
+        if let Value::Object(details) = &mut details {
+            details.insert("type".to_owned(), json!("countersign_grant"));
+        }
+        let details = json!([details]);
+        let mut form = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange".to_owned()),
+            ("subject_token", self.api.bearer().to_owned()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token".to_owned()),
+            ("actor", delegation.actor.clone()),
+            ("audience", origin.to_owned()),
+            ("authorization_details", details.to_string()),
+        ];
+        if let Some(key) = &self.key {
+            let said = json!({
+                "origin": origin, "from": self.grant, "actor": delegation.actor, "authorization_details": details,
+            });
+            form.push(("statement", sign("countersign-delegation+jwt", &said, key)?));
+        }
+        let delegated: Delegated = self.api.exchange_token(&form).await?;
+        self.proofs.keep(&delegated.proof, None)?;
+        Ok(delegated)
     }
 
     /// How a held call stands: `waiting`, `approved`, `denied` or `expired`.

@@ -33,7 +33,7 @@ use countersign_proxy::{
     state::{Gateway, Parts},
     token::Tokens,
 };
-use countersign_sdk::{Agent, Approver, Decision, Error, Host, Instruction, ProofKeeper, verify_offline};
+use countersign_sdk::{Agent, Approver, Decision, Delegation, Error, Host, Instruction, ProofKeeper, verify_offline};
 use ed25519_dalek::SigningKey;
 use serde_json::json;
 
@@ -129,6 +129,16 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
     assert_eq!(agent.call("POST", "/transactions", Some(&pay("Bob")), None).await.unwrap().status, 200);
     // Once only.
     assert_eq!(agent.call("POST", "/transactions", Some(&pay("Bob")), None).await.unwrap().status, 403);
+    // A narrower grant for another agent, signed by the one that hands it on.
+    let reads = Delegation { actor: "helper".into(), scope: json!({ "actions": ["account.balance.read"], "max_calls": 1 }) };
+    let delegated = agent.delegate(&origin, &reads).await.unwrap();
+    let mut helper = Agent::new(&calls, &api, &delegated.access_token).unwrap();
+    assert_eq!(helper.call("GET", "/account/balance", None, None).await.unwrap().status, 200);
+    assert_eq!(helper.call("GET", "/account/balance", None, None).await.unwrap().status, 403);
+    assert_eq!(helper.call("POST", "/transactions", Some(&pay("Ann")), None).await.unwrap().status, 403);
+    let wider = Delegation { actor: "helper".into(), scope: json!({ "actions": ["account.iban.read"] }) };
+    let refused = agent.delegate(&origin, &wider).await;
+    assert!(matches!(refused, Err(Error::Exchange { error, .. }) if error == "invalid_authorization_details"));
     agent.answer("Done.").await.unwrap();
     host.revoke(&granted.instruction, "over").await.unwrap();
     assert_eq!(agent.call("GET", "/account/balance", None, None).await.unwrap().status, 403);
@@ -141,7 +151,7 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
     ledger.close().unwrap();
     let options = verify::Options { trust: vec![vkey], against: vec![Held::Proof(kept)], ..Default::default() };
     let report = verify::verify(&Directory::read(dir.path(), None).unwrap(), &options);
-    assert_eq!((report.findings.as_slice(), report.counts.calls), (&[][..], 3), "{report}");
+    assert_eq!((report.findings.as_slice(), report.counts.calls), (&[][..], 4), "{report}");
 }
 
 #[test]

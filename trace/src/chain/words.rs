@@ -49,6 +49,8 @@ texts! {
     RECEIPT_LATE: "the API signed afterwards for what it executed: it fits", "接口事后就其执行内容签名确认：相符";
     RECEIPT_DIFFERS: "the API signed for something else than the gateway saw: {differs}", "接口签名确认的内容与网关所见不同：{differs}";
     LOG_SAYS: "compared with the API's own log: {result}", "与接口自身日志比对：{result}";
+    SETTLED: "says of the call whose end was not known that the API executed it", "就结果不明的调用确认：接口已执行";
+    SETTLED_NOT: "says of the call whose end was not known that the API did not execute it", "就结果不明的调用确认：接口未执行";
     TOLD: "told the user {text}", "告知用户：{text}";
     TOLD_UNKNOWN: "what the agent told the user is not known", "代理告知用户的内容无从得知";
     WITHDRAWN: "the grant was withdrawn", "授权被撤回";
