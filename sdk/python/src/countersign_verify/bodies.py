@@ -110,11 +110,11 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
             "withheld": many(row({"action": text, "reason": text})),
             "catalogues": many(digest),
         },
-        {"expires": instant},
+        {"expires": instant, "proposed_by": text, "consent": text, "check": CHECK},
     ),
     "delegation": (
         {"grant": text, "from": text, "subject": text, "agent": text, "actions": many(text)},
-        {"expires": instant},
+        {"expires": instant, "depth": number, "check": CHECK},
     ),
     "decision": (
         {"grant": text, "subject": text, "source": text, "agent": text, "action": text},
@@ -174,6 +174,10 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
     "erasure": (
         {"subject": text, "by": many(text), "statements": many(text), "checks": many(CHECK), "reason": text},
         {},
+    ),
+    "settlement": (
+        {"call": digest, "subject": text, "executed": flag, "source": text, "by": text},
+        {"reason": text, "check": CHECK},
     ),
     "incident": ({"incident": text, "event": text, "calls": many(digest), "by": text}, {}),
     "access": ({"by": text, "what": text, "of": text, "disclosed": many(text)}, {}),

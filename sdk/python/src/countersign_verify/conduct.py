@@ -5,39 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from . import values
 from .bodies import seconds_between
 from .bundle import Bundle, Entry
 from .counted import Counted
+from .narrower import Disclosed
+from .settled import Unsettled
 from .findings import Report
+from .grants import MESSAGE, Grants, asks, is_over, is_plumbing
 from .keys import Keyring, Statement
 from .values import Values
 
 ERASURE = "countersign-erasure+jwt"
-PLUMBING, MESSAGE = "mcp-plumbing", "mcp/message"
-ASKING = "model-any-grant"
-# What asks a model, or lists the models: method and paths.
-QUESTIONS = {
-    "model.generate": ("POST", ("/v1/chat/completions", "/v1/responses", "/v1/messages")),
-    "model.list": ("GET", ("/v1/models",)),
-}
-# How long a call may wait between judgement and number, and how long it may stay open.
-QUEUED = 60
+# How long a call may stay open, in seconds.
 OPEN = 24 * 3600
-
-
-@dataclass
-class Grant:
-    """A grant or a delegation."""
-
-    instruction: str | None
-    subject: str
-    agent: str
-    actions: list[str]
-    expires: str | None
-    withdrawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,8 +41,9 @@ class Conduct:
         self._values = Values(report)
         self._counted = Counted()
         self._policies: set[str] = set()
-        self._grants: dict[str, Grant] = {}
-        self._withdrawn: set[tuple[str, str]] = set()
+        self._grants = Grants(self._in_window)
+        self._unsettled = Unsettled()
+        self._disclosed = Disclosed()
         self._held: dict[str, Entry] = {}
         self._approvals: dict[str, Approval] = {}
         self._digests: dict[str, str] = {}
@@ -75,9 +58,10 @@ class Conduct:
         self._kinds: dict[str, Callable[[Entry], None]] = {
             "policy": self._policy,
             "key": self._key,
-            "grant": self._grant,
+            "grant": self._grants.grant,
             "delegation": self._delegation,
-            "revocation": self._revocation,
+            "revocation": self._grants.revoke,
+            "settlement": self._settlement,
             "decision": self._decision,
             "answer": self._answer,
             "approval": self._approval,
@@ -111,6 +95,9 @@ class Conduct:
         self._values.check(entry)
         values.check_statement(entry, self.keys, self.report)
         self._digest(entry)
+        wider = self._disclosed.follow(entry)
+        if wider is not None:
+            self._add("delegation-wider", entry, wider)
     def _request(self, entry: Entry) -> None:
         """What passed without being in the grant must have been no action, where its request is disclosed."""
         request = entry.shown("request")
@@ -118,12 +105,12 @@ class Conduct:
         method, target = request.get("method"), request.get("target")
         if not isinstance(method, str):
             return
-        if _is_plumbing(entry.body) and method != MESSAGE:
+        if is_plumbing(entry.body) and method != MESSAGE:
             self._add("not-plumbing", entry, f"it passed as a message of the protocol, but its request is `{method}`")
-        asks = _asks(entry.body)
-        if asks is not None and isinstance(target, str):
+        question = asks(entry.body)
+        if question is not None and isinstance(target, str):
             path = target.partition("?")[0]
-            if method != asks[0] or path not in asks[1]:
+            if method != question[0] or path not in question[1]:
                 self._add("not-asking", entry, f"it passed as a question to a model, but its request is `{method} {path}`")
 
     def _digest(self, entry: Entry) -> None:
@@ -209,39 +196,12 @@ class Conduct:
         said = statement.payload if isinstance(statement.payload, dict) else {}
         return found[0] if all(said.get(name) == value for name, value in wanted.items()) else None
 
-    # Grants and what withdraws them
-
-    def _grant(self, entry: Entry) -> None:
-        body = entry.body
-        self._grants[body["grant"]] = Grant(entry.instruction, body["subject"], body["agent"], body["actions"], body.get("expires"))
+    # Calls
 
     def _delegation(self, entry: Entry) -> None:
-        body = entry.body
-        parent, ends = self._grants.get(body["from"]), body.get("expires")
-        if parent is None:
-            self._add("grant-unknown", entry, "it is cut from a grant that is not there")
-        elif parent.withdrawn:
-            self._add("grant-revoked", entry, "it is cut from a grant that was withdrawn")
-        elif not set(body["actions"]) <= set(parent.actions):
-            self._add("delegation-wider", entry, "it grants an action that the grant it is cut from does not")
-        elif parent.expires is not None and (ends is None or ends > parent.expires):
-            self._add("delegation-wider", entry, "it holds longer than the grant it is cut from")
-        self._grant(entry)
-
-    def _revocation(self, entry: Entry) -> None:
-        what, of = entry.body["what"], entry.body["id"]
-        if entry.instruction is not None:
-            for grant in self._grants.values():
-                grant.withdrawn = grant.withdrawn or grant.instruction == entry.instruction
-        elif what == "grant":
-            if of in self._grants:
-                self._grants[of].withdrawn = True
-        elif entry.body.get("lifted"):
-            self._withdrawn.discard((what, of))
-        else:
-            self._withdrawn.add((what, of))
-
-    # Calls
+        wrong = self._grants.delegate(entry)
+        if wrong is not None:
+            self._add(wrong[0], entry, wrong[1])
 
     def _call(self, entry: Entry) -> None:
         body = entry.body
@@ -253,9 +213,9 @@ class Conduct:
         if body.get("upstream_n") is not None:
             self._forwarded(entry)
         if body["verdict"] == "allow":
-            wrong = self._not_granted(entry) or self._withdrawn_for(body)
+            wrong = self._grants.wrong_with(entry)
             if wrong is not None:
-                self._add(wrong[0], entry, f"it was allowed {wrong[1]}")
+                self._add(wrong[0], entry, wrong[1])
         if body.get("approval") is not None:
             self._approved(entry)
 
@@ -269,32 +229,6 @@ class Conduct:
         self._next_at[upstream] = n + 1
         if verdict != "allow" and not entry.body.get("shadow"):
             self._add("forwarded-against-verdict", entry, f"it was forwarded although the verdict is `{verdict}`")
-
-    def _not_granted(self, entry: Entry) -> tuple[str, str] | None:
-        body = entry.body
-        grant = self._grants.get(body.get("grant")) if body.get("grant") is not None else None
-        if grant is None:
-            return None if self._in_window else ("grant-unknown", "under a grant that is not there")
-        if grant.instruction != entry.instruction:
-            return "grant-of-other", "under the grant of another instruction"
-        if body.get("agent") not in (None, grant.agent):
-            return "grant-of-other", "under the grant of another agent"
-        if body.get("subject") not in (None, grant.subject):
-            return "grant-of-other", "under a grant about another data subject"
-        if grant.withdrawn:
-            return "grant-revoked", "although its grant was withdrawn"
-        if _over(grant.expires, entry.time):
-            return "grant-expired", "although its grant had ended"
-        if body.get("action") not in grant.actions and not _is_plumbing(body) and _asks(body) is None:
-            return "action-not-granted", f"although its grant does not include `{body.get('action', '?')}`"
-        return None
-
-    def _withdrawn_for(self, body: dict) -> tuple[str, str] | None:
-        names = [("everything", ""), *((what, body.get(what)) for what in ("agent", "subject", "action"))]
-        for what, of in names:
-            if (what, of) in self._withdrawn:
-                return "revoked", f"although `{what}/{of}` was withdrawn"
-        return None
 
     def _approval(self, entry: Entry) -> None:
         held = self._held.pop(entry.body["call"], None)
@@ -316,7 +250,7 @@ class Conduct:
         same = all(entry.body.get(name) == held.body.get(name) for name in ("agent", "upstream", "action"))
         if entry.instruction != held.instruction or not same:
             self._add("approval-of-other", entry, "it rests on the approval of another call")
-        elif _over(approval.entry.body.get("expires"), entry.time):
+        elif is_over(approval.entry.body.get("expires"), entry.time):
             self._add("approval-expired", entry, "it rests on an approval that held no longer")
 
     # How calls end, and what the API says of them
@@ -331,10 +265,16 @@ class Conduct:
         if call in self._open:
             del self._open[call]
             self._ended.add(call)
+            self._unsettled.ended(entry)
         elif call in self._ended:
             self._add("outcome-twice", entry, "its call had ended before")
         elif not self._in_window:
             self._add("outcome-without-call", entry, "there is no forwarded call that it ends: the call's entry is missing")
+
+    def _settlement(self, entry: Entry) -> None:
+        wrong = self._unsettled.settle(entry)
+        if wrong is not None and not self._in_window:
+            self._add(wrong[0], entry, wrong[1])
 
     def _receipt(self, entry: Entry) -> None:
         call = entry.body["call"]
@@ -362,19 +302,3 @@ class Conduct:
         for seq, what in self._counted.holes():
             self.report.add("statement-gap", seq, what)
 
-
-def _is_plumbing(body: dict[str, Any]) -> bool:
-    """Whether a call passed as a message of MCP that is no action: a grant names none of them."""
-    return body.get("action") is None and PLUMBING in body["rules"]
-
-
-def _asks(body: dict[str, Any]) -> tuple[str, tuple[str, ...]] | None:
-    """What a call that any grant allows, because it asks a model, must be; none for any other call."""
-    action = body.get("action")
-    if ASKING not in body["rules"] or (action == "model.generate" and body.get("prompt") is None):
-        return None
-    return QUESTIONS.get(action)
-
-
-def _over(end: str | None, now: str) -> bool:
-    return end is not None and seconds_between(end, now) > QUEUED

@@ -13,12 +13,15 @@ from .strict_json import same
 
 TYPES = {
     "instruction": "countersign-instruction+jwt",
+    "grant": "countersign-consent+jwt",
+    "delegation": "countersign-delegation+jwt",
+    "settlement": "countersign-settlement+jwt",
     "decision": "countersign-decision+jwt",
     "answer": "countersign-answer+jwt",
     "approval": "countersign-approval+jwt",
 }
 # What a statement and its entry must say alike: texts of the entry, counts of an agent, disclosed values.
-TEXTS = ("origin", "call", "decision", "action")
+TEXTS = ("origin", "call", "decision", "action", "from")
 COUNTS = ("n", "decisions")
 VALUES = ("arguments", "digest", "principal", "reason", "text", "words")
 
