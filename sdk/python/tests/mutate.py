@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from forge import Ledger, unzipped, zipped
+from forge import Ledger, unzipped, vkey_of, zipped
 from golden import BUNDLES, FOLDER
 
 GOLDEN = [bundle["file"] for bundle in BUNDLES if "against" not in bundle]
@@ -74,6 +76,38 @@ def broken(seed: int) -> tuple[bytes, str]:
     else:
         files[file] = _spoilt(chance, files[file])
     return zipped(files), f"{name}: {file}, {other}, {what}"
+
+
+def held(seed: int) -> tuple[bytes, list[str], list[bytes]]:
+    """A bundle, lines of `--trust`, and what is given with `--against`: of the same ledger, of another one, or of a fork of it."""
+    chance = random.Random(seed)
+    name = chance.choice([name for name in GOLDEN if not 67 < int(name[:3]) < 75])
+    ledger = Ledger.of((FOLDER / name).read_bytes())
+    if chance.random() < 0.5:
+        ledger.selection = None
+    if chance.random() < 0.3:
+        ledger.left_out.add(chance.randrange(len(ledger.entries)))
+    fork = ledger.copy()
+    fork.origin = chance.choice([ledger.origin] * 3 + ["other.example"])
+    fork.seed = chance.choice([1, 1, 1, 2])
+    if chance.random() < 0.4:
+        chance.choice(fork.entries)["time"] = TIMES[-1]
+    fork.left_out = set()
+    if chance.random() < 0.6:
+        del fork.entries[chance.randrange(1, len(fork.entries) + 1) :], fork.values[len(fork.entries) :]
+    files = fork.files()
+    proofs = [name for name in files if name.startswith("proofs/")]
+    kept = [files["checkpoint.txt"], files[chance.choice(proofs)], _receipt_of(files["checkpoint.txt"])]
+    if chance.random() < 0.15:
+        kept = [_spoilt(chance, content) for content in kept]
+    trust = chance.choice([[], [], [files["keys.txt"].decode()], [vkey_of(1, ledger.origin)[0], vkey_of(2, ledger.origin)[0]], ["x"]])
+    return ledger.bundle(), trust, chance.sample(kept, chance.choice([0, 1, 1, 2]))
+
+
+def _receipt_of(note: bytes) -> bytes:
+    field = base64.b64encode(note).decode()
+    base = f'"countersign-checkpoint";req: :{field}:\n"@signature-params": ("countersign-checkpoint";req);keyid="k"'
+    return json.dumps({"base": base, "value": "AAAA"}).encode()
 
 
 def _spoilt(chance: random.Random, data: bytes) -> bytes:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from golden import ROOT
-from mutate import broken, lying
+from mutate import broken, held, lying
 
 from countersign_verify import Unreadable, verify
+from countersign_verify.cli import main
 
 PROGRAM = Path(os.environ.get("COUNTERSIGN", ROOT / "target/debug/countersign"))
 SEEDS = int(os.environ.get("COUNTERSIGN_SEEDS", "200"))
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"the first verifie
 REFUSED = "refused"
 
 
-def first(file: Path) -> object:
-    command = [str(PROGRAM), "verify", str(file), "--json"]
+def first(file: Path, *options: str) -> object:
+    command = [str(PROGRAM), "verify", str(file), "--json", *options]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     if run.returncode == 2:
         return REFUSED
@@ -58,3 +59,22 @@ def test_both_find_the_same_in_a_bundle_with_a_broken_file(seed, tmp_path):
     file = tmp_path / "bundle.zip"
     file.write_bytes(data)
     assert second(data) == first(file), what
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_both_find_the_same_with_what_was_had_from_outside(seed, tmp_path, capsys):
+    data, trust, against = held(seed)
+    file, options = tmp_path / "bundle.zip", []
+    file.write_bytes(data)
+    for number, content in enumerate(["\n".join(trust).encode()] * bool(trust) + against):
+        kept = tmp_path / f"kept {number}"
+        kept.write_bytes(content)
+        options += ["--trust" if trust and number == 0 else "--against", str(kept)]
+    exit_code = main([str(file), "--json", *options])
+    if exit_code == 2:
+        assert first(file, *options) == REFUSED
+        return
+    report = json.loads(capsys.readouterr().out)
+    assert first(file, *options) == answer(exit_code, {(finding["code"], finding.get("seq")) for finding in report["findings"]})
+    run = subprocess.run([str(PROGRAM), "verify", str(file), "--json", *options], capture_output=True, check=False, timeout=120)
+    assert json.loads(run.stdout)["outside"] == report["outside"]

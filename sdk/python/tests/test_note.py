@@ -73,7 +73,7 @@ def test_a_proof_is_read_and_a_malformed_one_refused():
 
 
 def test_verifier_keys_are_read_a_line_each():
-    assert parse_keys(f"\n{KEY.line}\n\n{OTHER.line}\n") == [KEY, OTHER]
+    assert parse_keys(f"# ours\n\n{KEY.line}\r\n\n{OTHER.line}\n") == [KEY, OTHER]
     for wrong in ("x", "a+b", KEY.line.replace("+1a6d", "+1a6e"), KEY.line[:-2], KEY.line.replace("bank", "b nk")):
         with pytest.raises(Malformed):
             VerifierKey.parse(wrong)

@@ -114,8 +114,8 @@ class VerifierKey:
 
 
 def parse_keys(text: str) -> list[VerifierKey]:
-    """Verifier keys, a line each; empty lines do not count."""
-    return [VerifierKey.parse(line.strip()) for line in text.splitlines() if line.strip()]
+    """Verifier keys, a line each; empty lines and lines that begin with `#` do not count."""
+    return [VerifierKey.parse(line.strip()) for line in text.split("\n") if line.strip() and not line.startswith("#")]
 
 
 @dataclass(frozen=True)
