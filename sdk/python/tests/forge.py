@@ -181,6 +181,8 @@ def _place(digest: str, places: dict[str, int]) -> object:
 
 
 def _digest(value: object, hashes: list[str]) -> object:
+    if isinstance(value, list):
+        return [_digest(item, hashes) for item in value]
     if isinstance(value, dict) and value.keys() == {"place"}:
         place = value["place"]
         return hashes[place] if place < len(hashes) else "f" * 64

@@ -28,6 +28,10 @@ def small(value: Any) -> bool:
     return number(value) and value < 65_536
 
 
+def u32(value: Any) -> bool:
+    return number(value) and value < 2**32
+
+
 def flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -56,6 +60,12 @@ def seconds_between(first: str, second: str) -> int:
     return int((datetime.fromisoformat(second[:19]) - datetime.fromisoformat(first[:19])).total_seconds())
 
 
+def milliseconds_between(first: str, second: str) -> int:
+    """From one time to another, each cut to milliseconds."""
+    begin, end = (datetime.fromisoformat(text[:23]) for text in (first, second))
+    return round((end - begin).total_seconds() * 1000)
+
+
 def many(test: Test) -> Test:
     return lambda value: isinstance(value, list) and all(test(item) for item in value)
 
@@ -64,8 +74,6 @@ def table(test: Test) -> Test:
     return lambda value: isinstance(value, dict) and all(test(item) for item in value.values())
 
 
-# Members that are left out when they are false: these are never null.
-_NEVER_NULL = (flag,)
 
 
 def pair(value: Any) -> bool:
@@ -89,13 +97,21 @@ def misfits(value: Any, must: dict[str, Test], may: dict[str, Test]) -> str | No
     return None
 
 
+def passkey(value: Any) -> bool:
+    """How a passkey was registered: these members and no others."""
+    return row({"rp_id": text, "origin": text, "credential": text})(value) and len(value) == 3
+
+
 CALLED = many(row({"agent": text, "grant": text, "calls": number}))
+HASHES = many(digest)
+# Members that are left out when they are false or empty: these are never null.
+_NEVER_NULL = (flag, CALLED, HASHES)
 CHECK = row({"alg": text, "kid": text, "result": text}, {"party": text})
 
 BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
     "ledger": ({"event": text, "software": text}, {"vkey": text, "adopts": text, "back_us": number, "detail": text}),
     "party": ({"party": text, "role": text, "by": text}, {"name": text, "release": digest}),
-    "key": ({"event": text, "kid": text, "party": text, "by": text}, {"jwk": anything}),
+    "key": ({"event": text, "kid": text, "party": text, "by": text}, {"jwk": anything, "passkey": passkey}),
     "policy": ({"what": text, "name": text, "sha256": digest, "size": number, "by": text}, {"replaces": digest}),
     "instruction": (
         {"subject": text, "attested_by": text, "host": text, "agent": text},
@@ -122,7 +138,7 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
     ),
     "approval": (
         {"call": digest, "subject": text, "approver": text, "decision": text},
-        {"shown": instant, "took_ms": number, "expires": instant, "check": CHECK},
+        {"shown": instant, "took_ms": number, "expires": instant, "policies": HASHES, "check": CHECK},
     ),
     "call": (
         {
@@ -146,6 +162,8 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
             "repeats": text,
             "expires": instant,
             "approval": digest,
+            "needs": u32,
+            "approvals": HASHES,
             "upstream_n": number,
             "traceparent": text,
             "prompt": row({"words": text, "results": row({"faithful": number, "altered": number, "unknown": number})}),
@@ -214,6 +232,4 @@ def body_misfit(kind: str, body: dict) -> str | None:
     if kind not in BODIES:
         return None
     must, may = BODIES[kind]
-    if body.get("agents", []) is None and kind == "heartbeat":
-        return "agents"
     return "sd" if not table(text)(body.get("sd", {})) else misfits(body, must, may)

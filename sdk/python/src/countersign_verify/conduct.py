@@ -22,12 +22,41 @@ ERASURE = "countersign-erasure+jwt"
 OPEN = 24 * 3600
 
 
-@dataclass(frozen=True)
-class Approval:
-    """An approval that has not served yet, and the held call that it answers."""
+@dataclass
+class Held:
+    """A held call, and the approvals of it so far."""
 
     entry: Entry
-    held: Entry
+    yes: list[Entry]
+
+    def answer(self, approval: Entry) -> tuple[str, str] | None:
+        """Takes an answer; says what is wrong with one that does not count."""
+        body, call = approval.body, self.entry.body
+        if approval.instruction != self.entry.instruction:
+            return "approval-of-other", "it answers a held call of another instruction"
+        if call.get("agent") == body["approver"]:
+            return "approval-by-agent", "the agent itself answers its held call"
+        if body.get("policies") and body["policies"] != call["policies"]:
+            return "approval-policies", "the approver signed other policies than the held call was judged by"
+        if any(yes.body["approver"] == body["approver"] for yes in self.yes):
+            return "approval-twice", "the approver had said yes to this call before"
+        self.yes.append(approval)
+        return None
+
+    @property
+    def needs(self) -> int:
+        return max(self.entry.body.get("needs") or 1, 1)
+
+    def wrong_with(self, call: Entry) -> tuple[str, str] | None:
+        """Why the approvals do not cover a call."""
+        same = all(call.body.get(name) == self.entry.body.get(name) for name in ("agent", "upstream", "action"))
+        if call.instruction != self.entry.instruction or not same:
+            return "approval-of-other", "it rests on the approval of another call"
+        if self.needs > 1 and call.body.get("approvals", []) != [yes.hash for yes in self.yes]:
+            return "approval-short", "it does not name all approvals that it needed, in their order"
+        if any(is_over(yes.body.get("expires"), call.time) for yes in self.yes):
+            return "approval-expired", "it rests on an approval that held no longer"
+        return None
 
 
 class Conduct:
@@ -44,8 +73,8 @@ class Conduct:
         self._grants = Grants(self._in_window)
         self._unsettled = Unsettled()
         self._disclosed = Disclosed()
-        self._held: dict[str, Entry] = {}
-        self._approvals: dict[str, Approval] = {}
+        self._held: dict[str, Held] = {}
+        self._approvals: dict[str, Held] = {}
         self._digests: dict[str, str] = {}
         self._open: dict[str, Entry] = {}
         self._ended: set[str] = set()
@@ -119,7 +148,7 @@ class Conduct:
         if not isinstance(digest, str) or entry.kind not in ("approval", "call"):
             return
         about = entry.body.get("call" if entry.kind == "approval" else "approval")
-        other = self._digests.pop(about, None) if isinstance(about, str) else None
+        other = self._digests.get(about) if isinstance(about, str) else None
         if other is not None and other != digest:
             self._add("approval-digest", entry, "what was approved is not what was held, or not what was then called: their digests differ")
         if entry.kind == "approval" or entry.body.get("verdict") == "hold":
@@ -190,11 +219,11 @@ class Conduct:
 
     def _signer(self, compact: str, wanted: dict) -> str | None:
         statement = Statement.parse(compact)
-        found = self.keys.find(statement.kid) if statement is not None else None
-        if found is None or statement.typ != ERASURE or not statement.signed_with(found[1]):
+        by = self.keys.signer(statement.kid) if statement is not None else None
+        if by is None or statement.typ != ERASURE or not statement.signed_by(by):
             return None
         said = statement.payload if isinstance(statement.payload, dict) else {}
-        return found[0] if all(said.get(name) == value for name, value in wanted.items()) else None
+        return by.party if all(said.get(name) == value for name, value in wanted.items()) else None
 
     # Calls
 
@@ -206,7 +235,7 @@ class Conduct:
     def _call(self, entry: Entry) -> None:
         body = entry.body
         if body["verdict"] == "hold":
-            self._held[entry.hash] = entry
+            self._held[entry.hash] = Held(entry, [])
         for policy in body["policies"]:
             if policy not in self._policies:
                 self._add("policy-unrecorded", entry, f"it was judged by a policy `{policy}` that no entry before put in force")
@@ -231,27 +260,32 @@ class Conduct:
             self._add("forwarded-against-verdict", entry, f"it was forwarded although the verdict is `{verdict}`")
 
     def _approval(self, entry: Entry) -> None:
-        held = self._held.pop(entry.body["call"], None)
+        call = entry.body["call"]
+        held = self._held.pop(call, None)
         if held is None:
             if not self._in_window:
                 self._add("approval-without-call", entry, "there is no held call that it answers, or it was answered before")
-        elif held.instruction != entry.instruction:
-            self._add("approval-of-other", entry, "it answers a held call of another instruction")
-        elif entry.body["decision"] == "approved":
-            self._approvals[entry.hash] = Approval(entry, held)
+            return
+        wrong = held.answer(entry)
+        if wrong is not None:
+            self._add(wrong[0], entry, wrong[1])
+        if entry.body["decision"] != "approved" or (wrong is not None and wrong[0] == "approval-of-other"):
+            # One no is final.
+            return
+        if wrong is None and len(held.yes) >= held.needs:
+            self._approvals[entry.hash] = held
+        else:
+            self._held[call] = held
 
     def _approved(self, entry: Entry) -> None:
-        approval = self._approvals.pop(entry.body["approval"], None)
-        if approval is None:
+        held = self._approvals.pop(entry.body["approval"], None)
+        if held is None:
             if not self._in_window:
                 self._add("approval-unknown", entry, "it rests on an approval that is not there, was a denial, or served before")
             return
-        held = approval.held
-        same = all(entry.body.get(name) == held.body.get(name) for name in ("agent", "upstream", "action"))
-        if entry.instruction != held.instruction or not same:
-            self._add("approval-of-other", entry, "it rests on the approval of another call")
-        elif is_over(approval.entry.body.get("expires"), entry.time):
-            self._add("approval-expired", entry, "it rests on an approval that held no longer")
+        wrong = held.wrong_with(entry)
+        if wrong is not None:
+            self._add(wrong[0], entry, wrong[1])
 
     # How calls end, and what the API says of them
 

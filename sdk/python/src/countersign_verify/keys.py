@@ -17,6 +17,7 @@ from joserfc.jwk import ECKey, OKPKey
 from . import strict_json
 from .findings import Malformed
 from .note import base64url_exact, ed25519_verifies, is_small
+from .passkey import Assertion, Passkey
 
 VALID, INVALID, UNKNOWN_KEY = "valid", "invalid", "unknown_key"
 MAX_STATEMENT = 262_144
@@ -52,6 +53,16 @@ class PublicKey:
         except (*_FAULTS, Malformed):
             return None
 
+    def verifies_assertion(self, message: bytes, signature: bytes) -> bool:
+        """The same, in the form of an authenticator: ASN.1 DER for P-256."""
+        if self.algorithm == "EdDSA":
+            return self.verifies(message, signature)
+        try:
+            self.key.public_key.verify(signature, message, ECDSA(SHA256()))
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
     def verifies(self, message: bytes, signature: bytes) -> bool:
         """Whether that is this key's signature over these bytes, in the form of RFC 9421 §3.3 (and of JWS)."""
         public = self.key.public_key
@@ -67,20 +78,40 @@ class PublicKey:
         return False
 
 
+def read_statement(value: Any) -> Statement | Assertion | None:
+    """A statement as it is disclosed: a text, or a passkey's assertion."""
+    return Statement.parse(value) if isinstance(value, str) else Assertion.parse(value)
+
+
 def _hashable(jwk: dict) -> bool:
     return isinstance(jwk.get("kty"), str) and isinstance(jwk.get("crv"), str)
+
+
+@dataclass
+class Registered:
+    """A key with whose it is; how it signs, when it is a passkey's; and the highest counter that its authenticator gave."""
+
+    party: str
+    key: PublicKey
+    passkey: Passkey | None = None
+    counter: int = 0
 
 
 @dataclass
 class Keyring:
     """The keys as registered so far, by thumbprint, with their party; and whether they count now."""
 
-    rows: dict[str, tuple[str, PublicKey]] = field(default_factory=dict)
+    rows: dict[str, Registered] = field(default_factory=dict)
     good: set[str] = field(default_factory=set)
 
-    def find(self, kid: str) -> tuple[str, PublicKey] | None:
+    def find(self, kid: str) -> Registered | None:
         """A key that counts now."""
         return self.rows[kid] if kid in self.good else None
+
+    def signer(self, kid: str) -> Registered | None:
+        """A key that counts now and signs texts, not assertions."""
+        found = self.find(kid)
+        return found if found is not None and found.passkey is None else None
 
     def change(self, body: dict) -> str | None:
         """Follows a `key` entry; says what is wrong with it."""
@@ -89,7 +120,8 @@ class Keyring:
             key = PublicKey.of(jwk)
             if key is None or key.thumbprint != kid:
                 return "the key is none that the format knows, or not the one whose thumbprint it is registered under"
-            self.rows[kid] = (body["party"], key)
+            before, passkey = self.rows.get(kid), body.get("passkey")
+            self.rows[kid] = Registered(body["party"], key, Passkey(**passkey) if passkey else None, before.counter if before else 0)
         elif kid not in self.rows:
             return "it changes a key that was never registered"
         (self.good.add if body["event"] == "registered" else self.good.discard)(kid)
@@ -124,6 +156,10 @@ class Statement:
             return None
         names = (header.get("alg"), header.get("kid", ""), header.get("typ", ""))
         return cls(compact, *names, payload) if all(isinstance(name, str) for name in names) else None
+
+    def signed_by(self, by: Registered) -> bool:
+        """Whether the signature is that of this registered key."""
+        return by.passkey is None and self.signed_with(by.key)
 
     def signed_with(self, key: PublicKey) -> bool:
         """Whether the signature is this key's, whatever is stated."""

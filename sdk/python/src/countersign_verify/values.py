@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
-from .bodies import CHECK
+from .bodies import CHECK, body_misfit, instant, milliseconds_between
 from .bundle import Entry
 from .findings import Malformed, Report
-from .keys import INVALID, UNKNOWN_KEY, VALID, Keyring, PublicKey, Statement
+from .keys import INVALID, UNKNOWN_KEY, VALID, Keyring, Registered, Statement, read_statement
+from .passkey import Assertion, canonical, is_cloned
 from .receipts import Signed
 from .strict_json import same
 
 TYPES = {
-    "instruction": "countersign-instruction+jwt",
-    "grant": "countersign-consent+jwt",
-    "delegation": "countersign-delegation+jwt",
-    "settlement": "countersign-settlement+jwt",
-    "decision": "countersign-decision+jwt",
-    "answer": "countersign-answer+jwt",
-    "approval": "countersign-approval+jwt",
+    "instruction": "countersign-instruction",
+    "grant": "countersign-consent",
+    "delegation": "countersign-delegation",
+    "settlement": "countersign-settlement",
+    "decision": "countersign-decision",
+    "answer": "countersign-answer",
+    "approval": "countersign-approval",
 }
 # What a statement and its entry must say alike: texts of the entry, counts of an agent, disclosed values.
 TEXTS = ("origin", "call", "decision", "action", "from")
@@ -60,36 +63,47 @@ class Values:
 
 def check_statement(entry: Entry, keys: Keyring, report: Report) -> None:
     """The party's own statement, where it is shown, against the recorded check and against the entry."""
-    shown, check = entry.shown("statement"), entry.body.get("check")
-    if not isinstance(shown, str) or not CHECK(check):
+    check = entry.body.get("check")
+    if not entry.has("statement") or not CHECK(check):
         return
     report.counts.statements += 1
-    statement, found = Statement.parse(shown), keys.find(check["kid"])
-    if statement is not None and statement.kid != check["kid"]:
-        statement = None
-    result = _result(statement, found, lambda key: statement.signed_with(key))
+    stated, by = read_statement(entry.shown("statement")), keys.find(check["kid"])
+    if stated is not None and stated.kid != check["kid"]:
+        stated = None
+    result = _result(stated, by, lambda: stated.signed_by(by))
     if result != check["result"]:
         report.add("statement-differs", entry.seq, f"the gateway recorded the signature as `{check['result']}`, it is `{result}`")
-    elif result == VALID and check.get("party") != found[0]:
+    elif result == VALID and check.get("party") != by.party:
         report.add("statement-party", entry.seq, "the key was registered for another party than the one recorded")
     elif result == VALID:
-        what = _says_other(entry, statement)
+        what = _says_other(entry, stated, by.party)
         if what is not None:
             report.add("statement-says-other", entry.seq, f"the party signed another `{what}` than the entry records")
+        elif isinstance(stated, Assertion):
+            _follow_counter(entry, stated, by, report)
 
 
-def _result(signed: Any, found: tuple[str, PublicKey] | None, fits) -> str:
+def _result(signed: Any, by: Registered | None, fits: Callable[[], bool]) -> str:
     if signed is None:
         return INVALID
-    if found is None:
+    if by is None:
         return UNKNOWN_KEY
-    return VALID if fits(found[1]) else INVALID
+    return VALID if fits() else INVALID
 
 
-def _says_other(entry: Entry, statement: Statement) -> str | None:
-    if entry.kind in TYPES and statement.typ != TYPES[entry.kind]:
+def _follow_counter(entry: Entry, assertion: Assertion, by: Registered, report: Report) -> None:
+    counter = assertion.counter or 0
+    if is_cloned(by.counter, counter):
+        report.add("passkey-counter", entry.seq, f"the passkey's counter is {counter} after {by.counter}: there are two copies of it")
+    else:
+        by.counter = counter
+
+
+def _says_other(entry: Entry, stated: Statement | Assertion, party: str) -> str | None:
+    form = "passkey" if isinstance(stated, Assertion) else "jwt"
+    if entry.kind in TYPES and stated.typ != f"{TYPES[entry.kind]}+{form}":
         return "typ"
-    said = statement.payload if isinstance(statement.payload, dict) else {}
+    said = stated.payload if isinstance(stated.payload, dict) else {}
     if entry.kind in ("decision", "answer"):
         for name in COUNTS:
             if name in said and not same(said[name], entry.body.get(name)):
@@ -101,7 +115,36 @@ def _says_other(entry: Entry, statement: Statement) -> str | None:
     for name in VALUES:
         if name in said and entry.has(name) and not same(said[name], entry.shown(name)):
             return name
+    if entry.kind == "approval" and body_misfit(entry.kind, entry.body) is None:
+        return _approved_other(entry, said, party)
     return None
+
+
+def _approved_other(entry: Entry, said: dict, party: str) -> str | None:
+    """In what an approval's entry says something else than its approver signed."""
+    body = entry.body
+    times = {name: said.get(name) if instant(said.get(name)) else None for name in ("shown", "answered", "expires")}
+    took = milliseconds_between(times["shown"], times["answered"]) if times["shown"] and times["answered"] else None
+    if body["approver"] != party:
+        return "approver"
+    if times["shown"] != body.get("shown"):
+        return "shown"
+    if (took if took is not None and took >= 0 else None) != body.get("took_ms"):
+        return "answered"
+    if times["expires"] and body.get("expires") and body["expires"] > times["expires"]:
+        return "expires"
+    if isinstance(said.get("policies"), list) and said["policies"] != body.get("policies", []):
+        return "policies"
+    if isinstance(said.get("shown_sha256"), str) and entry.has("shown"):
+        return None if said["shown_sha256"] == _sha256(entry.shown("shown")) else "shown_sha256"
+    return None
+
+
+def _sha256(value: Any) -> str | None:
+    try:
+        return sha256(canonical(value)).hexdigest()
+    except Malformed:
+        return None
 
 
 def check_receipt(entry: Entry, keys: Keyring, report: Report) -> None:
@@ -117,10 +160,10 @@ def check_receipt(entry: Entry, keys: Keyring, report: Report) -> None:
         signed = None
     if signed is not None and signed.kid != check["kid"]:
         signed = None
-    found = keys.find(check["kid"])
-    if found is not None and found[0] != body["api"]:
-        found = None
-    result = _result(signed, found, lambda key: signed.fits(key))
+    by = keys.signer(check["kid"])
+    if by is not None and by.party != body["api"]:
+        by = None
+    result = _result(signed, by, lambda: signed.fits(by.key))
     if result != check["result"]:
         report.add("statement-differs", entry.seq, f"the gateway recorded the receipt's signature as `{check['result']}`, it is `{result}`")
     elif result == VALID:
