@@ -41,7 +41,9 @@ fn fields(input: &[u8]) -> HeaderMap {
         Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value.trim_ascii()).ok()?))
     });
     let mut fields = HeaderMap::new();
-    lines.take(64).for_each(|(name, value)| drop(fields.append(name, value)));
+    for (name, value) in lines.take(64) {
+        fields.append(name, value);
+    }
     fields
 }
 
