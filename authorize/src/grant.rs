@@ -303,9 +303,9 @@ fn close_budget(mut budget: Budget, action: &Action) -> Result<Budget, String> {
             budget.currency = Some(fixed.clone());
             Ok(budget)
         }
-        (None, Some(currency)) => {
-            Err(format!("the budget is in `{currency}`, and the catalogue does not say in what the action's amounts are"))
-        }
+        (None, Some(currency)) => Err(format!(
+            "the budget is in `{currency}`, and the catalogue does not say in what the action's amounts are"
+        )),
         (Some(fixed), Some(currency))
             if budget.currency_argument.is_none() && !fixed.eq_ignore_ascii_case(currency) =>
         {

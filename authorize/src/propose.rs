@@ -43,7 +43,8 @@ pub fn shown<'c>(catalogues: impl Iterator<Item = &'c Catalogue>) -> Value {
 pub fn schema() -> Value {
     let or_null = |ty: &str| json!({ "type": [ty, "null"] });
     let of_type = |ty: Value, properties: Value| {
-        let required: Vec<String> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        let required: Vec<String> =
+            properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
         json!({ "type": ty, "additionalProperties": false, "required": required, "properties": properties })
     };
     let object = |properties: Value| of_type(json!("object"), properties);
@@ -52,7 +53,8 @@ pub fn schema() -> Value {
         "argument": { "type": "string" }, "equals": or_null("string"), "one_of": list, "minimum": or_null("string"),
         "maximum": or_null("string"), "prefix": or_null("string"),
     }));
-    let members = json!({ "argument": { "type": "string" }, "limit": { "type": "string" }, "currency": or_null("string") });
+    let members =
+        json!({ "argument": { "type": "string" }, "limit": { "type": "string" }, "currency": or_null("string") });
     let budget = of_type(json!(["object", "null"]), members);
     let action = object(json!({
         "action": { "type": "string" }, "upstream": or_null("string"), "max_calls": or_null("integer"),
@@ -155,7 +157,9 @@ pub fn sort<'c>(
             sorted.withheld.push(Withheld { action: name, reason });
             continue;
         }
-        let here = |catalogue: &&Catalogue| granted.upstream.as_deref().is_none_or(|upstream| upstream == catalogue.upstream());
+        let here = |catalogue: &&Catalogue| {
+            granted.upstream.as_deref().is_none_or(|upstream| upstream == catalogue.upstream())
+        };
         let known = catalogues.clone().filter(here).find_map(|catalogue| catalogue.action(&name));
         if known.is_none_or(|action| action.effect != Effect::Read) {
             granted.max_calls = granted.max_calls.or(Some(1));
@@ -214,9 +218,19 @@ mod tests {
     #[test]
     fn what_can_do_harm_waits_and_what_may_not_be_proposed_is_withheld() {
         let catalogue = |name: &str, effect: &str, risk: &str| {
-            format!("[[action]]\nname = \"{name}\"\nmethod = \"POST\"\npath = \"/{name}\"\neffect = \"{effect}\"\nrisk = \"{risk}\"\n")
+            format!(
+                "[[action]]\nname = \"{name}\"\nmethod = \"POST\"\npath = \"/{name}\"\neffect = \"{effect}\"\nrisk = \"{risk}\"\n"
+            )
         };
-        let text = ["upstream = \"x\"\n".to_owned(), catalogue("a.read", "read", "low"), catalogue("a.write", "write", "low"), catalogue("a.risky", "write", "high"), catalogue("a.gone", "irreversible", "low"), catalogue("b", "read", "low")].concat();
+        let text = [
+            "upstream = \"x\"\n".to_owned(),
+            catalogue("a.read", "read", "low"),
+            catalogue("a.write", "write", "low"),
+            catalogue("a.risky", "write", "high"),
+            catalogue("a.gone", "irreversible", "low"),
+            catalogue("b", "read", "low"),
+        ]
+        .concat();
         let catalogue = Catalogue::parse(&text).unwrap();
         let granted = |name: &str| (name.to_owned(), ActionGrant { action: name.to_owned(), ..ActionGrant::default() });
         let actions: BTreeMap<_, _> = ["a.read", "a.write", "a.risky", "a.gone", "b"].map(granted).into();
@@ -224,6 +238,9 @@ mod tests {
         assert_eq!(sorted.actions.keys().collect::<Vec<_>>(), ["a.read", "a.write"]);
         assert_eq!(sorted.actions["a.write"].max_calls, Some(1));
         assert_eq!(sorted.pending.keys().collect::<Vec<_>>(), ["a.gone", "a.risky"]);
-        assert_eq!(sorted.withheld.iter().map(|one| one.action.as_str()).collect::<Vec<_>>(), ["a.gone", "a.risky", "b"]);
+        assert_eq!(
+            sorted.withheld.iter().map(|one| one.action.as_str()).collect::<Vec<_>>(),
+            ["a.gone", "a.risky", "b"]
+        );
     }
 }

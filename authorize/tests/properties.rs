@@ -87,19 +87,42 @@ fn limits() -> impl Strategy<Value = Value> {
         option("a?n?".prop_map(Value::from).boxed()),
         option("ann|a.*|.*".prop_map(Value::from).boxed()),
     );
-    let amount = (option((0..900_u32).prop_map(|n| cents(n).into()).boxed()), option((0..900_u32).prop_map(|n| cents(n).into()).boxed()));
-    let counts = (option((0..4_u64).prop_map(Value::from).boxed()), option((0..3000_u32).prop_map(|n| cents(n).into()).boxed()));
-    (recipient, amount, counts).prop_map(|((equals, one_of, subset, prefix, pattern), (minimum, maximum), (max_calls, limit))| {
-        let some = |pairs: Vec<(&str, Option<Value>)>| -> Value {
-            pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<serde_json::Map<_, _>>().into()
-        };
-        let recipient = some(vec![("equals", equals), ("one_of", one_of), ("subset", subset), ("prefix", prefix), ("pattern", pattern)]);
-        let amount = some(vec![("minimum", minimum), ("maximum", maximum)]);
-        let kept = |limits: Value| Some(limits).filter(|limits| limits.as_object().is_some_and(|limits| !limits.is_empty()));
-        let arguments = some(vec![("recipient", kept(recipient)), ("amount", kept(amount))]);
-        let budget = limit.map(|limit| json!({ "argument": "amount", "limit": limit }));
-        some(vec![("action", Some("transactions.send".into())), ("arguments", Some(arguments)), ("max_calls", max_calls), ("budget", budget)])
-    })
+    let amount = (
+        option((0..900_u32).prop_map(|n| cents(n).into()).boxed()),
+        option((0..900_u32).prop_map(|n| cents(n).into()).boxed()),
+    );
+    let counts =
+        (option((0..4_u64).prop_map(Value::from).boxed()), option((0..3000_u32).prop_map(|n| cents(n).into()).boxed()));
+    (recipient, amount, counts).prop_map(
+        |((equals, one_of, subset, prefix, pattern), (minimum, maximum), (max_calls, limit))| {
+            let some = |pairs: Vec<(&str, Option<Value>)>| -> Value {
+                pairs
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into()
+            };
+            let recipient = some(vec![
+                ("equals", equals),
+                ("one_of", one_of),
+                ("subset", subset),
+                ("prefix", prefix),
+                ("pattern", pattern),
+            ]);
+            let amount = some(vec![("minimum", minimum), ("maximum", maximum)]);
+            let kept = |limits: Value| {
+                Some(limits).filter(|limits| limits.as_object().is_some_and(|limits| !limits.is_empty()))
+            };
+            let arguments = some(vec![("recipient", kept(recipient)), ("amount", kept(amount))]);
+            let budget = limit.map(|limit| json!({ "argument": "amount", "limit": limit }));
+            some(vec![
+                ("action", Some("transactions.send".into())),
+                ("arguments", Some(arguments)),
+                ("max_calls", max_calls),
+                ("budget", budget),
+            ])
+        },
+    )
 }
 
 proptest! {

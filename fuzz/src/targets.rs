@@ -68,15 +68,21 @@ fn proposals() -> Vec<Vec<u8>> {
             "constraints": [{ "argument": "amount", "equals": null, "one_of": null, "minimum": null, "maximum": "5", "prefix": null }] }],
         "max_calls": null, "expires_in": 60, "unclear": null,
     });
-    let answer = json!({ "model": "m", "choices": [{ "finish_reason": "stop", "message": { "content": scope.to_string() } }] });
+    let answer =
+        json!({ "model": "m", "choices": [{ "finish_reason": "stop", "message": { "content": scope.to_string() } }] });
     vec![answer.to_string().into_bytes(), scope.to_string().into_bytes()]
 }
 
 /// Nothing that a model says makes a scope that holds longer than one of which nobody says how long, or takes an action twice.
 fn proposal(input: &[u8]) {
-    let content = countersign_proxy::propose::content(input).map_or_else(|_| text(input).to_owned(), |(_, content)| content);
+    let content =
+        countersign_proxy::propose::content(input).map_or_else(|_| text(input).to_owned(), |(_, content)| content);
     if let Ok(scope) = countersign_authorize::propose::read(&content) {
-        assert!(scope.expires_in.is_some_and(|seconds| (1..=countersign_authorize::grant::DEFAULT_SECONDS).contains(&seconds)));
+        assert!(
+            scope
+                .expires_in
+                .is_some_and(|seconds| (1..=countersign_authorize::grant::DEFAULT_SECONDS).contains(&seconds))
+        );
         assert!(!scope.actions.is_empty() && scope.actions.len() <= 64);
     }
 }

@@ -142,7 +142,8 @@ impl Inner {
     pub fn withdraw(&mut self, grant: &str) -> Vec<String> {
         let below: Vec<String> = self.delegated.keys().filter(|id| self.is_below(id, grant)).cloned().collect();
         let own = self.state(grant).map(|state| state.grant.id.clone());
-        let all: Vec<String> = own.into_iter().filter(|own| !below.contains(own)).chain(below.iter().cloned()).collect();
+        let all: Vec<String> =
+            own.into_iter().filter(|own| !below.contains(own)).chain(below.iter().cloned()).collect();
         for id in &all {
             if let Some(state) = self.state_mut(id) {
                 state.withdraw();

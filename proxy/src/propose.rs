@@ -128,7 +128,10 @@ impl Proposer {
         if response.status() != StatusCode::OK {
             return Err(ProposeError::Status(response.status()));
         }
-        let identity = response.headers().get(header::CONTENT_ENCODING).is_none_or(|one| *one == HeaderValue::from_static("identity"));
+        let identity = response
+            .headers()
+            .get(header::CONTENT_ENCODING)
+            .is_none_or(|one| *one == HeaderValue::from_static("identity"));
         if !identity {
             return Err(ProposeError::Malformed("it is encoded although that was not asked for".to_owned()));
         }

@@ -30,7 +30,9 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
-pub use countersign_instruction::{Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Reserved, budget};
+pub use countersign_instruction::{
+    Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Reserved, budget,
+};
 
 use self::rules::Recorded;
 pub use self::{

@@ -18,7 +18,10 @@ pub async fn run(args: &DryRunArgs) -> anyhow::Result<u8> {
         asked.insert("instruction".to_owned(), instruction.as_str().into());
     }
     if let Some(action) = &args.action {
-        asked.insert("call".to_owned(), json!({ "upstream": args.upstream, "action": action, "arguments": arguments(args)? }));
+        asked.insert(
+            "call".to_owned(),
+            json!({ "upstream": args.upstream, "action": action, "arguments": arguments(args)? }),
+        );
     }
     let secret = super::secret(args.secret_file.as_deref())?;
     let answer = Plain::new(&args.api, &secret)?.send("POST", "/v1/dry-run", Some(&Value::Object(asked))).await?;

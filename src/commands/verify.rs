@@ -76,7 +76,13 @@ fn directory(args: &VerifyArgs, trust: Vec<VerifierKey>, against: Vec<Held>) -> 
         if std::io::stderr().is_terminal() { ProgressBar::new(directory.pieces()) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{wide_bar} {percent}% {eta}")?);
     let progress = |done| bar.set_position(done);
-    let options = Options { trust, against, open: open.as_deref(), narrower: Some(&Grant::attenuates_as_recorded), progress: Some(&progress) };
+    let options = Options {
+        trust,
+        against,
+        open: open.as_deref(),
+        narrower: Some(&Grant::attenuates_as_recorded),
+        progress: Some(&progress),
+    };
     let mut report = verify(&directory, &options);
     bar.finish_and_clear();
     report.findings.extend(store(&args.path)?);

@@ -154,7 +154,8 @@ fn exchange(sidecar: &Sidecar, token: &str, pairs: &[(&str, &str)]) -> Answer {
     form.retain(|(name, _)| !pairs.iter().any(|(other, _)| other == name));
     form.extend(pairs);
     let encode = |text: &str| -> String {
-        let byte = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        let byte =
+            |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
         text.bytes().map(byte).collect()
     };
     let body = form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&");
@@ -215,7 +216,12 @@ fn nor_by_handing_it_on() {
     ];
     for scope in &wider {
         let answer = exchange(&sidecar, token, &[("authorization_details", &details(scope))]);
-        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some("invalid_authorization_details")), "{scope}: {}", answer.body);
+        assert_eq!(
+            (answer.status, answer.json()["error"].as_str()),
+            (400, Some("invalid_authorization_details")),
+            "{scope}: {}",
+            answer.body
+        );
     }
     // With what is not its own: the host's secret, another role's, a forged or changed token, another instruction's for these actions.
     let signature = token.rsplit('.').next().unwrap();
@@ -231,14 +237,40 @@ fn nor_by_handing_it_on() {
     let pay = details(&json!({ "actions": ["transactions.send"] }));
     for token in &bad {
         let answer = exchange(&sidecar, token, &[("authorization_details", &pay)]);
-        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some("invalid_request")), "{token}: {}", answer.body);
+        assert_eq!(
+            (answer.status, answer.json()["error"].as_str()),
+            (400, Some("invalid_request")),
+            "{token}: {}",
+            answer.body
+        );
     }
     let answer = exchange(&sidecar, other_token, &[("authorization_details", &pay)]);
-    assert_eq!(answer.json()["error"], "invalid_authorization_details", "another's token hands on what that one has, and no more");
-    for more in [("act", r#"{"sub":"the-host"}"#), ("sub", "the-host"), ("jti", "x"), ("instruction", "x"), ("client_id", "the-host")] {
-        let answer = exchange(&sidecar, token, &[("authorization_details", &details(&json!({ "actions": ["account.balance.read"], "max_calls": 1 }))), more]);
+    assert_eq!(
+        answer.json()["error"],
+        "invalid_authorization_details",
+        "another's token hands on what that one has, and no more"
+    );
+    for more in [
+        ("act", r#"{"sub":"the-host"}"#),
+        ("sub", "the-host"),
+        ("jti", "x"),
+        ("instruction", "x"),
+        ("client_id", "the-host"),
+    ] {
+        let answer = exchange(
+            &sidecar,
+            token,
+            &[
+                ("authorization_details", &details(&json!({ "actions": ["account.balance.read"], "max_calls": 1 }))),
+                more,
+            ],
+        );
         let claims = part(answer.json()["access_token"].as_str().unwrap(), 1);
-        assert_eq!((&claims["sub"], &claims["act"]), (&json!("assistant"), &json!({ "sub": "helper" })), "{more:?} changes nothing");
+        assert_eq!(
+            (&claims["sub"], &claims["act"]),
+            (&json!("assistant"), &json!({ "sub": "helper" })),
+            "{more:?} changes nothing"
+        );
     }
     // As narrow as it is: the limits are shared, whoever spends and however often it is handed on.
     let hand_on = |token: &str| {

@@ -80,7 +80,8 @@ impl Action {
             Route::Resource(uri) => {
                 let mut filled = uri.clone();
                 for (name, value) in arguments {
-                    let value = text(value).ok_or_else(|| cannot(format!("`{name}` stands in a URI, so it is no list")))?;
+                    let value =
+                        text(value).ok_or_else(|| cannot(format!("`{name}` stands in a URI, so it is no list")))?;
                     let parts: Vec<String> = value.split('/').map(encode).collect();
                     filled = filled.replace(&format!("{{{name}}}"), &encode(&value));
                     filled = filled.replace(&format!("{{+{name}}}"), &parts.join("/"));
@@ -91,7 +92,8 @@ impl Action {
     }
 
     fn compose_http(&self, method: &str, path: &str, arguments: &Map<String, Value>) -> Result<Composed, Refusal> {
-        let missing = |name: &str| Refusal::new("argument-missing", format!("`{}` needs the argument `{name}`", self.name));
+        let missing =
+            |name: &str| Refusal::new("argument-missing", format!("`{}` needs the argument `{name}`", self.name));
         let mut target = String::new();
         for segment in template(path) {
             target.push('/');
@@ -141,7 +143,9 @@ impl Action {
             let mut at = root.get_or_insert_with(|| json!({}));
             for step in steps {
                 let step = step.replace("~1", "/").replace("~0", "~");
-                let Value::Object(members) = at else { return Err(cannot(format!("`{name}` stands within another argument"))) };
+                let Value::Object(members) = at else {
+                    return Err(cannot(format!("`{name}` stands within another argument")));
+                };
                 at = members.entry(step).or_insert_with(|| json!({}));
             }
             *at = value.clone();

@@ -52,7 +52,8 @@ impl Grant {
         count(self.max_calls, parent.max_calls).map_err(|message| wider("max_calls", message))?;
         for (name, own) in &self.actions {
             let at = format!("actions.{name}");
-            let of = parent.actions.get(name).ok_or_else(|| wider(&at, "the grant it is cut from does not include it"))?;
+            let of =
+                parent.actions.get(name).ok_or_else(|| wider(&at, "the grant it is cut from does not include it"))?;
             own.attenuates(of).map_err(|inner| wider(format!("{at}.{}", inner.at), inner.message))?;
         }
         Ok(())
@@ -170,8 +171,10 @@ impl Constraint {
         if parent.subset.as_ref().is_some_and(|list| !listed(list) && !subset(list)) {
             return Err(("subset", BEYOND));
         }
-        bound(self.minimum.as_ref(), parent.minimum.as_ref(), |own, of| own >= of).map_err(|message| ("minimum", message))?;
-        bound(self.maximum.as_ref(), parent.maximum.as_ref(), |own, of| own <= of).map_err(|message| ("maximum", message))?;
+        bound(self.minimum.as_ref(), parent.minimum.as_ref(), |own, of| own >= of)
+            .map_err(|message| ("minimum", message))?;
+        bound(self.maximum.as_ref(), parent.maximum.as_ref(), |own, of| own <= of)
+            .map_err(|message| ("maximum", message))?;
         if let Some(of) = &parent.prefix
             && !self.prefix.as_ref().is_some_and(|own| own.starts_with(of.as_str()))
         {

@@ -34,7 +34,8 @@ impl Unsettled {
         let rests = entry.parents.iter().any(|parent| *parent != settlement.call && *parent != ended);
         let grounds = if settlement.source == "person" { signed } else { rests };
         (!grounds).then(|| {
-            let what = "it rests on nothing: a person must have signed it, or it must name the receipt or reconciliation";
+            let what =
+                "it rests on nothing: a person must have signed it, or it must name the receipt or reconciliation";
             ("settled-groundless", what.to_owned())
         })
     }

@@ -89,7 +89,9 @@ fn statement<T: DeserializeOwned + Serialize>(
     };
     let jws = Statement::parse(&text).map_err(|error| bad_request(format!("`statement`: {error}")))?;
     if bound.is_some_and(|bound| bound != jws.kid()) {
-        return Err(bad_request("`statement` is signed with another key than the grant is bound to").with("field", "statement"));
+        return Err(
+            bad_request("`statement` is signed with another key than the grant is bound to").with("field", "statement")
+        );
     }
     let registry = api.gateway.registry.read();
     let Some(row) = registry.key(jws.kid()) else {

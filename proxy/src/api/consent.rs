@@ -64,7 +64,8 @@ pub(super) async fn consent(
         let mut grant: Grant = state.grant.clone();
         for name in &asked.actions {
             let action = pending.remove(name);
-            let action = action.ok_or_else(|| bad_request(format!("`{name}` does not wait for consent")).with("field", "actions"))?;
+            let action = action
+                .ok_or_else(|| bad_request(format!("`{name}` does not wait for consent")).with("field", "actions"))?;
             grant.actions.insert(name.clone(), action);
         }
         let entry = GrantEntry {

@@ -81,7 +81,8 @@ struct Called {
 
 pub(super) async fn dry_run(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
     // An agent asks about its own grant and no other; a host about its own instructions.
-    let token = credentials::bearer(&headers).and_then(|token| api.gateway.tokens.verify(token, api.gateway.now()).ok());
+    let token =
+        credentials::bearer(&headers).and_then(|token| api.gateway.tokens.verify(token, api.gateway.now()).ok());
     let host: Option<String> = match &token {
         Some(_) => None,
         None => Some(api.caller(&headers, &[Role::Host])?.1),
@@ -179,7 +180,9 @@ fn compose<'a>(rules: &'a Rules, call: &Called) -> Result<(&'a Catalogue, Compos
     let catalogue = match (catalogues.next(), catalogues.next()) {
         (Some(one), None) => one,
         (None, _) => return Err(not_found("no upstream has this")),
-        _ => return Err(bad_request("several upstreams have this; say which `upstream`").with("field", "call.upstream")),
+        _ => {
+            return Err(bad_request("several upstreams have this; say which `upstream`").with("field", "call.upstream"));
+        }
     };
     let composed = match (&call.method, &call.path, &call.tool, &call.action) {
         (Some(method), Some(path), None, None) if call.arguments.is_empty() => Composed {
@@ -193,7 +196,9 @@ fn compose<'a>(rules: &'a Rules, call: &Called) -> Result<(&'a Catalogue, Compos
         }
         (None, None, None, Some(name)) => {
             let action = catalogue.action(name).ok_or_else(|| not_found("no upstream has this"))?;
-            action.compose(&call.arguments).map_err(|refusal| bad_request(refusal.message).with("field", "call.arguments"))?
+            action
+                .compose(&call.arguments)
+                .map_err(|refusal| bad_request(refusal.message).with("field", "call.arguments"))?
         }
         _ => {
             let what = "a `call` is `method` and `path` with a `body`, a `tool` or an `action` with `arguments`";

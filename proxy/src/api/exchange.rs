@@ -123,7 +123,8 @@ async fn exchanged(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<Resp
     let (grant, agents, ticket) = {
         let (inner, registry) = (live.lock(), api.gateway.registry.read());
         let (grant, parent) = cut(api, &claims, &live, (&inner, &registry), &asked, &id)?;
-        let check = signed(api, &registry, &claims, &asked, inner.state(&claims.jti).and_then(|of| of.grant.key.as_deref()))?;
+        let check =
+            signed(api, &registry, &claims, &asked, inner.state(&claims.jti).and_then(|of| of.grant.key.as_deref()))?;
         let mut agents = inner.agents(&claims.jti);
         agents.reverse();
         let draft = draft(api, &live, &grant, parent, agents.len(), check, asked.statement.as_deref())?;
@@ -155,11 +156,8 @@ async fn exchanged(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<Resp
 
 /// The agent's token in the header, when there is one.
 fn client(api: &Api, headers: &HeaderMap) -> Result<String, Refused> {
-    let unknown = |description: String| Refused::OAuth {
-        status: StatusCode::UNAUTHORIZED,
-        error: "invalid_client",
-        description,
-    };
+    let unknown =
+        |description: String| Refused::OAuth { status: StatusCode::UNAUTHORIZED, error: "invalid_client", description };
     let bearer = credentials::bearer(headers).ok_or_else(|| unknown("there is no bearer token".to_owned()))?;
     let verified = api.gateway.tokens.verify(bearer, api.gateway.now());
     verified.map(|_| bearer.to_owned()).map_err(|error| unknown(error.to_string()))
@@ -167,7 +165,11 @@ fn client(api: &Api, headers: &HeaderMap) -> Result<String, Refused> {
 
 fn read(headers: &HeaderMap, bytes: &Bytes, origin: &str) -> Result<Asked, Refused> {
     let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
-    if !media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+    if !media
+        .split(';')
+        .next()
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    {
         return Err(malformed("the body must be application/x-www-form-urlencoded"));
     }
     let mut given = BTreeMap::new();
@@ -212,7 +214,9 @@ fn details(details: Option<String>, names: Option<String>) -> Result<(Value, Sco
     let details: Value = match (details, names) {
         (Some(_), Some(_)) => return Err(malformed("give either authorization_details or scope")),
         (None, None) => return Err(malformed("say in authorization_details or scope what the agent may do")),
-        (None, Some(names)) => json!([{ "type": "countersign_grant", "actions": names.split(' ').collect::<Vec<_>>() }]),
+        (None, Some(names)) => {
+            json!([{ "type": "countersign_grant", "actions": names.split(' ').collect::<Vec<_>>() }])
+        }
         (Some(text), None) => serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?,
     };
     let one = details.as_array().filter(|list| list.len() == 1).and_then(|list| list.first()?.as_object());

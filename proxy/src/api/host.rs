@@ -225,7 +225,12 @@ fn instruction_draft(
         .caused_by(parent.map(|parent| parent.entry))
         .disclose(vault, subject, "words", &asked.words)?
         .disclose(vault, subject, "principal", &asked.principal)?
-        .disclose(vault, subject, "requested", &asked.scope.as_ref().map_or_else(|| json!({ "proposed": true }), |scope| json!(scope)))?;
+        .disclose(
+            vault,
+            subject,
+            "requested",
+            &asked.scope.as_ref().map_or_else(|| json!({ "proposed": true }), |scope| json!(scope)),
+        )?;
     if !asked.attached.is_empty() {
         draft = draft.disclose(vault, subject, "attached", &asked.attached)?;
     }

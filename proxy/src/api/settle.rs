@@ -6,12 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use countersign_ledger::{
-    Draft, Entry, Hash, Kind,
-    record::body,
-    statement::Statement,
-    writer::Sealed,
-};
+use countersign_ledger::{Draft, Entry, Hash, Kind, record::body, statement::Statement, writer::Sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -102,8 +97,9 @@ impl Gateway {
             check: grounds.statement.as_ref().map(|(_, check)| check.clone()),
             ..body::Settlement::default()
         };
-        let mut draft =
-            Draft::new(&settlement)?.of_instruction(&instruction).caused_by([*call, outcome].into_iter().chain(grounds.entry));
+        let mut draft = Draft::new(&settlement)?
+            .of_instruction(&instruction)
+            .caused_by([*call, outcome].into_iter().chain(grounds.entry));
         if let Some((statement, _)) = &grounds.statement {
             draft = draft.disclose(&self.vault, &live.subject, "statement", statement)?;
         }
@@ -124,7 +120,9 @@ impl Gateway {
     fn unsettled(&self, call: &Hash) -> Result<Option<(Entry, Hash)>, StateError> {
         let Some(seq) = self.ledger.find(call)? else { return Ok(None) };
         let entry = self.entry(seq)?;
-        let Some(instruction) = entry.instruction.as_deref().filter(|_| entry.kind == Kind::Call) else { return Ok(None) };
+        let Some(instruction) = entry.instruction.as_deref().filter(|_| entry.kind == Kind::Call) else {
+            return Ok(None);
+        };
         for seq in self.ledger.of_instruction(instruction)? {
             let bytes = self.ledger.entry(seq)?;
             let other = Entry::parse(&bytes)?;

@@ -185,16 +185,20 @@ impl Authorize {
         now: Timestamp,
     ) -> Judgement {
         let upstream = call.upstream.as_ref().map(|upstream| upstream.settings.name.as_str());
-        judge(session, registry, &Tried {
-            grant: &call.grant,
-            subject: &call.live.subject,
-            request: normal,
-            decision: call.decision,
-            key,
-            catalogue: upstream.and_then(|upstream| call.rules.catalogue(upstream)).map(AsRef::as_ref),
-            policies: call.rules.policies(),
-            now,
-        })
+        judge(
+            session,
+            registry,
+            &Tried {
+                grant: &call.grant,
+                subject: &call.live.subject,
+                request: normal,
+                decision: call.decision,
+                key,
+                catalogue: upstream.and_then(|upstream| call.rules.catalogue(upstream)).map(AsRef::as_ref),
+                policies: call.rules.policies(),
+                now,
+            },
+        )
     }
 
     /// A call that is asked again waits as the one that was asked first.
@@ -315,7 +319,20 @@ impl Step<Identified> for Authorize {
         }
         let permit = permit(&call, &judgement, parts, normal, arrived, arrival);
         call.follows = follow(&mut session, catalogue, &judgement, key_hash, permit.is_some());
-        Ok(Judged { call, judgement, judged, allowed, before, reserved, approval, waits, request, permit, session, turn })
+        Ok(Judged {
+            call,
+            judgement,
+            judged,
+            allowed,
+            before,
+            reserved,
+            approval,
+            waits,
+            request,
+            permit,
+            session,
+            turn,
+        })
     }
 }
 

@@ -59,7 +59,8 @@ impl Record {
     }
 
     fn draft(&self, judged: &Judged) -> Result<Draft, NotRecorded> {
-        let Judged { call, judgement, judged: judged_at, before, reserved, approval, waits, request, permit, .. } = judged;
+        let Judged { call, judgement, judged: judged_at, before, reserved, approval, waits, request, permit, .. } =
+            judged;
         let gateway = &self.context.gateway;
         let (vault, subject) = (&gateway.vault, call.live.subject.as_str());
         let entry = body::Call {

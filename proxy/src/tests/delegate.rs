@@ -5,7 +5,9 @@ use ed25519_dalek::SigningKey;
 use http::Request;
 use serde_json::{Value, json};
 
-use super::world::{APPROVER, Answer, Api, HOST, OPERATOR, World, full_scope_without_budget, json_answer, nobody, upstream};
+use super::world::{
+    APPROVER, Answer, Api, HOST, OPERATOR, World, full_scope_without_budget, json_answer, nobody, upstream,
+};
 use crate::error::full;
 
 const IBAN: &str = "GB29NWBK60161331926819";
@@ -85,7 +87,11 @@ async fn what_is_spent_under_a_delegated_grant_is_spent_of_every_grant_above_it(
     assert_eq!(world.pay_as(&deeper, IBAN, "40").await.status, 200);
     assert_eq!(world.pay_as(&token, IBAN, "20").await.status, 200);
     let over = world.pay_as(&deeper, IBAN, "1").await;
-    assert_eq!((over.status, over.code().as_str()), (403, "budget-exhausted"), "the helper's 60 are spent, its helper's 50 are not");
+    assert_eq!(
+        (over.status, over.code().as_str()),
+        (403, "budget-exhausted"),
+        "the helper's 60 are spent, its helper's 50 are not"
+    );
     assert_eq!(world.pay(IBAN, "40").await.status, 200);
     let over = world.pay(IBAN, "1").await;
     assert_eq!(over.code(), "budget-exhausted", "the host's 100 are spent by all together");
@@ -156,8 +162,30 @@ async fn a_grant_that_is_withdrawn_goes_with_all_that_was_cut_from_it() {
     assert_eq!(world.pay_as(&other, IBAN, "1").await.code(), "revoked");
     world.outcome().await;
     world.spent();
-    assert_eq!(world.ask("POST", "/v1/revocations", OPERATOR, &json!({ "what": "agent", "id": "agent-1", "reason": "again", "lift": true })).await.status, 201);
-    assert_eq!(world.ask("POST", "/v1/revocations", HOST, &json!({ "what": "instruction", "id": world.instruction, "reason": "over" })).await.status, 201);
+    assert_eq!(
+        world
+            .ask(
+                "POST",
+                "/v1/revocations",
+                OPERATOR,
+                &json!({ "what": "agent", "id": "agent-1", "reason": "again", "lift": true })
+            )
+            .await
+            .status,
+        201
+    );
+    assert_eq!(
+        world
+            .ask(
+                "POST",
+                "/v1/revocations",
+                HOST,
+                &json!({ "what": "instruction", "id": world.instruction, "reason": "over" })
+            )
+            .await
+            .status,
+        201
+    );
     assert_eq!(world.pay_as(&other, IBAN, "1").await.code(), "revoked");
 }
 
@@ -240,9 +268,7 @@ async fn a_grant_bound_to_a_key_is_handed_on_and_spoken_under_with_that_key_only
     }
     let scope = json!({ "actions": ["pay"], "key": jkt });
     let details = json!([{ "actions": ["pay"], "key": jkt, "type": "countersign_grant" }]);
-    let about = |actor: &str, details: &Value| {
-        json!({ "origin": "test.example", "from": grant, "actor": actor, "authorization_details": details })
-    };
+    let about = |actor: &str, details: &Value| json!({ "origin": "test.example", "from": grant, "actor": actor, "authorization_details": details });
     let sign = |said: &Value, key| Statement::sign("countersign-delegation+jwt", said, key).unwrap();
     let unbound = json!([{ "actions": ["pay"], "type": "countersign_grant" }]);
     for (statement, scope, wanted) in [

@@ -64,8 +64,13 @@ async fn what_is_proposed_is_in_force_but_for_what_can_do_harm_which_waits_for_c
     assert_eq!(granted.status, 201, "{granted:?}");
     let granted = granted.json();
     assert_eq!((&granted["actions"], &granted["pending"]), (&json!(["get"]), &json!(["pay"])));
-    let withheld: Vec<&str> = granted["withheld"].as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
-    assert_eq!(withheld, ["head", "delete", "pay"], "an argument it does not have, an action that is not there, one that waits");
+    let withheld: Vec<&str> =
+        granted["withheld"].as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
+    assert_eq!(
+        withheld,
+        ["head", "delete", "pay"],
+        "an argument it does not have, an action that is not there, one that waits"
+    );
     let asked = model.last();
     assert_eq!(asked.headers["authorization"], format!("Bearer {KEY}"));
     let prompt = String::from_utf8(asked.body.to_vec()).unwrap();
@@ -91,12 +96,19 @@ async fn what_is_proposed_is_in_force_but_for_what_can_do_harm_which_waits_for_c
     assert_eq!(consented.status, 201, "{consented:?}");
     assert_eq!(world.ask("POST", &path, HOST, &yes).await.status, 400, "once");
     assert_eq!(world.pay(IBAN, "1").await.status, 200);
-    assert_eq!(world.pay(IBAN, "1").await.code(), "action-calls-exhausted", "a model that does not say how often means once");
+    assert_eq!(
+        world.pay(IBAN, "1").await.code(),
+        "action-calls-exhausted",
+        "a model that does not say how often means once"
+    );
     world.outcomes(2).await;
     let grants = world.entries(&Kind::Grant);
     assert_eq!(grants[0].1.text("proposed_by"), Some("model-1"));
     let proposal = world.gateway.value(grants[0].0, "proposal").unwrap().unwrap();
-    assert_eq!((&proposal["model"], proposal["prompt_sha256"].as_str().unwrap().len()), (&json!("model-1-2026-01-01"), 64));
+    assert_eq!(
+        (&proposal["model"], proposal["prompt_sha256"].as_str().unwrap().len()),
+        (&json!("model-1-2026-01-01"), 64)
+    );
     assert_eq!((grants[1].1.text("grant"), grants[1].1.text("consent")), (grants[0].1.text("grant"), Some("host")));
     let live = world.gateway.live(&world.instruction).unwrap();
     world.gateway.forget(&world.instruction);
@@ -133,7 +145,8 @@ async fn the_user_consents_with_a_key_of_their_own() {
 async fn values_that_a_model_names_are_nobodys_word() {
     let api = Api::start(|_| json_answer(&json!({}))).await;
     let eve = "DE02120300000000202051";
-    let to = json!([{ "argument": "to", "equals": eve, "one_of": null, "minimum": null, "maximum": null, "prefix": null }]);
+    let to =
+        json!([{ "argument": "to", "equals": eve, "one_of": null, "minimum": null, "maximum": null, "prefix": null }]);
     let model = Api::start(move |_| completion(&proposes(json!([action("pay", to.clone())])))).await;
     let mut world = world(&api, &model, |_| {}).await;
     let granted = instruct(&world).await.json();
@@ -147,7 +160,8 @@ async fn values_that_a_model_names_are_nobodys_word() {
 #[tokio::test]
 async fn what_may_be_proposed_is_bounded_by_host_and_principal() {
     let api = Api::start(|_| json_answer(&json!({}))).await;
-    let model = Api::start(|_| completion(&proposes(json!([action("get", json!([])), action("head", json!([]))])))).await;
+    let model =
+        Api::start(|_| completion(&proposes(json!([action("get", json!([])), action("head", json!([]))])))).await;
     let row = |principal: &str, action: &str| settings::Proposable {
         host: Some("host".to_owned()),
         principal: Some(principal.to_owned()),
@@ -175,10 +189,27 @@ async fn without_a_proposal_that_can_be_read_nothing_is_granted() {
         (200, with(|answer| answer["choices"] = json!([])).to_string(), "one choice"),
         (200, with(|answer| answer["choices"][0]["message"]["refusal"] = json!("no")).to_string(), "refused"),
         (200, with(|answer| answer["choices"][0]["finish_reason"] = json!("content_filter")).to_string(), "refused"),
-        (200, with(|answer| answer["choices"][0]["finish_reason"] = json!("length")).to_string(), "before it was complete"),
+        (
+            200,
+            with(|answer| answer["choices"][0]["finish_reason"] = json!("length")).to_string(),
+            "before it was complete",
+        ),
         (200, with(|answer| answer["choices"][0]["message"]["content"] = json!("Sure! {}")).to_string(), "no scope"),
-        (200, with(|answer| answer["choices"][0]["message"]["content"] = json!(r#"{"actions":["everything"]}"#)).to_string(), "no scope"),
-        (200, with(|answer| answer["choices"][0]["message"]["content"] = json!(r#"{"actions":[],"max_calls":null,"expires_in":null,"unclear":"pay whom?"}"#)).to_string(), "pay whom?"),
+        (
+            200,
+            with(|answer| answer["choices"][0]["message"]["content"] = json!(r#"{"actions":["everything"]}"#))
+                .to_string(),
+            "no scope",
+        ),
+        (
+            200,
+            with(|answer| {
+                answer["choices"][0]["message"]["content"] =
+                    json!(r#"{"actions":[],"max_calls":null,"expires_in":null,"unclear":"pay whom?"}"#)
+            })
+            .to_string(),
+            "pay whom?",
+        ),
     ];
     let answers = std::sync::Arc::new(answers);
     let (shared, next) = (answers.clone(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)));
@@ -259,7 +290,11 @@ async fn a_dry_run_says_what_would_become_of_a_call_and_changes_nothing() {
         (HOST, json!({ "instruction": world.instruction }), 400),
         (HOST, json!({ "instruction": world.instruction, "call": { "action": "pay", "method": "GET" } }), 400),
         (HOST, json!({ "instruction": world.instruction, "call": { "tool": "x" } }), 404),
-        (HOST, json!({ "instruction": world.instruction, "call": { "action": "pay", "arguments": { "who": 1 } } }), 400),
+        (
+            HOST,
+            json!({ "instruction": world.instruction, "call": { "action": "pay", "arguments": { "who": 1 } } }),
+            400,
+        ),
         (HOST, json!({ "instruction": world.instruction, "call": { "action": "nothing" } }), 404),
     ] {
         assert_eq!(world.ask("POST", "/v1/dry-run", secret, &body).await.status, status, "{body}");
@@ -277,6 +312,9 @@ async fn a_dry_run_says_what_a_scope_would_come_to() {
     let answer = world.ask("POST", "/v1/dry-run", HOST, &json!({ "draft": draft, "call": call })).await.json();
     assert_eq!(answer["withheld"][0]["action"], "everything");
     assert_eq!(answer["actions"][1]["budget"]["limit"], "10");
-    assert_eq!((&answer["call"]["verdict"], &answer["call"]["reasons"][0]["code"]), (&json!("deny"), &json!("budget-exhausted")));
+    assert_eq!(
+        (&answer["call"]["verdict"], &answer["call"]["reasons"][0]["code"]),
+        (&json!("deny"), &json!("budget-exhausted"))
+    );
     assert_eq!(world.gateway.ledger.head().size(), before);
 }

@@ -51,7 +51,11 @@ fn matches(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<
     if let Some(list) = schema["oneOf"].as_array() {
         let tried = list.iter().map(|schema| matches(document, schema, value, at));
         let failed: Vec<String> = tried.filter_map(Result::err).collect();
-        return if failed.len() + 1 == list.len() { Ok(()) } else { Err(format!("{at}: fits {} of {}: {failed:?}", list.len() - failed.len(), list.len())) };
+        return if failed.len() + 1 == list.len() {
+            Ok(())
+        } else {
+            Err(format!("{at}: fits {} of {}: {failed:?}", list.len() - failed.len(), list.len()))
+        };
     }
     let wrong = |what: &str| Err(format!("{at}: {what}: {value}"));
     let of_type = match schema["type"].as_str() {

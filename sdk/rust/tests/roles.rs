@@ -130,7 +130,8 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
     // Once only.
     assert_eq!(agent.call("POST", "/transactions", Some(&pay("Bob")), None).await.unwrap().status, 403);
     // A narrower grant for another agent, signed by the one that hands it on.
-    let reads = Delegation { actor: "helper".into(), scope: json!({ "actions": ["account.balance.read"], "max_calls": 1 }) };
+    let reads =
+        Delegation { actor: "helper".into(), scope: json!({ "actions": ["account.balance.read"], "max_calls": 1 }) };
     let delegated = agent.delegate(&origin, &reads).await.unwrap();
     let mut helper = Agent::new(&calls, &api, &delegated.access_token).unwrap();
     assert_eq!(helper.call("GET", "/account/balance", None, None).await.unwrap().status, 200);
