@@ -450,6 +450,17 @@ impl Config {
         Ok(config)
     }
 
+    /// Every file, beside the configuration's own, that says what is in force: when one changes, all are read again.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let upstreams = self.upstream.iter().flat_map(|upstream| {
+            let ceiling = upstream.ceiling.iter();
+            let ceiling = ceiling.flat_map(|ceiling| [&ceiling.catalogue, &ceiling.signature, &ceiling.key]);
+            let secret = upstream.credential.iter().filter_map(|credential| credential.file.as_ref());
+            std::iter::once(&upstream.catalogue).chain(ceiling).chain(secret).chain(&upstream.authorities)
+        });
+        upstreams.chain(self.policy.file.iter()).cloned().collect()
+    }
+
     /// The directory of the keys.
     pub fn keys(&self) -> PathBuf {
         self.ledger.keys.clone().unwrap_or_else(|| self.ledger.directory.join("keys"))

@@ -7,6 +7,7 @@ use countersign_authorize::{
     Json,
     catalogue::{Catalogue, Ceiling},
     import,
+    policy::{File, Policies},
     request::{Limits, Request, RequestBody},
 };
 use countersign_ledger::{
@@ -47,6 +48,17 @@ pub const TARGETS: &[Target] = &[
         corpus: || vec![include_bytes!("../../deploy/catalogues/bank.toml").to_vec()],
         run: catalogue,
     },
+    Target {
+        name: "policy",
+        corpus: || {
+            vec![
+                include_bytes!("../../deploy/policies/example.cedar").to_vec(),
+                b"forbid (principal, action, resource);".to_vec(),
+            ]
+        },
+        run: policy,
+    },
+    Target { name: "recorded-request", corpus: recorded_requests, run: recorded_request },
     Target { name: "openapi", corpus: documents, run: openapi },
     Target { name: "tool-list", corpus: tool_lists, run: tool_list },
     Target { name: "learn", corpus: records, run: learn },
@@ -313,6 +325,38 @@ fn request(input: &[u8]) {
     if let Ok(judged) = Request::normalise(&Limits::default(), "api", &Method::POST, &uri, &headers, body) {
         assert!(input.is_empty() || judged.body_to_forward() == Some(input), "what was judged is what is sent");
     }
+}
+
+fn policy(input: &[u8]) {
+    #[allow(clippy::expect_used, reason = "the catalogue is a file of ours that a test reads")]
+    static BANK: std::sync::LazyLock<Catalogue> = std::sync::LazyLock::new(|| {
+        Catalogue::parse(include_str!("../../deploy/catalogues/bank.toml")).expect("a catalogue")
+    });
+    let file = File { name: "f".to_owned(), text: text(input).to_owned() };
+    match Policies::parse(vec![file], [&*BANK].into_iter()) {
+        Ok(policies) => assert_eq!(policies.files().len(), 1),
+        Err(error) => {
+            assert!(error.line >= 1 && error.column >= 1 && error.line <= text(input).lines().count().max(1) + 1)
+        }
+    }
+}
+
+fn recorded_requests() -> Vec<Vec<u8>> {
+    let records = [
+        json!({ "upstream": "u", "method": "POST", "target": "/a/b?q=1", "body": { "a": "4.50" }, "decimals": ["/a"], "headers": { "x": null } }),
+        json!({ "upstream": "u", "method": "tools/call", "target": "pay", "body": { "a": 1 }, "answers": { "r": "1.5" }, "answers_decimals": ["/r"] }),
+        json!({ "upstream": "u", "method": "POST", "target": "/v1/messages", "operation": "model", "asks": { "model": "m" }, "sha256": "00", "body": null }),
+    ];
+    records.iter().map(|record| record.to_string().into_bytes()).collect()
+}
+
+/// What is read back from a record is recorded as it was read.
+fn recorded_request(input: &[u8]) {
+    let Ok(record) = serde_json::from_slice::<Value>(input) else { return };
+    let Ok(request) = Request::recorded(&record) else { return };
+    let again = json!(request);
+    let read = Request::recorded(&again).map(|request| json!(request));
+    assert_eq!(read.ok(), Some(again));
 }
 
 fn catalogue(input: &[u8]) {

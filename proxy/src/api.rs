@@ -33,7 +33,7 @@ use countersign_receipt::directory;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-pub use credentials::{Credential, Role};
+pub use credentials::{Credential, Credentials, Role};
 pub use settle::Grounds;
 
 use crate::{
@@ -61,7 +61,7 @@ const MAX_NAME_BYTES: usize = 320;
 #[derive(Clone)]
 pub struct Api {
     gateway: Arc<Gateway>,
-    credentials: Arc<Vec<Credential>>,
+    credentials: Credentials,
     limits: Arc<Limits>,
     proposer: Option<Arc<Proposer>>,
     signing: Arc<Vec<Jwk>>,
@@ -71,13 +71,13 @@ pub struct Api {
 /// `signing` are the public keys that requests to APIs are signed with.
 pub fn router(
     gateway: Arc<Gateway>,
-    credentials: Vec<Credential>,
+    credentials: impl Into<Credentials>,
     limits: &Limits,
     proposer: Option<Proposer>,
     signing: Vec<Jwk>,
 ) -> Router {
-    let (credentials, limits, signing) = (Arc::new(credentials), Arc::new(limits.clone()), Arc::new(signing));
-    let api = Api { gateway, credentials, limits, proposer: proposer.map(Arc::new), signing };
+    let (limits, signing) = (Arc::new(limits.clone()), Arc::new(signing));
+    let api = Api { gateway, credentials: credentials.into(), limits, proposer: proposer.map(Arc::new), signing };
     Router::new()
         .route("/v1/instructions", post(host::instruct))
         .route("/v1/decisions", post(agent::decide))
@@ -89,6 +89,7 @@ pub fn router(
         .route("/v1/calls/{call}/settle", post(settle::settle))
         .route("/v1/approvals", get(approver::list))
         .route("/v1/approvals/{call}", get(approver::one).post(approver::decide))
+        .route("/v1/policies", get(operator::policies))
         .route("/v1/revocations", get(operator::revoked).post(operator::revoke))
         .route("/v1/parties", post(operator::party))
         .route("/v1/keys", post(operator::key))
@@ -147,7 +148,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
 impl Api {
     /// The party behind a credential of one of these roles.
     fn caller(&self, headers: &HeaderMap, roles: &[Role]) -> Result<(Role, String), Problem> {
-        credentials::caller(&self.credentials, headers, roles)
+        self.credentials.caller(headers, roles)
     }
 
     /// The claims of an agent's token.

@@ -29,6 +29,7 @@ pub mod api;
 pub mod error;
 pub mod problem;
 pub mod propose;
+mod reload;
 mod serve;
 pub mod server;
 pub mod state;
@@ -36,6 +37,7 @@ pub mod token;
 pub mod upstream;
 
 pub use self::{
+    reload::{Fresh, Reload, ReloadError},
     serve::{Running, ServeError, serve},
     settings::Settings,
 };

@@ -19,11 +19,12 @@ use crate::{
     api,
     propose::Proposer,
     receipts,
+    reload::Reload,
     server::{Bound, ListenError, Server, Tls},
     settings::{Settings, Signing},
     stack::{Context, stack},
     state::Gateway,
-    upstream::{Upstream, UpstreamError},
+    upstream::{Upstream, UpstreamError, Upstreams},
 };
 
 /// How long the end waits for calls that were being sealed when they were cut.
@@ -50,19 +51,12 @@ pub struct Running {
     pub gateway: Bound,
     /// Where the API listens.
     pub api: Bound,
-    certificates: Vec<Arc<Tls>>,
+    /// What can be changed while it runs.
+    pub reload: Reload,
     drained: JoinHandle<()>,
 }
 
 impl Running {
-    /// Reads the listeners' certificates, keys and client authorities anew; connections from now on have them.
-    ///
-    /// # Errors
-    /// [`ListenError`]: that listener keeps what it had.
-    pub fn reload_certificates(&self) -> Result<(), ListenError> {
-        self.certificates.iter().try_for_each(|tls| tls.reload())
-    }
-
     /// Waits until the shutdown is over: every call ended or was cut, every outcome is queued. The ledger is still open.
     pub async fn drained(self) {
         // It fails only by a panic, which was reported where it happened.
@@ -89,11 +83,12 @@ pub async fn serve(
     let signing = settings.signing.map(|signing| published(signing, settings.api.tls.is_some(), others.bound()));
     let keys = signing.iter().flat_map(Signing::listed).collect();
     let proposer = settings.proposer.map(Proposer::new).transpose()?;
-    let router = api::router(gateway.clone(), credentials, &settings.limits, proposer, keys);
+    let credentials = api::Credentials::from(credentials);
+    let router = api::router(gateway.clone(), credentials.clone(), &settings.limits, proposer, keys);
     let context = Arc::new(Context {
         gateway: gateway.clone(),
         limits: settings.limits,
-        upstreams,
+        upstreams: Upstreams::new(upstreams),
         signing,
         missing: Notify::new(),
         unknown_key: Notify::new(),
@@ -103,7 +98,8 @@ pub async fn serve(
         strangers: parking_lot::Mutex::default(),
     });
     let every = settings.heartbeat;
-    let certificates = [agents.tls(), others.tls()].into_iter().flatten().cloned().collect();
+    let certificates: Vec<Arc<Tls>> = [agents.tls(), others.tls()].into_iter().flatten().cloned().collect();
+    let reload = Reload::new(context.clone(), credentials, certificates);
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
     let (stop, stopped) = watch::channel(false);
     let (calls, talks) = (ended(stopped.clone()), ended(stopped.clone()));
@@ -136,7 +132,7 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    Ok(Running { gateway: addresses.0, api: addresses.1, certificates, drained })
+    Ok(Running { gateway: addresses.0, api: addresses.1, reload, drained })
 }
 
 /// Where the keys are listed, when nobody said another place: at the API's listener.

@@ -62,7 +62,7 @@ impl Signing {
 }
 
 /// What is known of an API that gives receipts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Receipts {
     /// Whose receipts they are: a party's id.
     pub party: String,
@@ -73,7 +73,7 @@ pub struct Receipts {
 }
 
 /// Where the keys of an API come from. They are registered in the ledger before they count.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ReceiptKeys {
     /// Given with the configuration.
     Pinned(Vec<Jwk>),
@@ -174,7 +174,7 @@ pub enum Http {
 }
 
 /// An API behind the gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Its name, as catalogue and records say it.
     pub name: String,
@@ -252,7 +252,7 @@ pub struct Proposable {
 }
 
 /// How long the phases of a call may take.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     /// Name resolution, connection and TLS handshake.
     pub connect: Duration,
@@ -340,7 +340,7 @@ impl Default for Limits {
 pub const MIN_SECRET_CHARS: usize = 8;
 
 /// A header that lets the gateway into an API.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Credential {
     header: HeaderName,
     value: Zeroizing<String>,

@@ -32,7 +32,7 @@ use crate::{
     server::Arrival,
     settings::{Limits, Signing},
     state::Gateway,
-    upstream::Upstream,
+    upstream::Upstreams,
 };
 
 /// What every step may use.
@@ -41,8 +41,8 @@ pub struct Context {
     pub gateway: Arc<Gateway>,
     /// What bounds a call.
     pub limits: Limits,
-    /// The APIs.
-    pub upstreams: Vec<Arc<Upstream>>,
+    /// The APIs. They are replaced all at once.
+    pub upstreams: Upstreams,
     /// Whether agents must show a client certificate.
     pub shows_certificates: bool,
     /// The SPIFFE id of each agent that has one beside its name.

@@ -99,6 +99,8 @@ pub struct Gateway {
     clock: Arc<dyn Clock>,
     rules: RwLock<Arc<Rules>>,
     recorded: tokio::sync::Mutex<Recorded>,
+    /// The last change of them that was refused, and when.
+    refused: Mutex<Option<(Timestamp, String)>>,
     /// Catalogues that are in force no more, by digest, as they were needed.
     former: Mutex<BTreeMap<Hash, Option<Arc<Catalogue>>>>,
     live: RwLock<BTreeMap<String, Arc<Live>>>,
@@ -155,6 +157,7 @@ impl Gateway {
             clock: parts.clock,
             rules: RwLock::new(Arc::new(Rules::new(catalogues, None))),
             recorded: tokio::sync::Mutex::new(recorded),
+            refused: Mutex::default(),
             former: Mutex::default(),
             live: RwLock::default(),
             held: RwLock::new(held),

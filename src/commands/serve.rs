@@ -1,5 +1,7 @@
 //! `countersign serve`.
 
+mod watch;
+
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,9 +13,16 @@ use super::say;
 use crate::{cli::ConfigArgs, config::Config, running};
 
 pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
+    // Looked at before they are read, so that no change in between is missed.
+    let before = watch::state(&args.config);
     let config = Config::read(&args.config)?;
+    let mut seen = watch::look(&args.config, &config);
+    if let Some((_, state)) = seen.first_mut() {
+        *state = before;
+    }
     let settings = running::settings(&config)?;
     let gateway = running::gateway(&config).await?;
+    let hangup = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let shutdown = async move {
         tokio::select! {
@@ -23,7 +32,8 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
         tell(&[NotifyState::Stopping]);
     };
     let ledger = gateway.ledger.clone();
-    let running = countersign_proxy::serve(settings, gateway, config.credential, shutdown).await?;
+    let running = countersign_proxy::serve(settings, gateway, config.credential.clone(), shutdown).await?;
+    let watching = tokio::spawn(watch::watch(args.config.clone(), config, seen, hangup, running.reload.clone()));
     // One line on standard output, when both listeners are ready.
     say(format_args!(
         "{}",
@@ -32,6 +42,7 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     tell(&[NotifyState::Ready]);
     tokio::spawn(watchdog(ledger.clone()));
     running.drained().await;
+    watching.abort();
     ledger.close().context("the ledger did not close cleanly")?;
     Ok(0)
 }

@@ -23,6 +23,7 @@ mod life;
 mod mcp;
 mod model;
 mod openapi;
+mod policy;
 mod receipts;
 mod service;
 mod tools;

@@ -159,6 +159,12 @@ impl Sidecar {
         self.serve.take().unwrap().wait().unwrap();
     }
 
+    /// Asks it to read its files again.
+    pub fn hang_up(&self) {
+        let id = self.serve.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    }
+
     /// As an operator would: SIGTERM, then wait.
     pub fn stop(&mut self) {
         let mut serve = self.serve.take().unwrap();

@@ -264,6 +264,8 @@ pub struct Action {
     pub risk: Option<Risk>,
     /// Whether a call that is under way is cut when its grant, agent, principal or action is withdrawn. Left alone, it ends.
     pub abort_on_revoke: bool,
+    /// Whether the verdict on it is recorded and not enforced.
+    pub shadow: bool,
     /// Whether a server of MCP may ask the agent's side in the middle of it (elicitation, sampling, roots), and gets values for an answer.
     pub asks: bool,
     /// What body it takes.

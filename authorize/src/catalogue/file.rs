@@ -37,6 +37,8 @@ pub(super) struct Typed {
     #[serde(default)]
     abort_on_revoke: bool,
     #[serde(default)]
+    shadow: bool,
+    #[serde(default)]
     asks: bool,
     #[serde(default)]
     body: BodyKind,
@@ -92,6 +94,7 @@ impl Typed {
             effect: self.effect,
             risk: self.risk,
             abort_on_revoke: self.abort_on_revoke,
+            shadow: self.shadow,
             asks: self.asks,
             body: self.body,
             extra: self.extra,

@@ -22,6 +22,12 @@ pub struct Resolved<'c> {
 }
 
 impl Catalogue {
+    /// The action whose route a request has, whatever its arguments are.
+    pub fn routed(&self, request: &Request) -> Option<&Action> {
+        let index = self.routes.find(request).ok()??;
+        self.actions.get(index).filter(|_| request.upstream() == self.upstream)
+    }
+
     /// The action that a request is, with its arguments. Closed world: what is not declared is refused.
     ///
     /// # Errors

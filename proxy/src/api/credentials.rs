@@ -1,6 +1,9 @@
 //! Who calls the API: bearer secrets of which the configuration holds only the SHA-256.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, StatusCode, header};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -45,6 +48,27 @@ pub struct Credential {
     pub sha256: String,
 }
 
+/// The credentials that are good now.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials(Arc<RwLock<Vec<Credential>>>);
+
+impl From<Vec<Credential>> for Credentials {
+    fn from(credentials: Vec<Credential>) -> Credentials {
+        Credentials(Arc::new(RwLock::new(credentials)))
+    }
+}
+
+impl Credentials {
+    /// Others are good from now on, and only those.
+    pub fn replace(&self, credentials: Vec<Credential>) {
+        *self.0.write() = credentials;
+    }
+
+    pub(super) fn caller(&self, headers: &HeaderMap, roles: &[Role]) -> Result<(Role, String), Problem> {
+        caller(&self.0.read(), headers, roles)
+    }
+}
+
 /// The bearer token of a request.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -57,7 +81,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-pub(super) fn caller(known: &[Credential], headers: &HeaderMap, roles: &[Role]) -> Result<(Role, String), Problem> {
+fn caller(known: &[Credential], headers: &HeaderMap, roles: &[Role]) -> Result<(Role, String), Problem> {
     let secret = bearer(headers).ok_or_else(|| unauthorized("there is no bearer credential"))?;
     let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(secret.as_bytes()));
     let mut found = None;

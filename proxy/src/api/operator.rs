@@ -85,6 +85,23 @@ pub(super) async fn key(State(api): State<Api>, headers: HeaderMap, bytes: Bytes
     Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "kid": asked.jwk.thumbprint() })))
 }
 
+/// What calls are judged by now, and what was last refused.
+pub(super) async fn policies(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    api.caller(&headers, &[Role::Operator])?;
+    let rules = api.gateway.rules();
+    let row = |name: &str, sha256: [u8; 32]| json!({ "name": name, "sha256": Hash::from(sha256) });
+    let catalogues = rules.catalogues().map(|catalogue| row(catalogue.upstream(), *catalogue.sha256()));
+    let policies = rules.policies().into_iter();
+    let files = policies.clone().flat_map(|policies| policies.files()).map(|file| row(&file.name, file.sha256()));
+    let answer = json!({
+        "catalogues": catalogues.collect::<Vec<Value>>(),
+        "files": files.collect::<Vec<Value>>(),
+        "policies": policies.flat_map(|policies| policies.ids()).collect::<Vec<_>>(),
+        "refused": api.gateway.refused().map(|(at, what)| json!({ "time": at.to_string(), "what": what })),
+    });
+    Ok(axum::Json(answer).into_response())
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Revoke {

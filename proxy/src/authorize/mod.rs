@@ -532,7 +532,8 @@ fn permit(
     let shadow = judgement.verdict != Verdict::Allow;
     // INVARIANT: what has two readings is not forwarded in shadow mode either: nobody could say what was sent.
     let (request, body) = (normal.ok()?, arrived.ok()?);
-    if shadow && !upstream.settings.shadow {
+    let routed = || call.rules.catalogue(request.upstream())?.routed(&request);
+    if shadow && !upstream.settings.shadow && !routed().is_some_and(|action| action.shadow) {
         return None;
     }
     let action = judgement.action.as_deref();

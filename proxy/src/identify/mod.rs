@@ -119,7 +119,7 @@ impl Step<Request<Incoming>> for Identify {
     type Out = Identified;
 
     async fn step(&self, mut request: Request<Incoming>) -> Result<Identified, Response<Body>> {
-        let destination = destination(&self.context.upstreams, &request);
+        let destination = destination(&self.context.upstreams.all(), &request);
         let rules = self.context.gateway.rules();
         let catalogue = destination.as_ref().and_then(|(to, _)| rules.catalogue(&to.settings.name));
         let who = self.who(request.headers(), catalogue.is_some_and(|catalogue| is_model(catalogue)));

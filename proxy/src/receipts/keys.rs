@@ -86,13 +86,21 @@ async fn follow(gateway: &Gateway, party: &str, keys: &[Jwk], by: &str) -> Resul
 
 /// Fetches the lists of keys again and again; never ends.
 pub(super) async fn keep(context: Arc<Context>) {
-    let upstreams: Vec<Arc<Upstream>> = context.upstreams.clone();
-    let watches = giving(&upstreams).filter_map(|(upstream, receipts)| match &receipts.keys {
-        ReceiptKeys::Listed(url) => Some(watch(context.clone(), upstream.clone(), receipts.party.clone(), url.clone())),
-        ReceiptKeys::Pinned(_) => None,
-    });
-    let mut tasks: tokio::task::JoinSet<()> = watches.collect();
-    while tasks.join_next().await.is_some() {}
+    let mut replaced = context.upstreams.watch();
+    loop {
+        let upstreams = replaced.borrow_and_update().clone();
+        let watches = giving(&upstreams).filter_map(|(upstream, receipts)| match &receipts.keys {
+            ReceiptKeys::Listed(url) => {
+                Some(watch(context.clone(), upstream.clone(), receipts.party.clone(), url.clone()))
+            }
+            ReceiptKeys::Pinned(_) => None,
+        });
+        // Dropped, and so ended, when the APIs are others.
+        let _watching: tokio::task::JoinSet<()> = watches.collect();
+        if replaced.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn watch(context: Arc<Context>, upstream: Arc<Upstream>, party: String, url: http::Uri) {

@@ -40,7 +40,9 @@ struct Missing {
 
 /// Asks for what is missing, and keeps lists of keys fresh. Ends never.
 pub(crate) async fn fetch_missing(context: Arc<Context>) {
-    if context.upstreams.iter().all(|upstream| upstream.settings.receipts.is_none()) {
+    let mut replaced = context.upstreams.watch();
+    let some = replaced.wait_for(|all| all.iter().any(|upstream| upstream.settings.receipts.is_some())).await.is_ok();
+    if !some {
         return std::future::pending().await;
     }
     let lists = tokio::spawn(keys::keep(context.clone()));
@@ -103,8 +105,8 @@ fn gives(context: &Context, upstream: &str) -> bool {
     upstream_of(context, upstream).is_some_and(|upstream| upstream.settings.receipts.is_some())
 }
 
-fn upstream_of<'c>(context: &'c Context, name: &str) -> Option<&'c Arc<Upstream>> {
-    context.upstreams.iter().find(|upstream| upstream.settings.name == name)
+fn upstream_of(context: &Context, name: &str) -> Option<Arc<Upstream>> {
+    context.upstreams.named(name)
 }
 
 /// Asks once; true when it came and was written down.
@@ -114,7 +116,7 @@ async fn fetch(context: &Arc<Context>, call: &str, row: &Missing) -> Result<bool
     let Some(known) = Known::of(&context.gateway, call, row).map_err(|error| error.to_string())? else {
         return Ok(false);
     };
-    let Some(text) = ask(upstream, &known.entry).await? else { return Ok(false) };
+    let Some(text) = ask(&upstream, &known.entry).await? else { return Ok(false) };
     let came = signed::Receipt::read(&text).map_err(|error| error.to_string())?;
     let judged = Judged::new(&context.gateway, &came, &receipts.party, &known.sent());
     // A key that may yet become known, and what is no good word on this call, is asked for again; the last time it is written down as it is.

@@ -11,6 +11,7 @@ use countersign_ledger::{
     Draft, Hash, Ledger,
     record::{StatePut, body},
 };
+use jiff::Timestamp;
 
 use super::{Gateway, StateError};
 
@@ -79,6 +80,16 @@ impl Gateway {
         read.find(|catalogue| catalogue.upstream() == upstream)
     }
 
+    /// The last change that was refused, and when; none once another came into force.
+    pub fn refused(&self) -> Option<(Timestamp, String)> {
+        self.refused.lock().clone()
+    }
+
+    /// Notes that a change was refused; what was in force is still.
+    pub fn refuse_rules(&self, what: impl Into<String>) {
+        *self.refused.lock() = Some((self.now(), what.into()));
+    }
+
     /// Puts other catalogues and policies in force, once the ledger has what changed. Gives what that was.
     ///
     /// # Errors
@@ -104,6 +115,7 @@ impl Gateway {
         let file = |name: &str| policies.iter().flat_map(|p| p.files()).any(|file| file.name == name);
         let kept = |what: &str, name: &str| if what == "policy" { file(name) } else { known.contains_key(name) };
         changed.extend(recorded.without(&self.ledger, kept).await?);
+        *self.refused.lock() = None;
         *self.rules.write() = Arc::new(Rules::new(known, policies));
         Ok(changed)
     }

@@ -256,7 +256,9 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
     let context = std::sync::Arc::new(crate::stack::Context {
         gateway: world.gateway.clone(),
         limits: crate::settings::Limits::default(),
-        upstreams: vec![std::sync::Arc::new(crate::upstream::Upstream::new(upstream("http://127.0.0.1:9")).unwrap())],
+        upstreams: crate::upstream::Upstreams::new(vec![std::sync::Arc::new(
+            crate::upstream::Upstream::new(upstream("http://127.0.0.1:9")).unwrap(),
+        )]),
         agents: Default::default(),
         shows_certificates: false,
         signing: None,

@@ -361,6 +361,8 @@ async fn a_stream_that_breaks_off_says_so_and_what_came_of_it_is_on_record() {
             for next in &pieces()[..3] {
                 sender.send(piece(next)).await.unwrap();
             }
+            // Else the server may throw away with the connection what it did not send yet.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             sender.send(Err("broken".into())).await.unwrap();
         });
         events(body)

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     hold::{decide, register, same_after_a_restart, waiting},
-    world::{Api, CATALOGUE, World, json_answer, whole},
+    world::{Api, CATALOGUE, World, json_answer, upstream, whole},
 };
 use crate::state::Gateway;
 
@@ -86,4 +86,86 @@ async fn what_comes_into_force_and_what_is_taken_out_is_in_the_ledger() {
     let (catalogue, rules) = (Some(CATALOGUE.len() as u64), Some(RULES.len() as u64));
     assert_eq!(recorded, [catalogue, rules, Some(0), rules, Some(0)]);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_into_force_is_for_the_next_request_and_grants_stay_what_they_are() {
+    let api = Api::start(|_| json_answer(&json!({ "account": "DE89370400440532013000" }))).await;
+    let mut world = World::start(api.address).await;
+    assert_eq!(world.get("/account").await.status, 200);
+    world.outcome().await;
+    // What the API says there is no account any more.
+    let other = CATALOGUE.replace("\"/account\" = \"account\"", "\"/account\" = \"text\"");
+    assert_eq!(put(&world.gateway, &other, &[]).await, ["catalogue api"]);
+    assert_eq!(world.pay("DE89370400440532013000", "1").await.status, 200, "observed by the catalogue of its time");
+    world.outcomes(2).await;
+    same_after_a_restart(&world);
+    let without =
+        other.split("[[action]]").filter(|action| !action.contains("\"pay\"")).collect::<Vec<_>>().join("[[action]]");
+    assert_eq!(put(&world.gateway, &without, &[]).await, ["catalogue api"]);
+    assert_eq!(world.pay(IBAN, "1").await.code(), "action-unknown");
+    assert_eq!(world.get("/account").await.status, 200);
+    world.outcomes(3).await;
+    same_after_a_restart(&world);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_an_argument_that_a_new_catalogue_renames_still_binds() {
+    let api = Api::start(|_| json_answer(&json!({ "ok": true }))).await;
+    let scope = json!({ "actions": [{ "action": "get", "arguments": { "what": { "equals": "account" } } }] });
+    let url = format!("http://{}", api.address);
+    let mut world = World::with(upstream(&url), |_| {}, scope).await;
+    assert_eq!(world.get("/account").await.status, 200);
+    let renamed = CATALOGUE.replacen("/{what}", "/{thing}", 1).replacen("what = {", "thing = {", 1);
+    put(&world.gateway, &renamed, &[]).await;
+    assert_eq!(world.get("/secret").await.code(), "argument-outside-grant");
+    assert_eq!(world.get("/account").await.code(), "argument-outside-grant", "nothing can hold to it");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_in_shadow_mode_passes_and_brings_nothing_that_counts_elsewhere() {
+    let api = Api::start(|_| json_answer(&json!({ "account": "DE89370400440532013000" }))).await;
+    let catalogue = CATALOGUE.replacen("name = \"get\"\n", "name = \"get\"\nshadow = true\n", 1);
+    let url = format!("http://{}", api.address);
+    let mut world = World::of(&catalogue, upstream(&url), |_| {}, json!({ "actions": ["pay"] })).await;
+    assert_eq!(world.get("/account").await.status, 200, "not granted, recorded, forwarded");
+    world.outcome().await;
+    let (_, call) = world.entries(&Kind::Call).remove(0);
+    assert_eq!((call.text("verdict"), call.body.get("shadow")), (Some("deny"), Some(&json!(true))));
+    assert_eq!(world.get("/x?unknown=1").await.status, 200, "its arguments are not enforced either");
+    // Had the read been refused, the account would be in nothing observed.
+    assert_eq!(world.pay("DE89370400440532013000", "1").await.code(), "approval-required");
+    let head = world.send_as(world.request("HEAD", "/x").body(whole("")).unwrap()).await;
+    assert_eq!(head.status, 403, "another action is none of its business");
+    assert_eq!(world.pay(IBAN, "1").await.status, 200);
+    world.outcomes(3).await;
+    same_after_a_restart(&world);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_come_into_force_under_load_and_every_call_is_judged_by_one_set() {
+    let api = Api::start(|_| json_answer(&json!({ "ok": true }))).await;
+    let world = World::start(api.address).await;
+    let forbid = "@id(\"no\") forbid (principal, action == Action::\"api:get\", resource);";
+    let calls = async {
+        for _ in 0..60 {
+            let status = world.get("/x").await.status;
+            assert!([200, 403].contains(&status), "{status}");
+        }
+    };
+    let reloads = async {
+        for round in 0..12 {
+            let rules = [("rules.cedar", forbid)];
+            put(&world.gateway, CATALOGUE, if round % 2 == 0 { &rules } else { &[] }).await;
+        }
+    };
+    tokio::join!(calls, reloads);
+    let digest = json!(Hash::of(forbid.as_bytes()).to_string());
+    for (_, call) in world.entries(&Kind::Call) {
+        let named = call.body["policies"].as_array().unwrap().contains(&digest);
+        assert_eq!(call.text("verdict"), Some(if named { "deny" } else { "allow" }), "{call:?}");
+    }
 }

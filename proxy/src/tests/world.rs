@@ -404,7 +404,7 @@ impl World {
     }
 
     pub fn reload_certificates(&self) -> Result<(), crate::server::ListenError> {
-        self.running.as_ref().unwrap().reload_certificates()
+        self.running.as_ref().unwrap().reload.certificates()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -15,6 +15,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 pub use self::connect::Peer;
@@ -36,6 +37,36 @@ pub struct Upstream {
     pub settings: settings::Upstream,
     client: Client<Connector, Body>,
     echo: Option<Arc<Echo>>,
+}
+
+/// The APIs as they are now.
+pub struct Upstreams(watch::Sender<Arc<Vec<Arc<Upstream>>>>);
+
+impl Upstreams {
+    /// These.
+    pub fn new(upstreams: Vec<Arc<Upstream>>) -> Upstreams {
+        Upstreams(watch::Sender::new(Arc::new(upstreams)))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Arc<Vec<Arc<Upstream>>> {
+        self.0.borrow().clone()
+    }
+
+    /// The one of that name.
+    pub fn named(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.all().iter().find(|upstream| upstream.settings.name == name).cloned()
+    }
+
+    /// Others from now on. What is under way goes on with what it began with.
+    pub(crate) fn replace(&self, upstreams: Vec<Arc<Upstream>>) {
+        self.0.send_replace(Arc::new(upstreams));
+    }
+
+    /// Tells when they are replaced.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Vec<Arc<Upstream>>>> {
+        self.0.subscribe()
+    }
 }
 
 /// Why an upstream cannot be set up.

@@ -1,0 +1,75 @@
+//! Reads configuration, catalogues and policies again on SIGHUP and when a file changed. What is not good is refused, and what was in force stays.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use countersign_proxy::{Fresh, Reload};
+use tokio::{signal::unix::Signal, time::MissedTickBehavior};
+
+use crate::config::Config;
+
+/// How often files are looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How each file was when it was last looked at: when it changed, and its length.
+pub type Seen = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// How a file is now.
+pub fn state(path: &Path) -> Option<(SystemTime, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len()))
+}
+
+/// How the configuration and the files that it names are now.
+pub fn look(path: &Path, config: &Config) -> Seen {
+    let files = std::iter::once(path.to_owned()).chain(config.watched());
+    files.map(|path| (path.clone(), state(&path))).collect()
+}
+
+/// Goes on until the process ends. `config` is what is in force, `seen` how its files were before they were read.
+pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup: Signal, reload: Reload) {
+    let mut every = tokio::time::interval(PERIOD);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            _ = every.tick() => false,
+        };
+        let now = look(&path, &config);
+        if !asked && now == seen {
+            continue;
+        }
+        let read = Config::read(&path);
+        let put = match &read {
+            Ok(read) => put(read, &reload).await,
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        match put {
+            Ok(changed) => {
+                tracing::info!(changed = changed.join(", "), "configuration, catalogues and policies were read again");
+            }
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "a change is refused; what was in force stays");
+                reload.refuse(format!("{error:#}"));
+            }
+        }
+        // Files that it names are looked at even when it is refused for what is in one of them.
+        if let Ok(read) = read {
+            config = read;
+        }
+        // Of what was looked at before it was read, that look counts: a file that changed since is read once more.
+        let known = |path: &PathBuf| now.iter().find(|(known, _)| known == path).map(|(_, state)| *state);
+        seen = look(&path, &config);
+        seen.iter_mut().for_each(|(path, state)| *state = known(path).unwrap_or(*state));
+    }
+}
+
+async fn put(config: &Config, reload: &Reload) -> anyhow::Result<Vec<String>> {
+    let (catalogues, settings) = (config.catalogues()?, config.settings()?);
+    let policies = config.policies(&catalogues)?;
+    let (upstreams, credentials) = (settings.upstreams, config.credential.clone());
+    reload.put(Fresh { catalogues, policies, upstreams, credentials }).await.context("the change is not in force")
+}
