@@ -355,14 +355,15 @@ async fn a_stream_flows_and_its_end_waits_for_the_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_off_says_so_and_what_came_of_it_is_on_record() {
-    let (world, _, _) = world(|_| {
-        let (sender, body) = channel_body();
+    let seen = std::sync::Arc::new(tokio::sync::Notify::new());
+    let breaks = seen.clone();
+    let (world, _, _) = world(move |_| {
+        let ((sender, body), breaks) = (channel_body(), breaks.clone());
         tokio::spawn(async move {
             for next in &pieces()[..3] {
                 sender.send(piece(next)).await.unwrap();
             }
-            // Else the server may throw away with the connection what it did not send yet.
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            breaks.notified().await;
             sender.send(Err("broken".into())).await.unwrap();
         });
         events(body)
@@ -370,10 +371,13 @@ async fn a_stream_that_breaks_off_says_so_and_what_came_of_it_is_on_record() {
     .await;
     let request = world.request("POST", "/model/v1/chat/completions").header("content-type", "application/json");
     let asked = asked(&json!([{ "role": "user", "content": WORDS }])).to_string();
-    // Whether the client sees a head before the end depends on how the pieces are sent.
-    if let Ok(answer) = world.client.request(request.body(whole(&asked)).unwrap()).await {
-        assert!(answer.into_body().collect().await.is_err());
+    let mut answer = world.client.request(request.body(whole(&asked)).unwrap()).await.unwrap();
+    let mut got = 0;
+    while got < pieces()[..3].concat().len() {
+        got += answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().len();
     }
+    seen.notify_one();
+    assert!(answer.into_body().collect().await.is_err());
     // The agent may act on what it has; the call waits until that is on record.
     assert_eq!(pay(&world, "20", None).await.status, 200);
     assert_eq!(cause(&world).len(), 1);
