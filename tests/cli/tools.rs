@@ -1,6 +1,6 @@
 //! The tools as an operator and an investigator use them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::json;
 
@@ -171,6 +171,7 @@ fn an_exported_bundle_verifies_and_traces_without_the_ledger() {
         code == 0 && serde_json::from_str::<serde_json::Value>(text.split("\nchecked").next().unwrap()).is_ok(),
         "{text}"
     );
+    reports_of(&sidecar, &bundle, instruction);
     let mut bytes = fs::read(&bundle).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
@@ -178,10 +179,28 @@ fn an_exported_bundle_verifies_and_traces_without_the_ledger() {
     assert_ne!(sidecar.tool(&["verify", path(&bundle)]).0, 0);
 }
 
+/// The bundle has its report in both languages, and anybody makes the same again from it.
+fn reports_of(sidecar: &Sidecar, bundle: &Path, instruction: &str) {
+    let carried = countersign_ledger::bundle::read(&fs::read(bundle).unwrap()).unwrap().reports;
+    for (lang, name, part) in [("en", "report.html", "What is established"), ("zh-CN", "report.zh-CN.html", "认定结果")]
+    {
+        let out = sidecar.dir.path().join(name);
+        let args = ["report", path(bundle), "--instruction", instruction, "--lang", lang, "-o", path(&out)];
+        let (code, text) = sidecar.tool(&args);
+        assert_eq!(code, 0, "{text}");
+        let made = fs::read_to_string(&out).unwrap();
+        assert!(made.contains(part) && made.contains("What is my balance?"), "{made}");
+        assert!(carried[name] == made.as_bytes(), "{name}");
+        assert_eq!(sidecar.tool(&args).0, 2, "an existing file is not overwritten");
+    }
+}
+
 #[test]
 fn help_completions_and_manual_pages_are_made() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["serve", "check", "keys", "verify", "trace", "show", "export", "erase", "hold", "repair", "adopt"] {
+    for command in
+        ["serve", "check", "keys", "verify", "trace", "report", "show", "export", "erase", "hold", "repair", "adopt"]
+    {
         let help = countersign(&[command, "--help"]);
         assert!(help.status.success() && help.stdout.len() > 200, "{command}");
     }

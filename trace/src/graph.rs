@@ -6,7 +6,10 @@ mod call;
 mod case;
 mod people;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use countersign_ledger::{
     Entry, Hash, Kind,
@@ -21,7 +24,10 @@ pub use self::{
     case::Case,
     people::Holder,
 };
-use crate::link::State;
+use crate::{
+    link::State,
+    replay::{Comparison, Instead, Replayed, replay},
+};
 
 /// An entry, with every copy of it that was given: one may disclose what another withholds.
 #[derive(Debug)]
@@ -152,6 +158,9 @@ pub struct Graph<'e> {
     /// Who names an entry as a cause.
     effects: BTreeMap<Hash, Vec<usize>>,
     pub(crate) policies: BTreeMap<Hash, &'e [u8]>,
+    evidence: Vec<&'e Evidence>,
+    /// Every verdict once more, by the call's entry; computed when it is first needed.
+    replayed: OnceCell<BTreeMap<Hash, Replayed>>,
     /// Keys that were had from elsewhere than the operator.
     trusted: BTreeSet<String>,
     /// Whether whole ledgers were given, not parts of them.
@@ -174,6 +183,8 @@ impl<'e> Graph<'e> {
             about: BTreeMap::new(),
             effects: BTreeMap::new(),
             policies: BTreeMap::new(),
+            evidence: evidence.to_vec(),
+            replayed: OnceCell::new(),
             trusted: trusted.clone(),
             whole: evidence.iter().all(|evidence| evidence.selection.is_none()),
             instructions_whole: !evidence
@@ -205,6 +216,25 @@ impl<'e> Graph<'e> {
     /// The entry with this hash.
     pub fn find(&self, hash: &Hash) -> Option<&Node<'e>> {
         self.by_hash.get(hash).and_then(|at| self.nodes.get(*at))
+    }
+
+    /// The verdict of a call, judged again from what was recorded.
+    pub fn replayed(&self, call: &Node<'e>) -> Option<&Replayed> {
+        let all = self.replayed.get_or_init(|| {
+            let mut all: BTreeMap<Hash, Replayed> = BTreeMap::new();
+            for evidence in &self.evidence {
+                for replayed in replay(evidence, &Instead::default()) {
+                    let Some(item) = evidence.items.get(&replayed.seq) else { continue };
+                    // Of several copies of the evidence the one that says more counts.
+                    let open = |known: &Replayed| matches!(known.result, Comparison::NotReplayable { .. });
+                    if all.get(&item.hash).is_none_or(open) {
+                        all.insert(item.hash, replayed);
+                    }
+                }
+            }
+            all
+        });
+        all.get(&call.hash)
     }
 
     /// What is about a call: outcomes, receipts, approvals, reconciliations, incidents.

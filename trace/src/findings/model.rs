@@ -20,8 +20,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("choice-unobserved", Step::Chose, &T_UNOBSERVED, choice_unobserved),
 ];
 
-/// Reasons of the gateway's that are about the grant, not about where a value came from.
-const OUTSIDE: [&str; 9] = [
+/// Reasons of the gateway's that are about the grant or the organisation's policy, not about where a value came from.
+const OUTSIDE: [&str; 14] = [
     "action-not-granted",
     "argument-outside-grant",
     "calls-exhausted",
@@ -31,6 +31,11 @@ const OUTSIDE: [&str; 9] = [
     "amount-unusable",
     "action-unknown",
     "mcp-answer-with-values",
+    "grant-expired",
+    "grant-revoked",
+    "revoked",
+    "policy-forbids",
+    "policy-failed",
 ];
 
 /// A stopped act is an attempt, one that went through a fault.
@@ -245,8 +250,8 @@ texts! {
     NOTHING: "nothing", "无";
     DIFFERENCE: "{argument}: {proposed} became {made}", "{argument}：{proposed} 变为 {made}";
     T_OUTSIDE: "A call outside the grant", "超出授权的调用";
-    OUTSIDE_GRANT: "{call} is outside what the instruction was granted ({reasons}). {chooser} {fate}",
-        "{call} 超出该指令所获授权（{reasons}）。{chooser}{fate}";
+    OUTSIDE_GRANT: "{call} is outside what the instruction was granted and the organisation's policy allows ({reasons}). {chooser} {fate}",
+        "{call} 超出该指令所获授权及组织策略所允许的范围（{reasons}）。{chooser}{fate}";
     T_DIFFERS: "The agent's code changed what the model had proposed", "代理代码改动了模型的提议";
     DIFFERS: "The model proposed one thing (entry {entry}), and {agent} made another of it in {call}: {differences}. {fate}",
         "模型提议的是一回事（条目 {entry}），{agent} 在 {call} 中作了改动：{differences}。{fate}";

@@ -8,6 +8,7 @@ use crate::{
     graph::{Call, Case, Given, Holder, Node},
     link::{State, Step},
     message::{Fact, Message, texts},
+    replay::Comparison,
 };
 
 pub(super) const RULES: &[Rule] = &[
@@ -65,22 +66,25 @@ fn against_grant(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     found
 }
 
-/// Let through although its own record says that a value has no accepted source, and nobody approved it.
+/// Let through although its own record says that a value has no accepted source, and nobody approved it; or although judging it again, from what was
+/// recorded and by the rules of that day, does not allow it.
 fn against_policy(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for call in case.calls.iter().filter(|call| call.forwarded() && !call.body.shadow && !call.approved()) {
+    for call in case.calls.iter().filter(|call| call.forwarded() && !call.body.shadow) {
         let values: Vec<Fact> = call
             .provenance()
             .iter()
-            .filter(|given| !given.accepted)
+            .filter(|given| !given.accepted && !call.approved())
             .map(|given| Fact::from(given.argument.as_str()))
             .collect();
-        let said_no = call.body.verdict != "allow";
-        if values.is_empty() && !said_no {
-            continue;
-        }
-        let text = if said_no { &VERDICT_NO } else { &VALUES_NO };
-        let says = Message::new(text).with("call", wording::call(call)).with("values", values);
+        let again = judged_again(case, call);
+        let (text, verdict) = match (call.body.verdict.as_str(), again) {
+            ("allow", Some(verdict)) => (&REPLAY_NO, verdict),
+            ("allow", None) if values.is_empty() => continue,
+            ("allow", None) => (&VALUES_NO, ""),
+            _ => (&VERDICT_NO, ""),
+        };
+        let says = Message::new(text).with("call", wording::call(call)).with("values", values).with("verdict", verdict);
         found.push(Finding::new(rule, Kind::Fault, case.platform(), says).rests_on(
             Step::Judged,
             State::Contradicted,
@@ -88,6 +92,14 @@ fn against_policy(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         ));
     }
     found
+}
+
+/// The verdict of a call judged again, where it is not to allow it.
+fn judged_again<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Option<&'c str> {
+    let node = case.graph.find(&call.node.hash)?;
+    let Comparison::Differs { differences } = &case.graph.replayed(node)?.result else { return None };
+    let verdict = differences.iter().find(|difference| difference.what == "verdict")?;
+    verdict.replayed.as_str().filter(|verdict| *verdict != "allow")
 }
 
 fn not_enforced(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
@@ -256,6 +268,8 @@ texts! {
     WITHDRAWN: "its grant had been withdrawn.", "其授权已被撤回。";
     T_POLICY: "A call was let through though its own record says no", "调用被放行，而其记录本身表明应予阻止";
     VERDICT_NO: "The gateway forwarded {call} although its recorded verdict does not allow it.", "网关转发了 {call}，尽管所记录的裁决并未允许。";
+    REPLAY_NO: "The gateway let {call} through. Judged again, from what was recorded and by the rules of that day, the verdict is another: {verdict}.",
+        "网关放行了 {call}。依所记录的内容与当日规则重新裁决，结果不同：{verdict}。";
     VALUES_NO: "The gateway forwarded {call} although by its own record {values} came from where no rule accepts it, and no human approved it.",
         "网关转发了 {call}，尽管其自身记录表明 {values} 的来源不被任何规则接受，且无人批准。";
     T_SHADOW: "The verdict was recorded and not enforced", "裁决仅被记录而未被执行";
