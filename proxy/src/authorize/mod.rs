@@ -37,6 +37,9 @@ use crate::{
     upstream::Upstream,
 };
 
+/// By which an agent says that a request is the same one asked again.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// Leave to forward exactly one request. Only this module can make one.
 pub struct Permit {
     outgoing: Outgoing,
@@ -246,6 +249,24 @@ pub(crate) fn judge(inner: &Inner, registry: &Registry, tried: &Tried<'_>) -> Ju
     })
 }
 
+/// The answer that the agent is owed, cut to what its grant has.
+fn exchanged(
+    exchange: Exchange,
+    catalogue: Option<&Arc<Catalogue>>,
+    grant: &Grant,
+    request: Option<&request::Request>,
+) -> Arc<Exchange> {
+    Arc::new(match (catalogue, request) {
+        (Some(catalogue), Some(request)) => exchange.judged(catalogue, grant, request),
+        _ => exchange,
+    })
+}
+
+/// What a model is asked, compared with what was observed.
+fn asking((catalogue, request): (&Arc<Catalogue>, &request::Request), live: &Live) -> Option<Arc<Asking>> {
+    Asking::of(request, catalogue.model().keep, || live.lock()).map(Arc::new)
+}
+
 impl Step<Identified> for Authorize {
     type Out = Judged;
 
@@ -263,10 +284,7 @@ impl Step<Identified> for Authorize {
         let exchange = Exchange::begin(catalogue, http.as_ref().ok());
         let normal = http.and_then(|http| message(limits, catalogue, http, &parts));
         let decision = decision.and_then(Result::ok);
-        let asking = catalogue
-            .zip(normal.as_ref().ok())
-            .filter(|_| of_model)
-            .and_then(|(catalogue, request)| Asking::of(request, catalogue.model().keep, || live.lock()).map(Arc::new));
+        let asking = catalogue.zip(normal.as_ref().ok()).filter(|_| of_model).and_then(|asked| asking(asked, &live));
         // What a model proposed last is on record before a call is judged that may be made of it.
         let _ = tokio::time::timeout(limits.seal_timeout, live.settled()).await;
 
@@ -291,8 +309,7 @@ impl Step<Identified> for Authorize {
         call.grant_entry = session.state(&call.grant).map(|state| state.entry);
         // As the entry says it: to the microsecond.
         let judged = Time::new(self.context.gateway.now());
-        let key = parts.headers.get("idempotency-key").map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
-        let key_hash = key.as_ref().map(|key| Hash::of(key));
+        let key_hash = parts.headers.get(IDEMPOTENCY_KEY).map(|key| Hash::of(key.as_bytes()));
         let judgement = Self::judge(&session, &turn, &call, normal.as_ref(), key_hash, judged.instant());
         note(&mut session, &mut call, &judgement, key_hash, catalogue);
         let waits = (judgement.verdict == Verdict::Hold).then(|| self.wait(&mut session, &call, &judgement.digest));
@@ -305,18 +322,12 @@ impl Step<Identified> for Authorize {
             if judgement.verdict == Verdict::Allow {
                 call.view = view(&rules, &judgement, &state.grant);
             }
-            call.exchange = exchange.map(|exchange| match (catalogue, &normal) {
-                (Some(catalogue), Ok(request)) => Arc::new(exchange.judged(catalogue, &state.grant, request)),
-                _ => Arc::new(exchange),
-            });
+            call.exchange = exchange.map(|exchange| exchanged(exchange, catalogue, &state.grant, normal.as_ref().ok()));
             if judgement.approved {
                 approval = state.approved.remove(&judgement.digest);
             }
         }
-        let mut request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
-        if let (Some(request), Some(key)) = (request.as_object_mut(), &key) {
-            request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(key).into());
-        }
+        let request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
         let permit = permit(&call, &judgement, parts, normal, arrived, arrival);
         call.follows = follow(&mut session, catalogue, &judgement, key_hash, permit.is_some());
         Ok(Judged {
@@ -515,6 +526,9 @@ fn describe(
     if let (Some(request), Ok(Arrived::Whole(bytes))) = (request.as_object_mut(), arrived) {
         request.insert("sha256".to_owned(), HEXLOWER.encode(&Sha256::digest(bytes)).into());
         request.insert("bytes".to_owned(), bytes.len().into());
+    }
+    if let (Some(request), Some(key)) = (request.as_object_mut(), parts.headers.get(IDEMPOTENCY_KEY)) {
+        request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(key.as_bytes()).into());
     }
     request
 }
