@@ -67,6 +67,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Follow one call, instruction or time window: who said, chose, allowed, sent, answered, and where the chain breaks
     Trace(TraceArgs),
+    /// Compare an API's own log with the ledger, both ways: calls around the sidecar, calls never seen, differences, double execution
+    #[command(after_help = RECONCILE_HELP)]
+    Reconcile(ReconcileArgs),
     /// Judge recorded calls again, from what was recorded, or by other policies
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
@@ -76,6 +79,11 @@ pub enum Command {
     Show(ShowArgs),
     /// Write a bundle: one file that proves a call, an instruction or a time window to somebody who trusts nobody here
     Export(ExportArgs),
+    /// Record a claim of harm, keep what it needs from erasure, and list or close what is open
+    #[command(subcommand)]
+    Incident(IncidentCommand),
+    /// Get the bundle of your own instruction, with your own key: nobody has to be asked
+    Mine(MineArgs),
     /// Destroy a data subject's data key, so that no copy of what the vault holds about them opens again
     #[command(after_help = ERASE_HELP)]
     Erase(EraseArgs),
@@ -472,6 +480,74 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
+const RECONCILE_HELP: &str = "\
+Fields for --map: time, method, path, query, status, bytes, body, body_sha256, arguments, operation, entry, signature, execution, traceparent, credential. A pointer is one into
+the JSON of a line (RFC 6901); in the formats of web servers /0 is the first field behind the format's own. docs/reconcile.md says what each format can decide.
+The log must be of all calls under the sidecar's credential: with others in it, say which it is with --credential.
+Exit code: 0 nothing found, 1 something found, 2 not compared.";
+
+/// `reconcile`.
+#[derive(Debug, Args)]
+pub struct ReconcileArgs {
+    /// A ledger's directory.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub ledger: PathBuf,
+    /// The upstream whose log it is.
+    #[arg(long, value_name = "NAME")]
+    pub upstream: String,
+    /// The log, in order of time.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub log: PathBuf,
+    /// Its format.
+    #[arg(long)]
+    pub format: LogFormat,
+    /// Where a field stands, if not where the format has it; may be given several times.
+    #[arg(long, value_name = "FIELD=POINTER")]
+    pub map: Vec<String>,
+    /// The path in front of the API's own paths, as the upstream's URL has it.
+    #[arg(long, value_name = "PATH", default_value = "")]
+    pub base_path: String,
+    /// Only lines under this credential; lines under others are others' business.
+    #[arg(long, value_name = "NAME")]
+    pub credential: Option<String>,
+    /// How far the two clocks may be apart; by how much they are is found out.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub clock_skew: u32,
+    /// The log is whole from then on, by the gateway's clock; else it begins with its first line.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<jiff::Timestamp>,
+    /// The log and the ledger are whole until then; else they end with their last lines.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<jiff::Timestamp>,
+    /// The directory of the vault's keys; without it only what a line names can be compared.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub keys: Option<PathBuf>,
+    /// Record the result through the running sidecar's API at this address, as an operator.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub submit: Option<String>,
+    /// A file with the operator's bearer secret; else it is read from the environment variable COUNTERSIGN_SECRET.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "submit")]
+    pub secret_file: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A log's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Common Log Format.
+    Common,
+    /// Combined Log Format.
+    Combined,
+    /// A JSON object a line.
+    Jsonl,
+    /// AWS CloudTrail.
+    Cloudtrail,
+    /// OpenTelemetry spans in OTLP's JSON.
+    Otlp,
+}
+
 /// What part of a ledger.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -592,6 +668,65 @@ pub struct ExportArgs {
     /// Which values to disclose, by name (`words`, `arguments`, …) or `all`; the others stay withheld.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "keys")]
     pub disclose: Vec<String>,
+}
+
+/// `incident`.
+#[derive(Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// Open one: the claim goes into the vault of those whom the calls concern, who cannot be erased until it is closed
+    Open {
+        /// Who asks.
+        #[command(flatten)]
+        api: OperatorArgs,
+        /// A call in question: its entry's hash; may be given several times.
+        #[arg(long, value_name = "HASH", required = true)]
+        call: Vec<String>,
+        /// Who claims it.
+        #[arg(long)]
+        claimant: String,
+        /// What the harm is.
+        #[arg(long)]
+        harm: String,
+        /// How much, with its currency.
+        #[arg(long)]
+        amount: Option<String>,
+    },
+    /// Close one: what it kept from erasure is released
+    Close {
+        /// Who asks.
+        #[command(flatten)]
+        api: OperatorArgs,
+        /// The incident's id.
+        incident: String,
+        /// Why, in words without personal data: it stays in the ledger.
+        #[arg(long)]
+        reason: String,
+    },
+    /// List those that are open
+    List {
+        /// Who asks.
+        #[command(flatten)]
+        api: OperatorArgs,
+    },
+}
+
+/// `mine`.
+#[derive(Debug, Args)]
+pub struct MineArgs {
+    /// The sidecar's API, such as `https://sidecar.example:8181`.
+    #[arg(long, value_name = "URL", env = "COUNTERSIGN_API", value_hint = ValueHint::Url)]
+    pub api: String,
+    /// The ledger's name.
+    #[arg(long)]
+    pub origin: String,
+    /// Your key (PKCS#8 PEM), as `keys new user` makes it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key: PathBuf,
+    /// Your instruction's id.
+    pub instruction: String,
+    /// The file to write; must not exist.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
 }
 
 /// `erase`.

@@ -6,9 +6,11 @@ pub mod check;
 pub mod dry_run;
 pub mod erase;
 pub mod import;
+pub mod incident;
 pub mod keys;
 pub mod listing;
 pub mod look;
+pub mod reconcile;
 pub mod repair;
 pub mod replay;
 pub mod report;
@@ -22,6 +24,23 @@ use std::{
 };
 
 use anyhow::Context as _;
+use countersign_sdk::{Error, Plain};
+use serde_json::Value;
+
+use crate::cli::OperatorArgs;
+
+/// Asks the sidecar's API as an operator.
+///
+/// # Errors
+/// When it cannot be asked, or refuses.
+pub async fn ask(args: &OperatorArgs, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    let secret = secret(args.secret_file.as_deref())?;
+    let answer = Plain::new(&args.api, &secret)?.send(method, path, body).await?;
+    if let Some(problem) = answer.problem() {
+        return Err(Error::Refused(Box::new(problem)).into());
+    }
+    Ok(answer.json()?)
+}
 
 /// The bearer secret of whoever asks the sidecar's API.
 ///

@@ -23,6 +23,7 @@ use countersign_ledger::{
     tree::{self, Frontier},
 };
 use countersign_proxy::upstream::echo::Echo;
+use countersign_trace::reconcile::{Format, Line, Reader};
 use ed25519_dalek::SigningKey;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
@@ -71,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "execution", corpus: signatures::executions, run: signatures::execution },
     Target { name: "key-list", corpus: signatures::lists, run: signatures::list },
     Target { name: "proposal", corpus: proposals, run: proposal },
+    Target { name: "api-log", corpus: logs, run: log },
 ];
 
 /// What a model answers when it proposes a scope: the answer of its endpoint, and the scope in it.
@@ -446,5 +448,39 @@ fn echo(input: &[u8]) {
             passed.extend(scan.end());
             assert_eq!(passed, input);
         }
+    }
+}
+
+/// The first byte says which format.
+fn logs() -> Vec<Vec<u8>> {
+    [
+        r#"0h - u [10/Oct/2000:13:55:36 -0700] "GET /a?b=c HTTP/1.1" 200 23"#,
+        r#"1h - - [10/Oct/2000:13:55:36 -0700] "POST /a HTTP/1.1" 201 - "-" "x\x41\"y" "more""#,
+        r#"2{"time":"2026-01-31T12:00:00.5Z","method":"GET","path":"/a","status":200,"bytes":"7","body":{"a":1.50}}"#,
+        r#"3{"Records":[{"eventTime":"2026-01-31T12:00:00Z","eventName":"Pay","errorCode":"x"}]}"#,
+        r#"4{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":2,"traceId":"0af7651916cd43dd8448eb211c80319c","startTimeUnixNano":"1760000000000000000","attributes":[{"key":"http.request.method","value":{"stringValue":"GET"}},{"key":"url.path","value":{"stringValue":"/a"}}]}]}]}]}"#,
+        "3{\n\"Records\":[{\"eventTime\":\"2026-01-31T12:00:00Z\",\"eventName\":\"Pay\"}]}",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into()
+}
+
+/// What is read has a time and a place, and a line is read the same way in a log and by itself.
+fn log(input: &[u8]) {
+    let formats = [Format::Common, Format::Combined, Format::Jsonl, Format::CloudTrail, Format::Otlp];
+    let Some((which, rest)) = input.split_first() else { return };
+    let Some(format) = formats.get(usize::from(which % 8)).copied() else { return };
+    let reader = Reader::new(format, &[], "/v1");
+    let (mut lines, mut read): (Vec<Line>, usize) = (Vec::new(), 0);
+    let mut each = |line: Result<Line, _>| {
+        read += 1;
+        lines.extend(line);
+        true
+    };
+    let Ok(_) = reader.read(rest, &mut each) else { return };
+    assert!(lines.iter().all(|line| line.path.is_some() || line.operation.is_some()));
+    if let ([line], 1, false) = (lines.as_slice(), read, rest.contains(&b'\n')) {
+        let alone = reader.line(line.number, text(rest).trim_end()).unwrap_or_default();
+        assert!(alone.is_empty() || alone.first() == Some(line), "{alone:?} and {line:?}");
     }
 }

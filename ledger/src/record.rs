@@ -66,11 +66,13 @@ pub enum Kind {
     Heartbeat,
     /// What became of a call whose outcome left that open.
     Settlement,
+    /// The API's own log compared with the ledger.
+    Reconciliation,
     /// A kind this version does not know.
     Other(String),
 }
 
-const KINDS: [(Kind, &str); 20] = [
+const KINDS: [(Kind, &str); 21] = [
     (Kind::Ledger, "ledger"),
     (Kind::Party, "party"),
     (Kind::Key, "key"),
@@ -91,6 +93,7 @@ const KINDS: [(Kind, &str); 20] = [
     (Kind::Access, "access"),
     (Kind::Heartbeat, "heartbeat"),
     (Kind::Settlement, "settlement"),
+    (Kind::Reconciliation, "reconciliation"),
 ];
 
 impl Kind {

@@ -213,6 +213,19 @@ fn bodies() -> Vec<Draft> {
             check: check(),
             ..Default::default()
         }),
+        Draft::new(&Reconciliation {
+            run: s("r"),
+            upstream: s("bank"),
+            by: s("ops"),
+            call: Some(hash),
+            result: Some(s("differs")),
+            format: Some(s("jsonl")),
+            log_sha256: Some(hash),
+            from: Some(time()),
+            to: Some(time()),
+            counts: Some(BTreeMap::from([(s("matched"), 5)])),
+            ..Default::default()
+        }),
     ];
     all.into_iter().map(Result::unwrap).collect()
 }
@@ -323,7 +336,8 @@ fn through_its_type(entry: &Entry) -> Value {
         Incident,
         Access,
         Heartbeat,
-        Settlement
+        Settlement,
+        Reconciliation
     )
 }
 

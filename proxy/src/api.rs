@@ -10,8 +10,11 @@ mod credentials;
 mod dry_run;
 mod exchange;
 mod host;
+mod incident;
+mod mine;
 mod operator;
 mod reader;
+mod reconciliation;
 mod settle;
 
 use std::sync::Arc;
@@ -95,6 +98,9 @@ pub fn router(
         .route("/v1/keys", post(operator::key))
         .route("/v1/holds", post(operator::hold))
         .route("/v1/erasures", post(operator::erase))
+        .route("/v1/reconciliations", post(reconciliation::record))
+        .route("/v1/incidents", get(incident::list).post(incident::incident))
+        .route("/v1/my/bundle", post(mine::bundle))
         .route("/v1/instructions/{id}", get(reader::instruction))
         .route("/v1/entries/{entry}", get(reader::entry))
         .route("/v1/proofs/{seq}", get(reader::proof))

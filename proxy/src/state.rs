@@ -37,7 +37,7 @@ pub use countersign_instruction::{
 use self::rules::Recorded;
 pub use self::{
     live::{Live, Session, Turn},
-    registry::{KeyRow, Registry},
+    registry::{IncidentRow, KeyRow, Registry},
     rules::Rules,
     under_way::{Named, UnderWay},
 };

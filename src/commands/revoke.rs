@@ -2,10 +2,9 @@
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum as _;
-use countersign_sdk::{Error, Plain};
 use serde_json::{Value, json};
 
-use super::say;
+use super::{ask, say};
 use crate::cli::{OperatorArgs, Revocable, RevokeArgs};
 
 pub async fn run(args: &RevokeArgs, lift: bool) -> anyhow::Result<u8> {
@@ -14,7 +13,7 @@ pub async fn run(args: &RevokeArgs, lift: bool) -> anyhow::Result<u8> {
     }
     let what = args.what.to_possible_value().map(|what| what.get_name().to_owned()).unwrap_or_default();
     let asked = json!({ "what": what, "id": args.id, "reason": args.reason, "lift": lift });
-    let recorded = ask(&args.api, "POST", Some(&asked)).await?;
+    let recorded = ask(&args.api, "POST", "/v1/revocations", Some(&asked)).await?;
     let entry = recorded.get("entry").and_then(Value::as_str).context("the sidecar names no entry")?;
     let done = if lift { "allowed again" } else { "withdrawn" };
     let named = [what.as_str(), args.id.as_str()].join(" ");
@@ -23,7 +22,7 @@ pub async fn run(args: &RevokeArgs, lift: bool) -> anyhow::Result<u8> {
 }
 
 pub async fn list(args: &OperatorArgs) -> anyhow::Result<u8> {
-    let answer = ask(args, "GET", None).await?;
+    let answer = ask(args, "GET", "/v1/revocations", None).await?;
     let rows = answer.get("revoked").and_then(Value::as_array).context("the sidecar lists nothing")?;
     if rows.is_empty() {
         say("Nothing is withdrawn, but for single instructions.")?;
@@ -33,13 +32,4 @@ pub async fn list(args: &OperatorArgs) -> anyhow::Result<u8> {
         say(format_args!("{} {}", text("what"), text("id")).to_string().trim_end())?;
     }
     Ok(0)
-}
-
-async fn ask(args: &OperatorArgs, method: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-    let secret = super::secret(args.secret_file.as_deref())?;
-    let answer = Plain::new(&args.api, &secret)?.send(method, "/v1/revocations", body).await?;
-    if let Some(problem) = answer.problem() {
-        return Err(Error::Refused(Box::new(problem)).into());
-    }
-    Ok(answer.json()?)
 }

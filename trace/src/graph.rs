@@ -349,7 +349,7 @@ pub fn same(one: &Value, other: &Value) -> bool {
 }
 
 /// A decimal number without its trailing zeros, as it stands.
-fn number(text: &str) -> Option<(bool, String, String)> {
+pub(crate) fn number(text: &str) -> Option<(bool, String, String)> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

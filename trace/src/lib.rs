@@ -11,6 +11,7 @@ pub mod findings;
 pub mod graph;
 pub mod link;
 pub mod message;
+pub mod reconcile;
 pub mod replay;
 pub mod report;
 pub mod text;

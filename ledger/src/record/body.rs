@@ -579,3 +579,37 @@ Heartbeat is Heartbeat {
     head: Option<Hash>,
 }
 }
+
+body! {
+/// What comparing with the API's own log gave: a summary of one run (with `counts`), and an entry for each call that is not plainly matched and each
+/// line without a call. In the vault: `details`.
+Reconciliation is Reconciliation {
+    /// The run: the same in all of its entries.
+    run: String,
+    /// The upstream.
+    upstream: String,
+    /// Who compared.
+    by: String,
+    /// The call's entry; none in the summary and of a line without a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<Hash>,
+    /// `not_seen`, `differs`, `twice`, `time` or `undetermined` of a call, `bypass` of a line without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+    /// The log's format (summary).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
+    /// SHA-256 of the log (summary).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_sha256: Option<Hash>,
+    /// From when both were there (summary).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Time>,
+    /// Until when (summary).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Time>,
+    /// Lines and calls by result (summary).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<BTreeMap<String, u64>>,
+}
+}

@@ -218,6 +218,7 @@ impl<'s> Meaning<'s> {
             Kind::Settlement => self.settlement(seq, entry, &entry.body_as()?),
             Kind::Incident => drop(entry.body_as::<body::Incident>()?),
             Kind::Access => drop(entry.body_as::<body::Access>()?),
+            Kind::Reconciliation => drop(entry.body_as::<body::Reconciliation>()?),
             Kind::Other(_) => {}
         }
         Ok(())

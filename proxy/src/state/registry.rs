@@ -22,6 +22,15 @@ pub struct KeyRow {
     pub by: String,
 }
 
+/// An incident that is open: what must not be erased for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IncidentRow {
+    /// The instructions in question.
+    pub instructions: Vec<String>,
+    /// The holds that it placed.
+    pub holds: Vec<String>,
+}
+
 /// What is registered.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -33,6 +42,8 @@ pub struct Registry {
     pub revoked: BTreeSet<String>,
     /// Holds by id, with the data subject.
     pub holds: BTreeMap<String, String>,
+    /// Open incidents.
+    pub incidents: BTreeMap<String, IncidentRow>,
 }
 
 impl Registry {
@@ -52,6 +63,9 @@ impl Registry {
                     registry.keys.extend(serde_json::from_str(&value).ok().map(|row: KeyRow| (id.to_owned(), row)));
                 }
                 (Some("revoked"), Some(what)) => drop(registry.revoked.insert(what.to_owned())),
+                (Some("incident"), Some(id)) => {
+                    registry.incidents.extend(serde_json::from_str(&value).ok().map(|row| (id.to_owned(), row)));
+                }
                 (Some("hold"), Some(id)) => drop(registry.holds.insert(id.to_owned(), value)),
                 _ => {}
             }

@@ -44,5 +44,5 @@ mod roles;
 pub use self::{
     client::{Answer, Error, Plain, Problem},
     proofs::{KeepError, ProofKeeper, verify_offline},
-    roles::{Agent, Approver, Decision, Delegated, Delegation, Granted, HeldCall, Host, Instruction, Stated},
+    roles::{Agent, Approver, Decision, Delegated, Delegation, Granted, HeldCall, Host, Instruction, Stated, User},
 };
