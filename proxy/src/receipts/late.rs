@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Judged, Of, keys, sha256};
 use crate::{
+    api::Grounds,
     stack::Context,
     state::{Gateway, StateError},
     upstream::Upstream,
@@ -131,9 +132,23 @@ async fn fetch(context: &Arc<Context>, call: &str, row: &Missing) -> Result<bool
     let mut draft = judged.draft(&context.gateway, &of, true).map_err(|error| error.to_string())?;
     let gone = StatePut { key: key(call), value: None };
     draft.state.push(gone.clone());
-    context.gateway.ledger.append(draft).await.map_err(|error| error.to_string())?;
+    let sealed = context.gateway.ledger.append(draft).await.map_err(|error| error.to_string())?;
     context.gateway.let_go_written(gone);
+    if let Some(executed) = executed(&came).filter(|_| judged.fits()) {
+        let by = receipts.party.clone();
+        let grounds = Grounds { source: "receipt", by, reason: None, entry: Some(sealed.hash), statement: None };
+        context.gateway.settle(&known.entry, executed, grounds).await.map_err(|error| error.to_string())?;
+    }
     Ok(true)
+}
+
+/// Whether the API executed the call, if its receipt says so: a good status is a yes; an error is a no only where the API says that nothing was changed.
+fn executed(came: &signed::Receipt) -> Option<bool> {
+    match (came.signed().status()?, came.execution().changed) {
+        (200..400, _) => Some(true),
+        (_, Some(0)) => Some(false),
+        _ => None,
+    }
 }
 
 /// What the ledger knows of the call.

@@ -326,6 +326,9 @@ async fn what_the_gateway_gives_up_is_executed_all_the_same_and_its_receipt_fetc
     assert_eq!((said.as_deref(), &entry.body["late"]), (Some("missing"), &json!(true)));
     assert_eq!((check(&entry, "result"), &entry.body["differs"]), ("valid", &json!([])));
     assert_eq!((&receipt["status"], &receipt["execution"]["exception"]), (&json!(200), &json!("lock wait")));
+    // That settles what nobody knew.
+    let (settled, _) = world.wait(Kind::Settlement, 1).await.remove(0);
+    assert_eq!((settled.text("source"), &settled.body["executed"]), (Some("receipt"), &json!(true)));
     world.verify(dir.path(), &[receipt]).await;
 }
 
