@@ -106,7 +106,7 @@ pub fn router(
         .route("/v1/proofs/{seq}", get(reader::proof))
         .route("/v1/consistency/{old}/{size}", get(reader::consistency))
         .route("/v1/checkpoint", get(reader::checkpoint))
-        .route(directory::WELL_KNOWN, get(signing_keys))
+        .route("/.well-known/http-message-signatures-directory", get(signing_keys))
         .route("/openapi.json", get(openapi))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
