@@ -293,7 +293,7 @@ fn a_document_is_read_record_by_record_and_bad_lines_are_named() {
     let (lines, bad) = read(Format::CloudTrail, &serde_json::to_string_pretty(&document).unwrap());
     assert_eq!((lines.len(), bad.len()), (2, 0));
     let cut = serde_json::to_string_pretty(&document).unwrap();
-    let (lines, bad) = read(Format::CloudTrail, &cut[..cut.len() - 6]);
+    let (lines, bad) = read(Format::CloudTrail, cut.get(..cut.len() - 6).unwrap());
     assert_eq!((lines.len(), bad.len()), (2, 1));
     let (lines, bad) = read(Format::CloudTrail, &format!("{}\n", record["Records"][0]));
     assert_eq!((lines.len(), bad.len()), (1, 0));

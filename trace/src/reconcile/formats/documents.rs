@@ -18,13 +18,11 @@ pub(super) fn spans_lines(begin: &[u8], path: &[&str]) -> bool {
 /// The records of a value.
 pub(super) fn leaves(value: Value, path: &[&str], into: &mut Vec<Value>) {
     let Some((name, rest)) = path.split_first() else { return into.push(value) };
-    match value {
-        Value::Object(mut members) => match members.remove(*name) {
-            Some(Value::Array(items)) => items.into_iter().for_each(|item| leaves(item, rest, into)),
-            // A record by itself.
-            None if path.len() == 1 => into.push(Value::Object(members)),
-            _ => {}
-        },
+    let Value::Object(mut members) = value else { return };
+    match members.remove(*name) {
+        Some(Value::Array(items)) => items.into_iter().for_each(|item| leaves(item, rest, into)),
+        // A record by itself.
+        None if path.len() == 1 => into.push(Value::Object(members)),
         _ => {}
     }
 }
