@@ -127,6 +127,9 @@ fn recheck(entry: &Entry, opened: &[&Disclosure], text: &str, check: &body::Chec
     if let Some(other) = ["n", "decisions"].iter().find(|name| count(name)).filter(|_| statement) {
         return Some(("statement-says-other", format!("the party signed another `{other}` than the entry records")));
     }
+    if entry.kind == Kind::Settlement && said.get("executed") != entry.body.get("executed") {
+        return Some(("statement-says-other", "the party signed another `executed` than the entry records".to_owned()));
+    }
     let other = ALIKE.iter().find(recorded).or_else(|| ALIKE_DISCLOSED.iter().find(shown))?;
     Some(("statement-says-other", format!("the party signed another `{other}` than the entry records")))
 }

@@ -108,6 +108,8 @@ def _says_other(entry: Entry, stated: Statement | Assertion, party: str) -> str 
         for name in COUNTS:
             if name in said and not same(said[name], entry.body.get(name)):
                 return name
+    if entry.kind == "settlement" and said.get("executed") is not entry.body.get("executed"):
+        return "executed"
     for name in TEXTS:
         recorded = entry.members["origin"] if name == "origin" else entry.body.get(name)
         if isinstance(said.get(name), str) and isinstance(recorded, str) and said[name] != recorded:
