@@ -286,10 +286,10 @@ fn nor_by_handing_it_on() {
         let answer = sidecar.ask(&sidecar.gateway, "POST", "/transactions", token, Some(&body));
         (answer.status, if answer.status == 403 { answer.code() } else { String::new() })
     };
-    assert_eq!(send(tokens[3], "Ann", "50").0, 200);
+    assert_eq!(send(tokens[3], "Ann", "50").0, 201);
     assert_eq!(send(tokens[1], "Bob", "11"), (403, "budget-exhausted".to_owned()));
     assert_eq!(send(tokens[1], "Eve", "1"), (403, "argument-outside-grant".to_owned()));
-    assert_eq!(send(tokens[2], "Bob", "10").0, 200);
+    assert_eq!(send(tokens[2], "Bob", "10").0, 201);
     assert_eq!(send(tokens[0], "Ann", "1"), (403, "action-calls-exhausted".to_owned()));
     assert_eq!(send(token, "Ann", "1"), (403, "action-calls-exhausted".to_owned()));
     // After it was withdrawn nothing is handed on, and what was handed on is gone.

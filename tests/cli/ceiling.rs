@@ -34,7 +34,7 @@ fn nothing_above_the_providers_signed_catalogue_comes_into_force() {
 
     fs::write(at("bank.toml"), own.replacen("binds = true", "binds = false", 1)).unwrap();
     let (code, said) = check();
-    assert!(code == 2 && said.contains("it binds in the ceiling") && said.contains("line 46, column 13"), "{said}");
+    assert!(code == 2 && said.contains("it binds in the ceiling") && said.contains("line 51, column 13"), "{said}");
     fs::write(at("bank.toml"), own.replacen("\"/transactions\"", "\"/admin\"", 1)).unwrap();
     assert!(check().1.contains("the ceiling has no `GET /admin`"), "{}", check().1);
     fs::write(at("bank.toml"), &own).unwrap();

@@ -41,7 +41,7 @@ fn files_are_read_again_as_they_change_and_a_bad_one_is_refused_with_its_line() 
     until(&sidecar, |now| now["files"][0]["name"] == "guardrails.cedar");
     let granted = sidecar.instruct(&format!("pay 5 to {IBAN}"), "ann", &["transactions.send"]);
     let token = granted["token"].as_str().unwrap().to_owned();
-    assert_eq!(pay(&sidecar, &token), 200);
+    assert_eq!(pay(&sidecar, &token), 201);
 
     fs::write(&file, FORBID).unwrap();
     until(&sidecar, |now| now["policies"] == json!(["no-payments"]));
@@ -68,7 +68,7 @@ fn files_are_read_again_as_they_change_and_a_bad_one_is_refused_with_its_line() 
     until(&sidecar, |now| now["files"] == json!([]) && now["refused"].is_null());
     let asked = sidecar.ask(&sidecar.api, "GET", "/v1/policies", made["secret"].as_str().unwrap(), None);
     assert_eq!(asked.status, 200, "{}", asked.body);
-    assert_eq!(pay(&sidecar, &token), 200);
+    assert_eq!(pay(&sidecar, &token), 201);
 
     sidecar.stop();
     assert_eq!(sidecar.verify().0, 0, "{}", sidecar.verify().1);
