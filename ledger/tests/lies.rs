@@ -173,6 +173,19 @@ impl World {
         body::Outcome { call, result: "completed".into(), sent: "yes".into(), ..Default::default() }
     }
 
+    /// A call whose outcome leaves open whether it was executed.
+    fn perhaps_sent(&self) -> Hash {
+        let call = self.add(Some("i"), &self.call(|c| c.upstream_n = Some(0)), &[]);
+        self.add(Some("i"), &body::Outcome { sent: "maybe".into(), ..self.outcome(call) }, &[]);
+        call
+    }
+
+    /// What a person says became of a call, with or without their signature.
+    fn settlement(&self, call: Hash, signed: bool) -> body::Settlement {
+        let check = signed.then(|| body::Check { result: "valid".into(), ..Default::default() });
+        body::Settlement { call, source: "person".into(), by: "ops".into(), check, ..Default::default() }
+    }
+
     fn revoke(&self, instruction: Option<&str>, what: &str, id: &str) {
         let (by, reason) = ("ops".into(), "test".into());
         let revocation = body::Revocation { what: what.into(), id: id.into(), by, reason, ..Default::default() };
@@ -495,6 +508,35 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
                 w.add(Some("i"), &w.call(|c| c.verdict = "deny".into()), &[]);
             }),
             &["call-open"],
+            true,
+        ),
+        (
+            "a settlement of a call that had ended for certain",
+            lie(|w| {
+                let call = w.add(Some("i"), &w.call(|c| c.upstream_n = Some(0)), &[]);
+                w.add(Some("i"), &w.outcome(call), &[]);
+                w.add(Some("i"), &w.settlement(call, true), &[]);
+            }),
+            &["settled-unopened"],
+            true,
+        ),
+        (
+            "a call settled twice",
+            lie(|w| {
+                let call = w.perhaps_sent();
+                w.add(Some("i"), &w.settlement(call, true), &[]);
+                w.add(Some("i"), &w.settlement(call, true), &[]);
+            }),
+            &["settled-twice"],
+            true,
+        ),
+        (
+            "a settlement that nobody signed",
+            lie(|w| {
+                let call = w.perhaps_sent();
+                w.add(Some("i"), &w.settlement(call, false), &[]);
+            }),
+            &["settled-groundless"],
             true,
         ),
         (
