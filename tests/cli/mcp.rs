@@ -74,12 +74,23 @@ fn the_conformance_suite_says_the_same_of_a_server_through_the_gateway() {
     let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
     let through = adder::start(&sidecar.gateway, token(&sidecar, "try everything", &actions));
     for version in ["2025-11-25", "2026-07-28"] {
-        let (direct, through) = (conformance(&url, version), conformance(&through, version));
-        println!("{version}: direct {:?}, through the gateway {:?}", total(&direct), total(&through));
-        let differing: Vec<_> = direct.iter().filter(|(name, totals)| through.get(*name) != Some(totals)).collect();
-        let instead: Vec<_> = differing.iter().map(|(name, _)| through.get(*name)).collect();
-        assert!(total(&direct).0 > 50, "{direct:?}");
-        assert!(differing.is_empty(), "{version}: direct {differing:?}, through the gateway {instead:?}");
+        // A busy machine makes a scenario that waits for the server fail once; what the gateway does wrong it does each time.
+        let mut differing = Vec::new();
+        for _ in 0..3 {
+            let (direct, through) = (conformance(&url, version), conformance(&through, version));
+            println!("{version}: direct {:?}, through the gateway {:?}", total(&direct), total(&through));
+            assert!(total(&direct).0 > 50, "{direct:?}");
+            let instead = |name: &str| through.get(name).copied();
+            differing = direct
+                .into_iter()
+                .map(|(name, totals)| (instead(&name), name, totals))
+                .filter(|(instead, _, totals)| instead.as_ref() != Some(totals))
+                .collect();
+            if differing.is_empty() {
+                break;
+            }
+        }
+        assert!(differing.is_empty(), "{version}: through the gateway, scenario, direct: {differing:?}");
     }
 }
 

@@ -79,15 +79,11 @@ fn files_are_read_again_as_they_change_and_a_bad_one_is_refused_with_its_line() 
     let (code, text) = sidecar.tool(&["replay", path(&ledger), "--keys", path(&keys), "--policy", path(&file)]);
     assert!(code == 1 && text.contains("2 same, 2 differ"), "{text}");
     assert!(text.contains("verdict: \"allow\" → \"deny\""), "{text}");
-    // A bundle that discloses the values is replayed without any key; one that withholds them says so.
+    // A bundle that discloses the values is replayed without any key.
     let bundle = sidecar.dir.path().join("b.zip");
     let instruction = granted["instruction"].as_str().unwrap();
-    let export = |more: &[&str]| {
-        let ledger = path(&ledger).to_owned();
-        let args = ["export", &ledger, "--instruction", instruction, "--out", path(&bundle)];
-        sidecar.tool(&[&args, more].concat())
-    };
-    let (code, text) = export(&["--keys", path(&keys)]);
+    let args = ["export", path(&ledger), "--instruction", instruction, "--out", path(&bundle)];
+    let (code, text) = sidecar.tool(&[&args[..], &["--keys", path(&keys), "--disclose", "all"]].concat());
     assert_eq!(code, 0, "{text}");
     let (code, text) = sidecar.tool(&["replay", path(&bundle)]);
     assert!(code == 0 && text.contains("4 same"), "{text}");
