@@ -93,7 +93,7 @@ async fn nothing_of_a_call_stands_in_the_clear() {
     for seq in 0..world.gateway.ledger.head().size() {
         let bytes = world.gateway.ledger.entry(seq).unwrap();
         let text = String::from_utf8_lossy(&bytes);
-        for canary in ["GB29NWBK", "DE8937", "ES9121", "/account", "plain", SECRET, "upload report", "ann"] {
+        for canary in ["GB29NWBK", "DE8937", "ES9121", "/account", "plain", SECRET, "upload report", "\"ann\""] {
             assert!(!text.contains(canary), "entry {seq} shows `{canary}`: {text}");
         }
     }
