@@ -2,7 +2,7 @@
 //! API never saw, what differs, what was executed twice, times that cannot be. What cannot be told for certain is *undetermined*.
 //!
 //! Streaming: lines and calls come in order of time, and only those within a window of each other are in memory. No I/O but what a reader is
-//! given, no clock. Reading order: [`line`](Line) → [`formats`] → [`calls`](Gather) → [`clock`] → [`compare`](Comparison).
+//! given, no clock. Reading order: [`line`](Line) → [`formats`] → [`calls`](Gather) → `clock` → [`compare`](Comparison).
 
 mod calls;
 mod clock;

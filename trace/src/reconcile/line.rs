@@ -33,7 +33,7 @@ pub struct Line {
     pub bytes: Option<u64>,
     /// SHA-256 of the request's body.
     pub body: Option<Hash>,
-    /// What the request's body says, as [`content`] has it.
+    /// What the request's body says, as `content` has it.
     pub content: Option<Hash>,
     /// What the operation's arguments say.
     pub arguments: Option<Hash>,
