@@ -101,10 +101,12 @@ async fn stalled(receipt: &Receipt, first_byte: Duration, connect: Duration) {
     loop {
         let from = receipt.note(|trail| trail.last_sent);
         let deadline = from.map_or_else(|| receipt.since() + connect + first_byte, |from| from + first_byte);
-        if tokio::time::Instant::now() >= deadline {
+        let now = tokio::time::Instant::now();
+        if now >= deadline {
             return;
         }
-        tokio::time::sleep_until(deadline).await;
+        // Looked at again before the connection's own time is over: what was sent meanwhile has a deadline of its own.
+        tokio::time::sleep_until(deadline.min(now + first_byte)).await;
     }
 }
 
