@@ -659,6 +659,9 @@ pub struct ExportArgs {
     /// Which part.
     #[command(flatten)]
     pub selection: Selection,
+    /// The format: a bundle, which alone is proof, or what other tools read (docs/exports.md).
+    #[arg(long, default_value = "bundle")]
+    pub format: ExportFormat,
     /// The file to write; must not exist.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: PathBuf,
@@ -668,6 +671,21 @@ pub struct ExportArgs {
     /// Which values to disclose, by name (`words`, `arguments`, …) or `all`; the others stay withheld.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "keys")]
     pub disclose: Vec<String>,
+}
+
+/// What is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// The bundle: entries, proofs, keys.
+    Bundle,
+    /// OCSF API Activity, a JSON object a line.
+    Ocsf,
+    /// OpenTelemetry spans, an OTLP request in JSON a line.
+    Otlp,
+    /// A table of calls.
+    Csv,
+    /// W3C PROV-JSON of the causal graph.
+    Prov,
 }
 
 /// `incident`.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    io::BufWriter,
     path::{Path, PathBuf},
 };
 
@@ -14,11 +15,11 @@ use countersign_ledger::{
     record::{Attachment, Time},
     vault::{Opened, Vault},
 };
-use countersign_trace::trace as trace_chains;
+use countersign_trace::{export::Format as Foreign, trace as trace_chains};
 use serde_json::{Value, json};
 
 use super::{report, say};
-use crate::cli::{ExportArgs, Selection, ShowArgs, TraceArgs, Wanted};
+use crate::cli::{ExportArgs, ExportFormat, Selection, ShowArgs, TraceArgs, Wanted};
 
 /// What opens a vault's attachments for the ledger's readers.
 pub fn opener(vault: &Vault) -> Box<Opener<'_>> {
@@ -155,6 +156,26 @@ fn value(shown: &Shown) -> Value {
     }
 }
 
+/// The format of others; none for a bundle.
+const fn foreign(format: ExportFormat) -> Option<Foreign> {
+    match format {
+        ExportFormat::Bundle => None,
+        ExportFormat::Ocsf => Some(Foreign::Ocsf),
+        ExportFormat::Otlp => Some(Foreign::Otlp),
+        ExportFormat::Csv => Some(Foreign::Csv),
+        ExportFormat::Prov => Some(Foreign::Prov),
+    }
+}
+
+fn write_as(format: Foreign, evidence: &Evidence, out: &Path) -> anyhow::Result<u8> {
+    let file = File::create_new(out).with_context(|| format!("`{}` cannot be written", out.display()))?;
+    let mut to = BufWriter::new(file);
+    countersign_trace::export::write(format, evidence, &mut to)?;
+    to.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+    eprintln!("{} entries were read; what was made of them is in {}", evidence.items.len(), out.display());
+    Ok(0)
+}
+
 pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
     let part = part(&args.selection)?;
     let directory = Directory::read(&args.ledger, None)?;
@@ -163,6 +184,9 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
     let all = args.disclose.iter().any(|name| name == "all");
     let disclose = |name: &str| all || args.disclose.iter().any(|wanted| wanted == name);
     let mut evidence = Evidence::collect(&directory, &part, open.as_deref(), &disclose).map_err(damaged)?;
+    if let Some(format) = foreign(args.format) {
+        return write_as(format, &evidence, &args.out);
+    }
     evidence.checkpoint = directory.checkpoint();
     let proofs = directory.proofs(evidence.items.keys().copied())?;
     evidence.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();

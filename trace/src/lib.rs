@@ -4,9 +4,10 @@
 //! Works on [`countersign_ledger::evidence::Evidence`], from a ledger or a bundle alike, of one ledger or several. No I/O, no clock: the same evidence
 //! gives the same chain and the same findings.
 //!
-//! Reading order: [`message`] → [`link`] → [`graph`] → [`findings`] → [`chain`] → [`text`] and [`report`]; [`replay`] judges every call once more.
+//! Reading order: [`message`] → [`link`] → [`graph`] → [`findings`] → [`chain`] → [`text`] and [`report`]; [`replay`] judges every call once more; [`export`] hands calls and graph to other tools.
 
 pub mod chain;
+pub mod export;
 pub mod findings;
 pub mod graph;
 pub mod link;
