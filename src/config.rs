@@ -1,5 +1,7 @@
 //! The configuration file: TOML as typed, then checked into what the gateway is told. Errors name line and column.
 
+mod envoy;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,6 +36,8 @@ pub struct Config {
     pub gateway: Listener,
     /// Where host, agent, approver, operator and investigator talk to Countersign itself.
     pub api: Listener,
+    /// Where Envoy asks, for calls that it forwards itself.
+    pub ext_authz: Option<envoy::ExtAuthz>,
     /// The APIs behind the gateway.
     #[serde(default)]
     pub upstream: Vec<Upstream>,
@@ -168,7 +172,7 @@ pub struct Listener {
 }
 
 /// TLS of a listener.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The chain, leaf first.
@@ -413,13 +417,15 @@ impl Config {
         let resolve = |path: &mut PathBuf| *path = base.join(&*path);
         resolve(&mut config.ledger.directory);
         config.ledger.keys.iter_mut().chain(&mut config.ledger.anchor).for_each(resolve);
-        for tls in config.gateway.tls.iter_mut().chain(&mut config.api.tls) {
+        let asked = config.ext_authz.iter_mut();
+        let (asked, listens): (Vec<_>, Vec<_>) = asked.map(|envoy| (&mut envoy.tls, &mut envoy.listen)).unzip();
+        for tls in config.gateway.tls.iter_mut().chain(&mut config.api.tls).chain(asked.into_iter().flatten()) {
             resolve(&mut tls.certificates);
             resolve(&mut tls.key);
             tls.clients.iter_mut().for_each(resolve);
         }
-        for listener in [&mut config.gateway, &mut config.api] {
-            if let settings::Address::Unix(path) = &mut listener.listen.0 {
+        for listen in [&mut config.gateway.listen, &mut config.api.listen].into_iter().chain(listens) {
+            if let settings::Address::Unix(path) = &mut listen.0 {
                 resolve(path);
             }
         }
@@ -489,7 +495,9 @@ impl Config {
     /// # Errors
     /// With file, line and column.
     pub fn catalogues(&self) -> anyhow::Result<Vec<(Catalogue, String)>> {
-        self.upstream.iter().map(Upstream::catalogue).collect()
+        let catalogues: Vec<_> = self.upstream.iter().map(Upstream::catalogue).collect::<Result<_, _>>()?;
+        self.ext_authz.iter().try_for_each(|envoy| envoy.fits(&self.upstream, &catalogues))?;
+        Ok(catalogues)
     }
 
     /// The policies, checked against the catalogues; none when no file is named.
@@ -536,6 +544,7 @@ impl Config {
         Ok(settings::Settings {
             gateway: self.gateway.settings(),
             api: self.api.settings(),
+            envoy: self.ext_authz.as_ref().map(envoy::ExtAuthz::settings).transpose().context("`[ext_authz]`")?,
             upstreams,
             agents: self.agent.iter().map(|agent| (agent.party.clone(), agent.spiffe.clone())).collect(),
             proposer: self.proposer.as_ref().map(Proposer::settings).transpose().context("`[proposer]`")?,

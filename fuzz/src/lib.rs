@@ -4,6 +4,7 @@
 //! survive its own text, or a check agrees to what it must not. The driver needs nothing but stable Rust: it changes known good inputs,
 //! keeps no coverage, and names the seed and round of a finding, with which it comes back.
 
+mod envoy;
 mod models;
 mod mutate;
 mod signatures;

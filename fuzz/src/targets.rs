@@ -28,7 +28,7 @@ use ed25519_dalek::SigningKey;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
 
-use crate::{Target, models, signatures};
+use crate::{Target, envoy, models, signatures};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
@@ -72,6 +72,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "execution", corpus: signatures::executions, run: signatures::execution },
     Target { name: "key-list", corpus: signatures::lists, run: signatures::list },
     Target { name: "proposal", corpus: proposals, run: proposal },
+    Target { name: "envoy-question", corpus: envoy::questions, run: envoy::question },
+    Target { name: "envoy-report", corpus: envoy::reports, run: envoy::report },
     Target { name: "api-log", corpus: logs, run: log },
 ];
 

@@ -38,6 +38,7 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("response-cut", StatusCode::BAD_GATEWAY, "The API's answer was withheld"),
     ("request-cut", StatusCode::BAD_REQUEST, "The body did not arrive whole"),
     ("request-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+    ("not-through-envoy", StatusCode::NOT_IMPLEMENTED, "Envoy cannot make this call as the gateway would"),
     ("gateway-fault", StatusCode::INTERNAL_SERVER_ERROR, "The gateway failed"),
     ("mcp-not-endpoint", StatusCode::NOT_FOUND, "The MCP server is not here"),
     ("mcp-header-mismatch", StatusCode::BAD_REQUEST, "Headers and body of the message differ"),

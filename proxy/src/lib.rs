@@ -5,10 +5,11 @@
 //! # Reading order
 //!
 //! [`stack`] shows the way: [`identify`] → [`authorize`] → [`record`] → [`outcome`] around [`forward`]. [`settings`] is what it is told,
-//! [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model, [`receipts`] what is done with an API's signed word. [`api`] is the other listener.
+//! [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model, [`envoy`] where Envoy forwards, [`receipts`] what is done with an API's signed word. [`api`] is the other listener.
 
 pub mod settings;
 
+mod inward;
 pub mod stack;
 
 pub mod identify;
@@ -20,6 +21,7 @@ pub mod record;
 pub mod forward;
 pub mod outcome;
 
+pub mod envoy;
 pub mod mcp;
 pub mod model;
 

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     api,
+    envoy::Authorizer,
     propose::Proposer,
     receipts,
     reload::Reload,
@@ -51,6 +52,8 @@ pub struct Running {
     pub gateway: Bound,
     /// Where the API listens.
     pub api: Bound,
+    /// Where Envoy asks, if it may.
+    pub envoy: Option<Bound>,
     /// What can be changed while it runs.
     pub reload: Reload,
     drained: JoinHandle<()>,
@@ -76,6 +79,7 @@ pub async fn serve(
 ) -> Result<Running, ServeError> {
     let agents = Server::bind(&settings.gateway, &settings.limits).await?;
     let others = Server::bind(&settings.api, &settings.limits).await?;
+    let asking = asked(&settings).await?;
     let upstreams: Result<Vec<_>, _> =
         settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new)).collect();
     let upstreams = upstreams?;
@@ -98,11 +102,14 @@ pub async fn serve(
         strangers: parking_lot::Mutex::default(),
     });
     let every = settings.heartbeat;
-    let certificates: Vec<Arc<Tls>> = [agents.tls(), others.tls()].into_iter().flatten().cloned().collect();
+    let tls = [agents.tls(), others.tls(), asking.as_ref().and_then(Server::tls)];
+    let certificates: Vec<Arc<Tls>> = tls.into_iter().flatten().cloned().collect();
     let reload = Reload::new(context.clone(), credentials, certificates);
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
+    let envoy = asking.as_ref().map(|server| server.bound().clone());
+    let authorizer = settings.envoy.map(|envoy| Authorizer::new(context.clone(), envoy)).zip(asking);
     let (stop, stopped) = watch::channel(false);
-    let (calls, talks) = (ended(stopped.clone()), ended(stopped.clone()));
+    let (calls, talks, asks) = (ended(stopped.clone()), ended(stopped.clone()), stopped.clone());
     let drained = tokio::spawn(async move {
         tokio::spawn(async move {
             shutdown.await;
@@ -121,7 +128,12 @@ pub async fn serve(
             move || cut.cut.store(true, Ordering::Relaxed),
         );
         let talking = others.run(move |_| TowerToHyperService::new(router.clone()), talks, drain, || {});
-        tokio::join!(calling, talking);
+        let authorizing = async {
+            if let Some((authorizer, server)) = authorizer {
+                authorizer.run(server, || ended(asks.clone()), drain).await;
+            }
+        };
+        tokio::join!(calling, talking, authorizing);
         fetching.abort();
         let _ = beat.await;
         // Calls whose agent went away while they were being sealed end behind everybody's back.
@@ -132,7 +144,15 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    Ok(Running { gateway: addresses.0, api: addresses.1, reload, drained })
+    Ok(Running { gateway: addresses.0, api: addresses.1, envoy, reload, drained })
+}
+
+/// The listener where Envoy asks, if it may.
+async fn asked(settings: &Settings) -> Result<Option<Server>, ListenError> {
+    match &settings.envoy {
+        Some(envoy) => Server::bind(&envoy.listener, &settings.limits).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Where the keys are listed, when nobody said another place: at the API's listener.

@@ -135,13 +135,13 @@ impl Server {
                 let stream = Patient::new(stream, patience);
                 match tls {
                     None => {
-                        let arrival = Arrival { from, secure: false, client: None };
+                        let arrival = Arrival { from, secure: false, client: None, via: None };
                         serve_stream(stream, &http, service(arrival), watcher).await;
                     }
                     Some(tls) => {
                         let Some(stream) = handshake(&tls, stream).await else { return };
                         let client = tls::spiffe_id(stream.get_ref().1.peer_certificates());
-                        let arrival = Arrival { from, secure: true, client };
+                        let arrival = Arrival { from, secure: true, client, via: None };
                         serve_stream(stream, &http, service(arrival), watcher).await;
                     }
                 }
@@ -184,6 +184,8 @@ pub struct Arrival {
     pub secure: bool,
     /// The SPIFFE id of the client's certificate, where the listener asks for one.
     pub client: Option<Arc<str>>,
+    /// Who told of it, when it came through another proxy: then all of this is as that one says.
+    pub via: Option<&'static str>,
 }
 
 type Watcher = hyper_util::server::graceful::Watcher;

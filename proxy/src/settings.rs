@@ -16,6 +16,8 @@ use countersign_receipt::Signer;
 use http::{HeaderName, HeaderValue, Uri};
 use zeroize::Zeroizing;
 
+use crate::envoy;
+
 /// Everything [`crate::serve`] needs to know beside the gateway's state.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -23,6 +25,8 @@ pub struct Settings {
     pub gateway: Listener,
     /// Where host, agent, approver, operator and investigator talk to Countersign itself.
     pub api: Listener,
+    /// Where Envoy asks, for calls that it forwards itself.
+    pub envoy: Option<envoy::Settings>,
     /// The APIs behind the gateway.
     pub upstreams: Vec<Upstream>,
     /// The SPIFFE id that each agent's client certificate has; an agent that is not here has its id as its name.
@@ -87,6 +91,7 @@ impl Settings {
         Settings {
             gateway: Listener::loopback(),
             api: Listener::loopback(),
+            envoy: None,
             upstreams,
             agents: BTreeMap::new(),
             proposer: None,

@@ -27,8 +27,9 @@ use crate::{
     authorize::Authorize,
     error::{answer, problem},
     identify::Identify,
+    inward::Inward,
     outcome::Outcome,
-    record::Record,
+    record::{Record, Recorded},
     server::Arrival,
     settings::{Limits, Signing},
     state::Gateway,
@@ -62,9 +63,29 @@ pub struct Context {
 /// The whole way, for requests of one connection.
 pub type Stack = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;
 
-/// Builds the way. Top to bottom is the order in which a request meets the steps.
+/// The way of a call that this gateway forwards itself.
 pub fn stack(context: &Arc<Context>, arrival: Arrival) -> Stack {
-    let way = ServiceBuilder::new()
+    // Around `forward`, so that whatever becomes of the call, one outcome is written.
+    let way = way(context, arrival, Outcome);
+    BoxCloneSyncService::new(way.map_request(|request: Request<Incoming>| request.map(Inward::Live)))
+}
+
+/// The way up to the record, the same for every call. `last` is given what is recorded and may be sent: it forwards, or leaves that to another proxy.
+/// Top to bottom is the order in which a request meets the steps.
+pub(crate) fn way<S>(
+    context: &Arc<Context>,
+    arrival: Arrival,
+    last: S,
+) -> impl Service<Request<Inward>, Response = Response<Body>, Error = Infallible, Future = Answering>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    S: Service<Recorded, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    ServiceBuilder::new()
         // Outermost, so that a fault in any step still becomes an answer; the record closes itself as it is dropped.
         .layer_fn(CatchPanic)
         // Before anything is read of the request: who calls, under which grant, to which API.
@@ -73,9 +94,7 @@ pub fn stack(context: &Arc<Context>, arrival: Arrival) -> Stack {
         .layer(Then(Authorize::new(context.clone())))
         // Before anything is sent, and the only step that decides what happens when the ledger cannot store.
         .layer(Then(Record::new(context.clone())))
-        // Around `forward`, so that whatever becomes of the call, one outcome is written.
-        .service(Outcome);
-    BoxCloneSyncService::new(way)
+        .service(last)
 }
 
 /// One step of the way.

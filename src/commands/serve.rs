@@ -37,7 +37,11 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     // One line on standard output, when both listeners are ready.
     say(format_args!(
         "{}",
-        serde_json::json!({ "gateway": running.gateway.to_string(), "api": running.api.to_string() })
+        serde_json::json!({
+            "gateway": running.gateway.to_string(),
+            "api": running.api.to_string(),
+            "ext_authz": running.envoy.as_ref().map(ToString::to_string),
+        })
     ))?;
     tell(&[NotifyState::Ready]);
     tokio::spawn(watchdog(ledger.clone()));

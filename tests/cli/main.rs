@@ -18,6 +18,7 @@ mod agent_cannot_widen;
 mod approvals;
 mod budget;
 mod ceiling;
+mod envoy;
 mod exports;
 mod import;
 mod incident;

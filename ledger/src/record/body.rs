@@ -356,6 +356,9 @@ Call is Call {
     /// The W3C trace context as the agent sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
+    /// `ext_authz` when another proxy asked for the verdict and forwards itself what is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
     /// Where a model is asked: what it is told, compared with what was observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt: Option<Prompt>,

@@ -20,7 +20,6 @@ use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -28,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Body,
     identify::Identified,
+    inward::{Inward, Withheld},
     mcp::Exchange,
     model::{Asking, is_model},
     server::Arrival,
@@ -83,7 +83,7 @@ pub enum Arrived {
     /// Read whole and judged: exactly these bytes are sent.
     Whole(Bytes),
     /// Not read; streams through.
-    Stream(Incoming),
+    Stream(Inward),
 }
 
 /// Who calls what, as the record and the outcome need it.
@@ -107,6 +107,8 @@ pub struct Call {
     pub decision: Option<Hash>,
     /// The trace context.
     pub traceparent: Option<String>,
+    /// Who asked for the verdict in the agent's place, if anybody did.
+    pub via: Option<&'static str>,
     /// Its number among the calls forwarded to this API, once it is recorded.
     pub n: Option<u64>,
     /// What it is judged by.
@@ -292,13 +294,14 @@ impl Step<Identified> for Authorize {
         let mut call = Call {
             id: identified.call,
             live,
+            grant_entry: session.state(&identified.grant).map(|state| state.entry),
             grant: identified.grant,
-            grant_entry: None,
             agent: identified.agent,
             credential: identified.credential,
             upstream,
             decision,
             traceparent: identified.traceparent,
+            via: arrival.via,
             n: None,
             rules: rules.clone(),
             view: None,
@@ -306,7 +309,6 @@ impl Step<Identified> for Authorize {
             asking,
             follows: None,
         };
-        call.grant_entry = session.state(&call.grant).map(|state| state.entry);
         // As the entry says it: to the microsecond.
         let judged = Time::new(self.context.gateway.now());
         let key_hash = parts.headers.get(IDEMPOTENCY_KEY).map(|key| Hash::of(key.as_bytes()));
@@ -390,7 +392,7 @@ fn view(rules: &Rules, judgement: &Judgement, grant: &Grant) -> Option<Arc<View>
 }
 
 /// Reads the body if it must be judged.
-async fn arrive(limits: &Limits, parts: &Parts, body: Incoming) -> Result<Arrived, Refusal> {
+async fn arrive(limits: &Limits, parts: &Parts, body: Inward) -> Result<Arrived, Refusal> {
     let refuse = |code, message: String| Err(Refusal { code, message });
     let expect = parts.headers.get(header::EXPECT);
     if expect.is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -417,6 +419,7 @@ async fn arrive(limits: &Limits, parts: &Parts, body: Incoming) -> Result<Arrive
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             refuse("body-too-large", format!("the JSON body has more than {} bytes", limits.json_bytes))
         }
+        Ok(Err(error)) if error.is::<Withheld>() => refuse("body-incomplete", error.to_string()),
         Ok(Err(_)) => refuse("body-incomplete", "the body ended before it was complete".to_owned()),
         Err(_) => refuse("body-timeout", format!("the body took longer than {:?}", limits.body_timeout)),
     }

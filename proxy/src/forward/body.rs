@@ -10,13 +10,12 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::{BoxError, record::Trail};
+use crate::{BoxError, inward::Inward, record::Trail};
 
 /// The agent's half of a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +23,7 @@ use crate::{BoxError, record::Trail};
 struct AgentFault(&'static str);
 
 pub(super) struct Sending {
-    body: Incoming,
+    body: Inward,
     trail: Arc<Mutex<Trail>>,
     hash: Sha256,
     bytes: u64,
@@ -34,7 +33,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(body: Incoming, trail: Arc<Mutex<Trail>>, limit: u64, trailers: Vec<HeaderName>) -> Sending {
+    pub(super) fn new(body: Inward, trail: Arc<Mutex<Trail>>, limit: u64, trailers: Vec<HeaderName>) -> Sending {
         Sending { body, trail, hash: Sha256::new(), bytes: 0, limit, trailers }
     }
 

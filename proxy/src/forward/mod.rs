@@ -110,7 +110,12 @@ async fn stalled(receipt: &Receipt, first_byte: Duration, connect: Duration) {
     }
 }
 
-fn request(receipt: &Receipt, upstream: &Upstream, outgoing: Outgoing) -> Result<Request<Body>, ForwardError> {
+/// The request as the API is to see it: what was judged, the gateway's credential and its signature.
+pub(crate) fn request(
+    receipt: &Receipt,
+    upstream: &Upstream,
+    outgoing: Outgoing,
+) -> Result<Request<Body>, ForwardError> {
     let uri = upstream.uri(&outgoing.target).map_err(|error| ForwardError::Request(error.to_string()))?;
     let headers = headers::of_request(&outgoing, &upstream.settings);
     let trailers = headers::trailers_of_request(&outgoing, &upstream.settings);

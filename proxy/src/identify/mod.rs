@@ -5,10 +5,10 @@ use std::sync::Arc;
 use countersign_authorize::Refusal;
 use countersign_ledger::Hash;
 use http::{HeaderMap, HeaderName, Request, Response, Uri, Version, header, uri::PathAndQuery};
-use hyper::body::Incoming;
 
 use crate::{
     Body,
+    inward::Inward,
     model::is_model,
     record::stranger,
     server::Arrival,
@@ -51,7 +51,7 @@ pub struct Identified {
     /// How it came.
     pub arrival: Arrival,
     /// The request itself.
-    pub request: Request<Incoming>,
+    pub request: Request<Inward>,
 }
 
 /// The step.
@@ -96,9 +96,17 @@ impl Identify {
 }
 
 impl Identify {
+    /// Whether the agent had to show a certificate. Another proxy that asks agents for theirs tells the name in it.
+    fn shows_certificates(&self) -> bool {
+        match self.arrival.via {
+            Some(_) => self.arrival.client.is_some(),
+            None => self.context.shows_certificates,
+        }
+    }
+
     /// Where clients show certificates, a token is good only with the certificate of the agent that it names: stolen, it opens nothing.
     fn holds(&self, agent: &str) -> Result<(), Refusal> {
-        if !self.context.shows_certificates {
+        if !self.shows_certificates() {
             return Ok(());
         }
         let wanted = self.context.agents.get(agent).map_or(agent, String::as_str);
@@ -115,17 +123,17 @@ impl Identify {
     }
 }
 
-impl Step<Request<Incoming>> for Identify {
+impl Step<Request<Inward>> for Identify {
     type Out = Identified;
 
-    async fn step(&self, mut request: Request<Incoming>) -> Result<Identified, Response<Body>> {
+    async fn step(&self, mut request: Request<Inward>) -> Result<Identified, Response<Body>> {
         let destination = destination(&self.context.upstreams.all(), &request);
         let rules = self.context.gateway.rules();
         let catalogue = destination.as_ref().and_then(|(to, _)| rules.catalogue(&to.settings.name));
         let who = self.who(request.headers(), catalogue.is_some_and(|catalogue| is_model(catalogue)));
         let (live, grant, agent) = match who {
             Ok(who) => who,
-            Err(refusal) => return Err(stranger::refuse(&self.context, &request, &refusal).await),
+            Err(refusal) => return Err(stranger::refuse(&self.context, &request, self.arrival.via, &refusal).await),
         };
         let headers = request.headers();
         let decision = single(headers, &DECISION).map(|text| text.parse().map_err(|_| text.chars().take(80).collect()));
@@ -140,7 +148,7 @@ impl Step<Request<Incoming>> for Identify {
             live,
             grant,
             agent,
-            credential: if self.context.shows_certificates { "bearer+mtls" } else { "bearer" },
+            credential: if self.shows_certificates() { "bearer+mtls" } else { "bearer" },
             destination,
             decision,
             traceparent,

@@ -138,7 +138,7 @@ impl Service<Recorded> for Outcome {
 }
 
 /// There is no answer.
-fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
+pub(crate) fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
     let (code, result) = match error {
         ForwardError::Unreachable(_) => ("upstream-unreachable", "upstream_unreachable"),
         ForwardError::Timeout { .. } => ("upstream-timeout", "upstream_timeout"),
@@ -151,7 +151,7 @@ fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
 }
 
 /// Closes the call and tells the agent why there is no answer.
-fn refuse(receipt: Receipt, code: &str, detail: &str, ending: Ending) -> Response<Body> {
+pub(crate) fn refuse(receipt: Receipt, code: &str, detail: &str, ending: Ending) -> Response<Body> {
     let sent = receipt.note(|trail| trail.sent);
     let problem = problem(code, detail)
         .with("call", receipt.call().id.as_str())

@@ -83,6 +83,7 @@ impl Record {
             expires: waits.as_ref().map(|waits| Time::new(waits.until)),
             approval: approval.map(|approval| approval.entry),
             traceparent: call.traceparent.clone(),
+            via: call.via.map(str::to_owned),
             prompt: call.asking.as_ref().map(|asking| asking.entry()),
             ..body::Call::default()
         };

@@ -180,6 +180,11 @@ impl Receipt {
         }
     }
 
+    /// Whether a withdrawal of what allowed the call cuts it.
+    pub(crate) const fn ends_when_withdrawn(&self) -> bool {
+        self.cut.is_some()
+    }
+
     /// How a call ended that nobody waits for any more.
     pub(crate) fn abandoned(&self) -> Ending {
         if std::thread::panicking() {

@@ -15,13 +15,18 @@ use crate::{
 };
 
 /// Refuses a request whose sender is not known.
-pub(crate) async fn refuse<B>(context: &Arc<Context>, request: &Request<B>, refusal: &Refusal) -> Response<Body> {
+pub(crate) async fn refuse<B>(
+    context: &Arc<Context>,
+    request: &Request<B>,
+    via: Option<&str>,
+    refusal: &Refusal,
+) -> Response<Body> {
     context.gateway.count("unauthenticated");
     let mut response = answer(problem(refusal.code, &refusal.message));
     if !may_record(context) {
         return response;
     }
-    let Some(draft) = draft(context, request, refusal) else { return response };
+    let Some(draft) = draft(context, request, via, refusal) else { return response };
     // The answer does not depend on it: without a token nothing is forwarded anyway.
     if let Ok(sealed) = context.gateway.ledger.append(draft).await {
         super::stamp(response.headers_mut(), &sealed);
@@ -39,7 +44,7 @@ fn may_record(context: &Context) -> bool {
     recorded.1 <= context.limits.strangers_per_minute
 }
 
-fn draft<B>(context: &Context, request: &Request<B>, refusal: &Refusal) -> Option<Draft> {
+fn draft<B>(context: &Context, request: &Request<B>, via: Option<&str>, refusal: &Refusal) -> Option<Draft> {
     let gateway = &context.gateway;
     let entry = body::Call {
         call: uuid::Uuid::now_v7().to_string(),
@@ -50,6 +55,7 @@ fn draft<B>(context: &Context, request: &Request<B>, refusal: &Refusal) -> Optio
         rules: vec![refusal.code.to_owned()],
         engine: ENGINE.to_owned(),
         policies: gateway.rules().digests().to_vec(),
+        via: via.map(str::to_owned),
         ..body::Call::default()
     };
     let target: String = request.uri().path().chars().take(512).collect();

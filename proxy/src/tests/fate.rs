@@ -289,7 +289,8 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
     let request =
         http::Request::get(format!("http://{address}/x")).header("authorization", format!("Bearer {}", world.token));
     tokio::spawn(world.client.request(request.body(whole("")).unwrap()));
-    let (request, arrival) = receiver.recv().await.unwrap();
+    let (request, arrival): (http::Request<_>, _) = receiver.recv().await.unwrap();
+    let request = request.map(crate::inward::Inward::Live);
     let identified = crate::identify::Identify::new(context.clone(), arrival).step(request).await;
     let identified = identified.map_err(|response| response.status()).unwrap();
     let judged = crate::authorize::Authorize::new(context.clone()).step(identified).await;
