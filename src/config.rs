@@ -1,6 +1,10 @@
 //! The configuration file: TOML as typed, then checked into what the gateway is told. Errors name line and column.
 
 mod envoy;
+mod listener;
+mod proposer;
+mod upstream;
+mod values;
 
 use std::{
     fs,
@@ -10,19 +14,19 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use countersign_authorize::{
-    catalogue::{self, Catalogue},
+    catalogue::Catalogue,
     policy::{File, Policies},
 };
-use countersign_ledger::{checkpoint::is_key_name, ledger::Options, statement::Jwk, store::Probe};
-use countersign_proxy::{
-    api,
-    settings::{self, ReceiptKeys},
-};
-use countersign_receipt::directory;
-use http::{HeaderName, Uri};
+use countersign_ledger::{ledger::Options, store::Probe};
+use countersign_proxy::{api, settings};
 use serde::Deserialize;
 
-use crate::commands::ceiling;
+pub use self::{
+    listener::{Agent, Listener, Tls},
+    proposer::Proposer,
+    upstream::Upstream,
+    values::{Address, Files, Origin, Url},
+};
 
 /// The file as typed.
 #[derive(Debug, Deserialize)]
@@ -91,57 +95,6 @@ pub struct Policy {
     pub file: Files,
 }
 
-/// One file or several.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a path, or a list of paths")]
-pub enum Files {
-    /// One.
-    One(PathBuf),
-    /// Several, or none.
-    Several(Vec<PathBuf>),
-}
-
-impl Default for Files {
-    fn default() -> Files {
-        Files::Several(Vec::new())
-    }
-}
-
-impl Files {
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &PathBuf> {
-        match self {
-            Files::One(path) => std::slice::from_ref(path).iter(),
-            Files::Several(paths) => paths.iter(),
-        }
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        match self {
-            Files::One(path) => std::slice::from_mut(path).iter_mut(),
-            Files::Several(paths) => paths.iter_mut(),
-        }
-    }
-}
-
-/// A name that can name a key.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Origin(pub String);
-
-impl TryFrom<String> for Origin {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Origin, String> {
-        if is_key_name(&name) && !name.contains("://") {
-            Ok(Origin(name))
-        } else {
-            Err("the origin must be a URL without its scheme, without spaces or `+`, such as `bank.example/agents`"
-                .to_owned())
-        }
-    }
-}
-
 /// `[ledger]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,237 +112,6 @@ pub struct Ledger {
 
 const fn reserve() -> u64 {
     256
-}
-
-/// A listener.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// The address: `127.0.0.1:8180` (port 0 takes a free one), `unix:/run/countersign/gateway.sock`, or `systemd:gateway` for a socket that systemd passes.
-    pub listen: Address,
-    /// Certificate chain and key, PEM.
-    pub tls: Option<Tls>,
-}
-
-/// TLS of a listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// The chain, leaf first.
-    pub certificates: PathBuf,
-    /// The key.
-    pub key: PathBuf,
-    /// Authorities of client certificates: then every client must show one, and an agent's SPIFFE id must be the one in `[[agent]]`.
-    pub clients: Option<PathBuf>,
-    /// Speak TLS 1.2 too.
-    #[serde(default)]
-    pub tls12: bool,
-}
-
-/// `[[agent]]`: an agent that is told by its client certificate.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Agent {
-    /// The agent, as instructions name it.
-    pub party: String,
-    /// The URI in its certificate, such as `spiffe://bank.example/agents/assistant`.
-    pub spiffe: String,
-}
-
-/// Where a listener listens.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Address(pub settings::Address);
-
-impl TryFrom<String> for Address {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Address, String> {
-        let address = text.parse().map_err(|error| {
-            format!("`{text}` is no address ({error}): write `127.0.0.1:8180`, `unix:/path` or `systemd:name`")
-        })?;
-        Ok(Address(address))
-    }
-}
-
-/// `[[upstream]]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    /// Its name, as its catalogue says it.
-    pub name: String,
-    /// Scheme, authority and base path.
-    pub url: Url,
-    /// Its catalogue; relative to the configuration file.
-    pub catalogue: PathBuf,
-    /// The API provider's signed catalogue, above which this one must not go.
-    pub ceiling: Option<Ceiling>,
-    /// The path prefix that agents use: empty for the only upstream, else `/<name>` when left out.
-    pub prefix: Option<String>,
-    /// What the gateway adds so that the API lets the call in.
-    pub credential: Option<Credential>,
-    /// Certificate authorities (PEM) instead of the public ones.
-    pub authorities: Option<PathBuf>,
-    /// HTTP/2 in the clear with prior knowledge.
-    #[serde(default)]
-    pub http2: bool,
-    /// Record verdicts without enforcing them.
-    #[serde(default)]
-    pub shadow: bool,
-    /// Up to how many bytes of a response are kept in the vault.
-    #[serde(default)]
-    pub keep_response_bytes: usize,
-    /// Let `Set-Cookie` through to the agent.
-    #[serde(default)]
-    pub pass_cookies: bool,
-    /// Request headers that pass beside the usual ones.
-    #[serde(default)]
-    pub pass_headers: Vec<Header>,
-    /// How long it may take.
-    #[serde(default)]
-    pub timeouts: Timeouts,
-    /// Sign what is sent; yes when left out and the API gives receipts.
-    pub sign: Option<bool>,
-    /// The API's receipts.
-    pub receipts: Option<Receipts>,
-}
-
-/// `receipts` of an upstream: exactly one of `keys`, `jwks_url` and `directory`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Receipts {
-    /// Whose they are: a party's id, which becomes an API provider when it is not known yet.
-    pub party: String,
-    /// Its public keys: a JWK or a JWK set in a file.
-    pub keys: Option<PathBuf>,
-    /// Where they are listed: a JWK set.
-    pub jwks_url: Option<Url>,
-    /// The origin below which they are listed, as an HTTP signature directory.
-    pub directory: Option<Url>,
-    /// Keep an answer without a receipt that fits from the agent.
-    #[serde(default)]
-    pub required: bool,
-}
-
-/// `[proposer]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Proposer {
-    /// The chat endpoint's whole URL, such as `https://models.example/v1/chat/completions`.
-    pub url: Url,
-    /// The model to ask for.
-    pub model: String,
-    /// What lets the gateway in.
-    pub credential: Option<Credential>,
-    /// Certificate authorities (PEM) instead of the public ones.
-    pub authorities: Option<PathBuf>,
-    /// Let it see what the user attached.
-    #[serde(default)]
-    pub attachments: bool,
-    /// How long it may take.
-    #[serde(default = "thirty")]
-    pub timeout_seconds: u64,
-    /// What may be proposed for whom; all that the catalogues know when left out.
-    #[serde(default)]
-    pub allow: Vec<Proposable>,
-}
-
-/// `[[proposer.allow]]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Proposable {
-    host: Option<String>,
-    principal: Option<String>,
-    actions: Vec<String>,
-}
-
-impl Proposer {
-    fn settings(&self) -> anyhow::Result<settings::Proposer> {
-        let upstream = settings::Upstream {
-            credential: self.credential.as_ref().map(Credential::settings).transpose()?,
-            authorities: self.authorities.clone(),
-            ..settings::Upstream::new("proposer", self.url.0.clone())
-        };
-        let allow = |row: &Proposable| settings::Proposable {
-            host: row.host.clone(),
-            principal: row.principal.clone(),
-            actions: row.actions.clone(),
-        };
-        Ok(settings::Proposer {
-            upstream,
-            model: self.model.clone(),
-            attachments: self.attachments,
-            timeout: Duration::from_secs(self.timeout_seconds),
-            allow: self.allow.iter().map(allow).collect(),
-        })
-    }
-}
-
-/// `ceiling` of an upstream.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ceiling {
-    /// The provider's catalogue.
-    pub catalogue: PathBuf,
-    /// The provider's statement over it: a JWS in compact form.
-    pub signature: PathBuf,
-    /// The provider's public key, as JWK.
-    pub key: PathBuf,
-}
-
-/// An absolute URL.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Url(pub Uri);
-
-impl TryFrom<String> for Url {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Url, String> {
-        let url: Uri = text.parse().map_err(|error| format!("`{text}` is not a URL: {error}"))?;
-        match (url.scheme_str(), url.authority()) {
-            (Some("http" | "https"), Some(_)) => Ok(Url(url)),
-            _ => Err(format!("`{text}` is not a URL with `http://` or `https://` and a host")),
-        }
-    }
-}
-
-/// A header's name.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Header(pub HeaderName);
-
-impl TryFrom<String> for Header {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Header, String> {
-        text.parse().map(Header).map_err(|_| format!("`{text}` is not a header name"))
-    }
-}
-
-/// A header that lets the gateway into an API, its value from a file or the environment.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Credential {
-    /// The header; `authorization` when left out.
-    pub header: Option<Header>,
-    /// What stands before the secret, such as `Bearer `.
-    #[serde(default)]
-    pub prefix: String,
-    /// The file that holds the secret.
-    pub file: Option<PathBuf>,
-    /// The environment variable that holds it.
-    pub environment: Option<String>,
-}
-
-/// How long an upstream may take, in seconds.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Timeouts {
-    connect_seconds: Option<u64>,
-    first_byte_seconds: Option<u64>,
-    idle_seconds: Option<u64>,
-    total_seconds: Option<u64>,
 }
 
 /// What bounds a request.
@@ -420,9 +142,7 @@ impl Config {
         let asked = config.ext_authz.iter_mut();
         let (asked, listens): (Vec<_>, Vec<_>) = asked.map(|envoy| (&mut envoy.tls, &mut envoy.listen)).unzip();
         for tls in config.gateway.tls.iter_mut().chain(&mut config.api.tls).chain(asked.into_iter().flatten()) {
-            resolve(&mut tls.certificates);
-            resolve(&mut tls.key);
-            tls.clients.iter_mut().for_each(resolve);
+            tls.files_mut().for_each(resolve);
         }
         for listen in [&mut config.gateway.listen, &mut config.api.listen].into_iter().chain(listens) {
             if let settings::Address::Unix(path) = &mut listen.0 {
@@ -431,12 +151,7 @@ impl Config {
         }
         config.policy.file.iter_mut().for_each(resolve);
         for upstream in &mut config.upstream {
-            resolve(&mut upstream.catalogue);
-            upstream.authorities.iter_mut().for_each(resolve);
-            upstream.receipts.iter_mut().filter_map(|receipts| receipts.keys.as_mut()).for_each(resolve);
-            let ceiling = upstream.ceiling.iter_mut();
-            ceiling.flat_map(|c| [&mut c.catalogue, &mut c.signature, &mut c.key]).for_each(resolve);
-            upstream.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
+            upstream.files_mut().for_each(resolve);
         }
         if let Some(proposer) = &mut config.proposer {
             proposer.authorities.iter_mut().for_each(resolve);
@@ -458,13 +173,10 @@ impl Config {
 
     /// Every file, beside the configuration's own, that says what is in force: when one changes, all are read again.
     pub fn watched(&self) -> Vec<PathBuf> {
-        let upstreams = self.upstream.iter().flat_map(|upstream| {
-            let ceiling = upstream.ceiling.iter();
-            let ceiling = ceiling.flat_map(|ceiling| [&ceiling.catalogue, &ceiling.signature, &ceiling.key]);
-            let secret = upstream.credential.iter().filter_map(|credential| credential.file.as_ref());
-            std::iter::once(&upstream.catalogue).chain(ceiling).chain(secret).chain(&upstream.authorities)
-        });
-        upstreams.chain(self.policy.file.iter()).cloned().collect()
+        let asked = self.ext_authz.iter().filter_map(|envoy| envoy.tls.as_ref());
+        let tls = self.gateway.tls.iter().chain(&self.api.tls).chain(asked).flat_map(|tls| tls.files());
+        let upstreams = self.upstream.iter().flat_map(Upstream::files);
+        upstreams.chain(self.policy.file.iter()).chain(tls).cloned().collect()
     }
 
     /// The directory of the keys.
@@ -553,121 +265,6 @@ impl Config {
             signing: None,
             heartbeat: Duration::from_secs(self.heartbeat_seconds.max(1)),
         })
-    }
-}
-
-impl Listener {
-    fn settings(&self) -> settings::Listener {
-        let tls = self.tls.as_ref().map(|tls| settings::ServerTls {
-            certificates: tls.certificates.clone(),
-            key: tls.key.clone(),
-            clients: tls.clients.clone(),
-            tls12: tls.tls12,
-        });
-        settings::Listener { address: self.listen.0.clone(), tls }
-    }
-}
-
-impl Upstream {
-    fn catalogue(&self) -> anyhow::Result<(Catalogue, String)> {
-        let path = self.catalogue.display();
-        let text = fs::read_to_string(&self.catalogue).with_context(|| format!("`{path}` cannot be read"))?;
-        let catalogue = Catalogue::parse(&text).map_err(|error| anyhow!("{path}: {error}"))?;
-        if catalogue.upstream() != self.name {
-            bail!("{path}: the catalogue is of `{}`, the upstream is named `{}`", catalogue.upstream(), self.name);
-        }
-        let catalogue = match &self.ceiling {
-            None => catalogue,
-            Some(ceiling) => catalogue.under(ceiling.read(&self.name)?).map_err(|error| anyhow!("{path}: {error}"))?,
-        };
-        Ok((catalogue, text))
-    }
-
-    fn settings(&self, several: bool) -> anyhow::Result<settings::Upstream> {
-        let prefix = match &self.prefix {
-            Some(prefix) => prefix.clone(),
-            None if several => format!("/{}", self.name),
-            None => String::new(),
-        };
-        if !prefix.is_empty() && (!prefix.starts_with('/') || prefix.ends_with('/')) {
-            bail!("the prefix `{prefix}` must begin with `/` and not end with one");
-        }
-        let defaults = settings::Timeouts::default();
-        let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
-        Ok(settings::Upstream {
-            name: self.name.clone(),
-            prefix,
-            url: self.url.0.clone(),
-            credential: self.credential.as_ref().map(Credential::settings).transpose()?,
-            authorities: self.authorities.clone(),
-            http: if self.http2 { settings::Http::Two } else { settings::Http::Auto },
-            timeouts: settings::Timeouts {
-                connect: seconds(self.timeouts.connect_seconds, defaults.connect),
-                first_byte: seconds(self.timeouts.first_byte_seconds, defaults.first_byte),
-                idle: seconds(self.timeouts.idle_seconds, defaults.idle),
-                total: seconds(self.timeouts.total_seconds, defaults.total),
-            },
-            shadow: self.shadow,
-            keep_response_bytes: self.keep_response_bytes,
-            pass_cookies: self.pass_cookies,
-            pass_headers: self.pass_headers.iter().map(|header| header.0.clone()).collect(),
-            sign: self.sign.unwrap_or(self.receipts.is_some()),
-            receipts: self.receipts.as_ref().map(Receipts::settings).transpose()?,
-        })
-    }
-}
-
-impl Receipts {
-    fn settings(&self) -> anyhow::Result<settings::Receipts> {
-        let keys = match (&self.keys, &self.jwks_url, &self.directory) {
-            (Some(path), None, None) => {
-                let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
-                let keys = directory::read(&text).filter(|keys| !keys.is_empty());
-                let keys =
-                    keys.with_context(|| format!("`{}` is no public key and no list of them", path.display()))?;
-                ReceiptKeys::Pinned(keys)
-            }
-            (None, Some(url), None) => ReceiptKeys::Listed(url.0.clone()),
-            (None, None, Some(origin)) => {
-                let origin = origin.0.to_string();
-                ReceiptKeys::Listed(format!("{}{}", origin.trim_end_matches('/'), directory::WELL_KNOWN).parse()?)
-            }
-            _ => bail!("`receipts` needs exactly one of `keys`, `jwks_url` and `directory`"),
-        };
-        Ok(settings::Receipts { party: self.party.clone(), keys, required: self.required })
-    }
-}
-
-impl Ceiling {
-    /// The provider's catalogue, its signature checked.
-    fn read(&self, upstream: &str) -> anyhow::Result<catalogue::Ceiling> {
-        let read =
-            |path: &Path| fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()));
-        let (text, compact) = (read(&self.catalogue)?, read(&self.signature)?.trim().to_owned());
-        let key = read(&self.key)?;
-        let not_a_key = || format!("`{}` is no public key as JWK", self.key.display());
-        // What `keys new` prints for a registration is taken too.
-        let value: serde_json::Value = serde_json::from_str(&key).with_context(not_a_key)?;
-        let jwk = value.get("jwk").unwrap_or(&value).clone();
-        let jwk: Jwk = serde_json::from_value(jwk).with_context(not_a_key)?;
-        ceiling::verify(&compact, &jwk, upstream, text.as_bytes())
-            .with_context(|| format!("the ceiling `{}` is not what its provider signed", self.catalogue.display()))?;
-        Ok(catalogue::Ceiling { text, statement: compact, kid: jwk.thumbprint() })
-    }
-}
-
-impl Credential {
-    fn settings(&self) -> anyhow::Result<settings::Credential> {
-        let secret = match (&self.file, &self.environment) {
-            (Some(file), None) => fs::read_to_string(file)
-                .with_context(|| format!("the credential `{}` cannot be read", file.display()))?,
-            (None, Some(name)) => {
-                std::env::var(name).with_context(|| format!("the environment has no `{name}` for the credential"))?
-            }
-            _ => bail!("the credential needs either `file` or `environment`"),
-        };
-        let header = self.header.as_ref().map_or(http::header::AUTHORIZATION, |header| header.0.clone());
-        Ok(settings::Credential::new(header, format!("{}{}", self.prefix, secret.trim_end()))?)
     }
 }
 

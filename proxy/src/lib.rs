@@ -29,6 +29,7 @@ pub mod receipts;
 
 pub mod api;
 pub mod error;
+mod pem;
 pub mod problem;
 pub mod propose;
 mod reload;

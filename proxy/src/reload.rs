@@ -1,14 +1,14 @@
-//! What can be changed while the gateway runs: catalogues, policies, upstreams and the API's credentials. No request is dropped: what is under way
-//! goes on with what it began with.
+//! What can be changed while the gateway runs: catalogues, policies, certificates, upstreams and the API's credentials. No request is dropped: what is
+//! under way goes on with what it began with.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use countersign_authorize::{catalogue::Catalogue, policy::Policies};
 
 use crate::{
     api::{Credential, Credentials},
     receipts,
-    server::{ListenError, Tls},
+    server::{ListenError, Loaded, Tls},
     settings,
     stack::Context,
     state::StateError,
@@ -25,6 +25,8 @@ pub struct Fresh {
     pub upstreams: Vec<settings::Upstream>,
     /// Who may talk to the API.
     pub credentials: Vec<Credential>,
+    /// Certificates of the gateway's listener, of the API's and of that at which Envoy asks, for those that have TLS.
+    pub tls: [Option<settings::ServerTls>; 3],
 }
 
 /// Why nothing was changed.
@@ -50,37 +52,49 @@ pub enum ReloadError {
 pub struct Reload {
     context: Arc<Context>,
     credentials: Credentials,
-    certificates: Vec<Arc<Tls>>,
+    /// Of the same listeners.
+    tls: [Option<Arc<Tls>>; 3],
 }
 
+/// The names of the listeners, as records have them.
+const LISTENERS: [&str; 3] = ["gateway", "api", "ext_authz"];
+
 impl Reload {
-    pub(crate) const fn new(context: Arc<Context>, credentials: Credentials, certificates: Vec<Arc<Tls>>) -> Reload {
-        Reload { context, credentials, certificates }
+    pub(crate) const fn new(context: Arc<Context>, credentials: Credentials, tls: [Option<Arc<Tls>>; 3]) -> Reload {
+        Reload { context, credentials, tls }
     }
 
-    /// Reads the listeners' certificates, keys and client authorities anew; connections from now on have them.
-    ///
-    /// # Errors
-    /// [`ListenError`]: that listener keeps what it had.
-    pub fn certificates(&self) -> Result<(), ListenError> {
-        self.certificates.iter().try_for_each(|tls| tls.reload())
+    /// Records the certificates that are in force from the beginning.
+    pub(crate) async fn begin(&self) -> Result<(), StateError> {
+        let loaded = self.tls.each_ref().map(|tls| tls.as_ref().map(|tls| tls.loaded()));
+        let upstreams = self.context.upstreams.all();
+        self.context.gateway.replace_certificates(&certificates(&loaded, &upstreams)).await.map(|_| ())
     }
 
-    /// Puts all of it in force. Gives which catalogues and policies changed.
+    /// Puts all of it in force. Gives which catalogues, policies and certificates changed.
     ///
     /// # Errors
-    /// [`ReloadError`]; catalogues, policies, upstreams and credentials are then as they were.
+    /// [`ReloadError`]; all is then as it was.
     pub async fn put(&self, fresh: Fresh) -> Result<Vec<String>, ReloadError> {
         let now = self.context.upstreams.all();
         let mut upstreams = Vec::new();
         for settings in fresh.upstreams {
             // One that is as it was keeps its connections.
-            let same = now.iter().find(|upstream| upstream.settings == settings).cloned();
-            upstreams.push(same.map_or_else(|| Upstream::new(settings).map(Arc::new), Ok)?);
+            upstreams.push(Upstream::kept_or_new(&now, settings)?);
         }
-        self.certificates()?;
+        let mut loaded = [None, None, None];
+        for ((loaded, tls), settings) in loaded.iter_mut().zip(&self.tls).zip(&fresh.tls) {
+            *loaded = tls.as_ref().map(|tls| tls.read(settings.as_ref())).transpose()?;
+        }
+        // Everything could be read: from here on only the ledger can say no.
         receipts::begin(&self.context.gateway, &upstreams).await?;
-        let changed = self.context.gateway.replace_rules(fresh.catalogues, fresh.policies).await?;
+        let mut changed = self.context.gateway.replace_certificates(&certificates(&loaded, &upstreams)).await?;
+        changed.extend(self.context.gateway.replace_rules(fresh.catalogues, fresh.policies).await?);
+        for (tls, loaded) in self.tls.iter().zip(loaded) {
+            if let Some((tls, loaded)) = tls.as_ref().zip(loaded) {
+                tls.put(loaded);
+            }
+        }
         self.context.upstreams.replace(upstreams);
         self.credentials.replace(fresh.credentials);
         Ok(changed)
@@ -90,4 +104,17 @@ impl Reload {
     pub fn refuse(&self, what: impl Into<String>) {
         self.context.gateway.refuse_rules(what);
     }
+}
+
+/// Every certificate that is shown or believed, by name: `gateway/certificates`, `upstream/bank/authorities`.
+fn certificates(listeners: &[Option<Loaded>; 3], upstreams: &[Arc<Upstream>]) -> BTreeMap<String, String> {
+    let listeners = LISTENERS.iter().zip(listeners).flat_map(|(name, loaded)| {
+        let public = loaded.iter().flat_map(Loaded::public);
+        public.map(move |(what, pem)| (format!("{name}/{what}"), pem.clone()))
+    });
+    let upstreams = upstreams.iter().flat_map(|upstream| {
+        let name = &upstream.settings.name;
+        upstream.certificates().map(move |(what, pem)| (format!("upstream/{name}/{what}"), pem.to_owned()))
+    });
+    listeners.chain(upstreams).collect()
 }

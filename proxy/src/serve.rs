@@ -21,10 +21,10 @@ use crate::{
     propose::Proposer,
     receipts,
     reload::Reload,
-    server::{Bound, ListenError, Server, Tls},
+    server::{Bound, ListenError, Server},
     settings::{Settings, Signing},
     stack::{Context, stack},
-    state::Gateway,
+    state::{Gateway, StateError},
     upstream::{Upstream, UpstreamError, Upstreams},
 };
 
@@ -44,6 +44,9 @@ pub enum ServeError {
     /// The keys of an API that gives receipts.
     #[error(transparent)]
     Keys(#[from] receipts::KeysError),
+    /// The ledger does not take what is in force.
+    #[error("what is in force cannot be recorded: {0}")]
+    State(#[from] StateError),
 }
 
 /// A running gateway.
@@ -103,8 +106,8 @@ pub async fn serve(
     });
     let every = settings.heartbeat;
     let tls = [agents.tls(), others.tls(), asking.as_ref().and_then(Server::tls)];
-    let certificates: Vec<Arc<Tls>> = tls.into_iter().flatten().cloned().collect();
-    let reload = Reload::new(context.clone(), credentials, certificates);
+    let reload = Reload::new(context.clone(), credentials, tls.map(Option::<&Arc<Tls>>::cloned));
+    reload.begin().await?;
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
     let envoy = asking.as_ref().map(|server| server.bound().clone());
     let authorizer = settings.envoy.map(|envoy| Authorizer::new(context.clone(), envoy)).zip(asking);

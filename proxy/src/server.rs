@@ -20,7 +20,7 @@ use tokio::{
 };
 
 pub use self::socket::Bound;
-pub(crate) use self::tls::Tls;
+pub(crate) use self::tls::{Loaded, Tls};
 use self::{
     patient::Patient,
     socket::{Socket, Stream},

@@ -153,6 +153,15 @@ impl fmt::Display for Address {
     }
 }
 
+/// What the gateway shows an API for itself, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The chain, leaf first.
+    pub certificates: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
 /// Certificate and key of a listener, PEM.
 #[derive(Debug, Clone)]
 pub struct ServerTls {
@@ -191,6 +200,8 @@ pub struct Upstream {
     pub credential: Option<Credential>,
     /// Certificate authorities (PEM) instead of the public ones.
     pub authorities: Option<PathBuf>,
+    /// The certificate that the gateway shows it.
+    pub identity: Option<Identity>,
     /// Which HTTP it speaks.
     pub http: Http,
     /// How long it may take.
@@ -218,6 +229,7 @@ impl Upstream {
             url,
             credential: None,
             authorities: None,
+            identity: None,
             http: Http::default(),
             timeouts: Timeouts::default(),
             shadow: false,

@@ -113,7 +113,7 @@ Key is Key {
 body! {
 /// A catalogue, policy or configuration came into force. Its bytes are kept beside the ledger under their digest.
 Policy is Policy {
-    /// `catalogue`, `policy` or `configuration`.
+    /// `catalogue`, `policy`, `configuration` or `certificates`, or `ceiling` and `ceiling-statement`.
     what: String,
     /// Its name (a catalogue's upstream).
     name: String,

@@ -3,38 +3,57 @@
 use std::{path::Path, sync::Arc};
 
 use parking_lot::RwLock;
-use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
-    version::TLS13,
-};
+use rustls::{RootCertStore, ServerConfig, pki_types::CertificateDer, server::WebPkiClientVerifier, version::TLS13};
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use super::{ListenError, provider};
-use crate::settings::ServerTls;
+use crate::{pem, settings::ServerTls};
 
 /// A listener's TLS.
 pub(crate) struct Tls {
     settings: ServerTls,
-    acceptor: RwLock<TlsAcceptor>,
+    loaded: RwLock<Loaded>,
+}
+
+/// Certificate, key and authorities as they were read together.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    acceptor: TlsAcceptor,
+    /// What anybody may know of them: the chain, and the authorities of clients, PEM.
+    public: Vec<(&'static str, String)>,
+}
+
+impl Loaded {
+    /// The public part, each with what it is.
+    pub(crate) fn public(&self) -> &[(&'static str, String)] {
+        &self.public
+    }
 }
 
 impl Tls {
     pub(super) fn new(settings: &ServerTls) -> Result<Tls, ListenError> {
-        Ok(Tls { settings: settings.clone(), acceptor: RwLock::new(acceptor(settings)?) })
+        Ok(Tls { settings: settings.clone(), loaded: RwLock::new(load(settings)?) })
     }
 
     /// What the next connection is accepted with.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        self.acceptor.read().clone()
+        self.loaded.read().acceptor.clone()
     }
 
-    /// Reads certificate, key and authorities anew: connections from now on have them. When they cannot be used, the old ones stay.
-    pub(crate) fn reload(&self) -> Result<(), ListenError> {
-        let anew = acceptor(&self.settings)?;
-        *self.acceptor.write() = anew;
-        Ok(())
+    /// What is in force.
+    pub(crate) fn loaded(&self) -> Loaded {
+        self.loaded.read().clone()
+    }
+
+    /// Reads certificate, key and authorities anew; `settings` may name other files than before. Nothing is in force yet.
+    pub(crate) fn read(&self, settings: Option<&ServerTls>) -> Result<Loaded, ListenError> {
+        load(settings.unwrap_or(&self.settings))
+    }
+
+    /// Puts in force what was read: connections from now on have it, open ones go on with what they began with.
+    pub(crate) fn put(&self, loaded: Loaded) {
+        *self.loaded.write() = loaded;
     }
 }
 
@@ -46,9 +65,11 @@ pub(super) fn spiffe_id(chain: Option<&[CertificateDer<'_>]>) -> Option<Arc<str>
     names.next().is_none().then(|| name.into())
 }
 
-fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, ListenError> {
-    let chain = certificates(&tls.certificates)?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| bad(&tls.key, &error))?;
+fn load(tls: &ServerTls) -> Result<Loaded, ListenError> {
+    let (pem, chain) = certificates(&tls.certificates)?;
+    let mut public = vec![("certificates", pem)];
+    let secret = std::fs::read(&tls.key).map_err(|error| bad(&tls.key, &error))?;
+    let key = pem::key(&Zeroizing::new(secret)).map_err(|what| bad(&tls.key, &what))?;
     let versions: &[_] = if tls.tls12 { rustls::ALL_VERSIONS } else { &[&TLS13] };
     let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions);
     let config = config.map_err(|error| bad(&tls.certificates, &error))?;
@@ -56,7 +77,9 @@ fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, ListenError> {
         None => config.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for authority in certificates(path)? {
+            let (pem, authorities) = certificates(path)?;
+            public.push(("clients", pem));
+            for authority in authorities {
                 roots.add(authority).map_err(|error| bad(path, &error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
@@ -65,16 +88,12 @@ fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, ListenError> {
     };
     let mut config = config.with_single_cert(chain, key).map_err(|error| bad(&tls.certificates, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Loaded { acceptor: TlsAcceptor::from(Arc::new(config)), public })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| bad(path, &error))?.collect();
-    let chain = chain.map_err(|error| bad(path, &error))?;
-    if chain.is_empty() {
-        return Err(bad(path, &"there is no certificate in it"));
-    }
-    Ok(chain)
+fn certificates(path: &Path) -> Result<(String, Vec<CertificateDer<'static>>), ListenError> {
+    let bytes = std::fs::read(path).map_err(|error| bad(path, &error))?;
+    pem::chain(&bytes).map_err(|what| bad(path, &what))
 }
 
 fn bad(path: &Path, what: &dyn std::fmt::Display) -> ListenError {

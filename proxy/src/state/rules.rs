@@ -15,6 +15,9 @@ use jiff::Timestamp;
 
 use super::{Gateway, StateError};
 
+/// What certificates are called among what is in force.
+const CERTIFICATES: &str = "certificates";
+
 /// Catalogues and policies that are in force together.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -113,10 +116,30 @@ impl Gateway {
             }
         }
         let file = |name: &str| policies.iter().flat_map(|p| p.files()).any(|file| file.name == name);
-        let kept = |what: &str, name: &str| if what == "policy" { file(name) } else { known.contains_key(name) };
+        let kept = |what: &str, name: &str| match what {
+            "policy" => file(name),
+            CERTIFICATES => true,
+            _ => known.contains_key(name),
+        };
         changed.extend(recorded.without(&self.ledger, kept).await?);
         *self.refused.lock() = None;
         *self.rules.write() = Arc::new(Rules::new(known, policies));
+        Ok(changed)
+    }
+
+    /// Records the certificates that are in force from now on, by name, where they are others than the ledger says. Gives what changed.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub(crate) async fn replace_certificates(&self, now: &BTreeMap<String, String>) -> Result<Vec<String>, StateError> {
+        let (mut recorded, mut changed) = (self.recorded.lock().await, Vec::new());
+        for (name, pem) in now {
+            if recorded.text(&self.ledger, (CERTIFICATES, name), pem).await? {
+                changed.push(format!("certificates {name}"));
+            }
+        }
+        let kept = |what: &str, name: &str| what != CERTIFICATES || now.contains_key(name);
+        changed.extend(recorded.without(&self.ledger, kept).await?);
         Ok(changed)
     }
 }
@@ -168,11 +191,15 @@ impl Recorded {
 
     /// Records a policy file when it is not the one in force. Tells whether it did.
     async fn file(&mut self, ledger: &Ledger, file: &File) -> Result<bool, StateError> {
-        if self.get("policy", &file.name) == Some(Hash::from(file.sha256())) {
+        self.text(ledger, ("policy", &file.name), &file.text).await
+    }
+
+    /// Records a text when it is not the one in force. Tells whether it did.
+    async fn text(&mut self, ledger: &Ledger, (what, name): (&str, &str), text: &str) -> Result<bool, StateError> {
+        if self.get(what, name) == Some(Hash::of(text.as_bytes())) {
             return Ok(false);
         }
-        let none = (Vec::new(), Vec::new());
-        self.policy(ledger, ("policy", &file.name), &file.text, "configuration", none).await?;
+        self.policy(ledger, (what, name), text, "configuration", (Vec::new(), Vec::new())).await?;
         Ok(true)
     }
 

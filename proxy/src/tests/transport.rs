@@ -7,7 +7,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
 
 use super::world::{Api, World, json_answer, read, scope, upstream, whole};
-use crate::settings::{Address, Http, ServerTls};
+use crate::settings::{Address, Http, Identity, ServerTls};
 
 struct Certificates {
     dir: tempfile::TempDir,
@@ -129,7 +129,7 @@ impl Tls {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_may_come_over_tls_and_the_certificate_changes_while_it_runs() {
+async fn agents_may_come_over_tls_and_the_certificate_changes_while_connections_are_open() {
     let certificates = Certificates::new();
     let api = Api::start(|_| Response::new(whole("done"))).await;
     let tls = certificates.server();
@@ -147,14 +147,131 @@ async fn agents_may_come_over_tls_and_the_certificate_changes_while_it_runs() {
     }
     let known = Tls { authority: other.authority(), identity: None };
     assert!(known.get(&world).await.is_err(), "still the old one");
-    world.reload_certificates().unwrap();
+    let mut open = agent_of(&certificates_of(&world)).open(&world).await;
+    assert_eq!(world.reload().await.unwrap(), ["certificates gateway/certificates"]);
     assert!(known.get(&world).await.unwrap().contains("done"));
+    assert!(ask(&mut open, &world).await.contains("done"), "what is open goes on");
+    assert_eq!(world.reload().await.unwrap(), [""; 0], "once");
+    assert_eq!(certificates_of(&world), std::fs::read_to_string(other.authority()).unwrap().replace("\r\n", "\n"));
 
     // What cannot be used is refused with its place, and the one before stays.
     std::fs::write(certificates.dir.path().join("key.pem"), "no key").unwrap();
-    let refused = world.reload_certificates().unwrap_err().to_string();
+    let refused = world.reload().await.unwrap_err().to_string();
     assert!(refused.contains("key.pem"), "{refused}");
     assert!(known.get(&world).await.unwrap().contains("done"));
+
+    // A key that is another's is as bad as none.
+    let third = Certificates::new();
+    std::fs::copy(third.dir.path().join("key.pem"), certificates.dir.path().join("key.pem")).unwrap();
+    assert!(world.reload().await.is_err());
+    assert!(known.get(&world).await.unwrap().contains("done"));
+}
+
+/// The certificates of the gateway's listener as the ledger has them.
+fn certificates_of(world: &World) -> String {
+    let ledger = &world.gateway.ledger;
+    let named = |seq: &u64| world.gateway.entry(*seq).unwrap().text("name") == Some("gateway/certificates");
+    let last = (0..ledger.head().size()).rev().find(named).unwrap();
+    let sha256 = world.gateway.entry(last).unwrap().text("sha256").unwrap().parse().unwrap();
+    String::from_utf8(ledger.policy(&sha256).unwrap()).unwrap()
+}
+
+/// An agent that believes this certificate.
+fn agent_of(pem: &str) -> Tls {
+    let file = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
+    std::fs::write(&file, pem).unwrap();
+    Tls { authority: file, identity: None }
+}
+
+type Connection = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
+
+impl Tls {
+    /// A connection that stays.
+    async fn open(&self, world: &World) -> Connection {
+        let tcp = tokio::net::TcpStream::connect(world.address).await.unwrap();
+        self.connector().connect("localhost".try_into().unwrap(), tcp).await.unwrap()
+    }
+}
+
+/// One request over it, and its answer.
+async fn ask(connection: &mut Connection, world: &World) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let request = format!("GET /x HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n", world.token);
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let (mut answer, mut buffer) = (String::new(), [0; 4096]);
+    while !answer.contains("done") {
+        let read = connection.read(&mut buffer).await.unwrap();
+        assert_ne!(read, 0, "the connection ended: {answer}");
+        answer += &String::from_utf8_lossy(&buffer[..read]);
+    }
+    answer
+}
+
+/// An authority, and what it signs: for servers a certificate of `localhost`, for clients one of nobody in particular.
+struct Authority {
+    dir: tempfile::TempDir,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let dir = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new([]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        std::fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Authority { dir, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    /// Writes certificate and key of a client to `name`, over what was there.
+    fn client(&self, name: &str) -> Identity {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new([]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let path = |end: &str| self.dir.path().join(format!("{name}.{end}"));
+        std::fs::write(path("pem"), certificate.pem()).unwrap();
+        std::fs::write(path("key"), key.serialize_pem()).unwrap();
+        Identity { certificates: path("pem"), key: path("key") }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_asks_for_a_certificate_gets_the_gateways_and_a_new_one_after_a_reload() {
+    let (certificates, authority) = (Certificates::new(), Authority::new());
+    let tls = ServerTls { clients: Some(authority.file()), ..certificates.server() };
+    let api = Api::start_with(Some(tls), |_| Box::pin(async { Response::new(whole("mutual")) })).await;
+    let mut settings = upstream(&format!("https://localhost:{}", api.address.port()));
+    settings.authorities = Some(certificates.authority());
+
+    // Without one, nothing is sent.
+    let world = World::with(settings.clone(), |_| {}, scope()).await;
+    assert_eq!(world.get("/x").await.status, 502);
+    assert_eq!(api.calls(), 0);
+
+    // With one of another authority neither.
+    let others = Authority::new();
+    settings.identity = Some(others.client("gateway"));
+    let world = World::with(settings.clone(), |_| {}, scope()).await;
+    assert_eq!(world.get("/x").await.status, 502);
+    assert_eq!(api.calls(), 0);
+
+    settings.identity = Some(authority.client("gateway"));
+    let world = World::with(settings.clone(), |_| {}, scope()).await;
+    assert_eq!(world.get("/x").await.body.unwrap(), "mutual");
+
+    // Another one in the same files: the ledger says which, and connections from now on show it.
+    authority.client("gateway");
+    assert_eq!(world.reload().await.unwrap(), ["certificates upstream/api/certificates"]);
+    assert_eq!(world.get("/x").await.body.unwrap(), "mutual");
+    let upstream = world.upstreams[0].identity.clone().unwrap();
+    std::fs::write(&upstream.key, "no key").unwrap();
+    let refused = world.reload().await.unwrap_err().to_string();
+    assert!(refused.contains("upstream `api`") && refused.contains("gateway.key"), "{refused}");
+    assert_eq!(world.get("/x").await.body.unwrap(), "mutual", "what was in force stays");
+    assert_eq!(api.calls(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

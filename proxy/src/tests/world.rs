@@ -279,6 +279,9 @@ pub struct World {
     pub client: Client<HttpConnector, Body>,
     /// Whether the test changes state behind the ledger's back, so that a replay rightly finds other verdicts.
     pub faked: bool,
+    /// What it was started with, to be put in force again.
+    pub catalogues: Vec<String>,
+    pub upstreams: Vec<settings::Upstream>,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -348,7 +351,7 @@ impl World {
             clock: Arc::new(SystemClock),
         };
         let gateway = Gateway::open(parts).await.unwrap();
-        let mut settings = Settings::new(upstreams);
+        let mut settings = Settings::new(upstreams.clone());
         tune(&mut settings);
         let (stop, stopped) = oneshot::channel::<()>();
         let running = serve(settings, gateway.clone(), credentials(), async { drop(stopped.await) }).await.unwrap();
@@ -362,6 +365,8 @@ impl World {
             token: String::new(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             faked: false,
+            catalogues: catalogues.iter().map(|text| (*text).to_owned()).collect(),
+            upstreams,
             running: Some(running),
             stop: Some(stop),
         };
@@ -403,8 +408,17 @@ impl World {
         answer
     }
 
-    pub fn reload_certificates(&self) -> Result<(), crate::server::ListenError> {
-        self.running.as_ref().unwrap().reload.certificates()
+    /// Reads everything again, as after SIGHUP; gives what changed.
+    pub async fn reload(&self) -> Result<Vec<String>, crate::ReloadError> {
+        let catalogue = |text: &String| (Catalogue::parse(text).unwrap(), text.clone());
+        let fresh = crate::Fresh {
+            catalogues: self.catalogues.iter().map(catalogue).collect(),
+            policies: None,
+            upstreams: self.upstreams.clone(),
+            credentials: credentials(),
+            tls: [None, None, None],
+        };
+        self.running.as_ref().unwrap().reload.put(fresh).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 mod connect;
 pub mod echo;
+mod tls;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,10 +12,7 @@ use hyper_util::{
     client::legacy::{Client, connect::capture_connection},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
@@ -22,6 +20,7 @@ pub use self::connect::Peer;
 use self::{
     connect::{ConnectTimeout, Connector, Target},
     echo::Echo,
+    tls::Files,
 };
 use crate::{Body, settings};
 
@@ -35,6 +34,7 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 pub struct Upstream {
     /// What was configured.
     pub settings: settings::Upstream,
+    tls: Files,
     client: Client<Connector, Body>,
     echo: Option<Arc<Echo>>,
 }
@@ -83,9 +83,9 @@ pub enum UpstreamError {
         /// What was configured.
         url: Uri,
     },
-    /// The certificate authorities cannot be read.
+    /// Certificates or a key cannot be read.
     #[error("upstream `{name}`: `{path}`: {what}")]
-    Authorities {
+    File {
         /// The upstream.
         name: String,
         /// The file.
@@ -124,7 +124,32 @@ impl Upstream {
     /// # Errors
     /// [`UpstreamError`].
     pub fn new(settings: settings::Upstream) -> Result<Upstream, UpstreamError> {
-        let target = target(&settings)?;
+        let tls = Files::read(&settings)?;
+        Upstream::with(settings, tls)
+    }
+
+    /// The one of these that is as `settings` and the files that they name say, with its connections; else one that is set up anew.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub(crate) fn kept_or_new(
+        now: &[Arc<Upstream>],
+        settings: settings::Upstream,
+    ) -> Result<Arc<Upstream>, UpstreamError> {
+        let tls = Files::read(&settings)?;
+        match now.iter().find(|upstream| upstream.settings == settings && upstream.tls.are_as(&tls)) {
+            Some(same) => Ok(same.clone()),
+            None => Upstream::with(settings, tls).map(Arc::new),
+        }
+    }
+
+    /// The certificates that the gateway shows this API and those by which it knows it, PEM, each with what it is.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.tls.public()
+    }
+
+    fn with(settings: settings::Upstream, tls: Files) -> Result<Upstream, UpstreamError> {
+        let target = target(&settings, &tls)?;
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -134,7 +159,7 @@ impl Upstream {
             .http2_only(settings.http == settings::Http::Two);
         let echo = settings.credential.as_ref().map(|credential| Arc::new(Echo::new(credential.secret())));
         let client = builder.build(Connector::new(target));
-        Ok(Upstream { settings, client, echo })
+        Ok(Upstream { settings, tls, client, echo })
     }
 
     /// What looks for this upstream's credential in its answers.
@@ -221,7 +246,7 @@ pub(crate) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     causes(error).last().map_or_else(String::new, ToString::to_string)
 }
 
-fn target(settings: &settings::Upstream) -> Result<Target, UpstreamError> {
+fn target(settings: &settings::Upstream, files: &Files) -> Result<Target, UpstreamError> {
     let bad = || UpstreamError::Url { name: settings.name.clone(), url: settings.url.clone() };
     let url = &settings.url;
     let secure = match url.scheme_str() {
@@ -238,39 +263,9 @@ fn target(settings: &settings::Upstream) -> Result<Target, UpstreamError> {
     let tls = match secure {
         true => {
             let name = ServerName::try_from(host.clone()).map_err(|_| bad())?;
-            Some((TlsConnector::from(Arc::new(client_config(settings)?)), name))
+            Some((TlsConnector::from(Arc::new(files.config(settings)?)), name))
         }
         false => None,
     };
     Ok(Target { host, port, tls, timeout: settings.timeouts.connect })
-}
-
-fn client_config(settings: &settings::Upstream) -> Result<ClientConfig, UpstreamError> {
-    let mut roots = RootCertStore::empty();
-    match &settings.authorities {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            let bad =
-                |what: String| UpstreamError::Authorities { name: settings.name.clone(), path: path.clone(), what };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))? {
-                let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-                roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(bad("there is no certificate in it".to_owned()));
-            }
-        }
-    }
-    let tls = |source| UpstreamError::Tls { name: settings.name.clone(), source };
-    let mut config = ClientConfig::builder_with_provider(crate::server::provider())
-        .with_safe_default_protocol_versions()
-        .map_err(tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = match settings.http {
-        settings::Http::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        settings::Http::One => vec![b"http/1.1".to_vec()],
-        settings::Http::Two => vec![b"h2".to_vec()],
-    };
-    Ok(config)
 }

@@ -71,5 +71,7 @@ async fn put(config: &Config, reload: &Reload) -> anyhow::Result<Vec<String>> {
     let (catalogues, settings) = (config.catalogues()?, config.settings()?);
     let policies = config.policies(&catalogues)?;
     let (upstreams, credentials) = (settings.upstreams, config.credential.clone());
-    reload.put(Fresh { catalogues, policies, upstreams, credentials }).await.context("the change is not in force")
+    let envoy = settings.envoy.and_then(|envoy| envoy.listener.tls);
+    let tls = [settings.gateway.tls, settings.api.tls, envoy];
+    reload.put(Fresh { catalogues, policies, upstreams, credentials, tls }).await.context("the change is not in force")
 }

@@ -117,7 +117,7 @@ labels! {
 }
 
 /// Kinds of entries and roles of parties, as the format names them, with a word for people.
-const NAMES: [(&str, &str, &str); 32] = [
+const NAMES: [(&str, &str, &str); 33] = [
     ("ledger", "ledger", "账本"),
     ("party", "party", "当事方"),
     ("key", "key", "密钥"),
@@ -140,6 +140,7 @@ const NAMES: [(&str, &str, &str); 32] = [
     ("reconciliation", "reconciliation", "对账"),
     ("catalogue", "catalogue", "目录"),
     ("configuration", "configuration", "配置"),
+    ("certificates", "certificates", "证书"),
     ("user", "user", "用户"),
     ("agent_developer", "agent developer", "代理开发者"),
     ("agent_operator", "agent operator", "代理运营者"),

@@ -1,0 +1,67 @@
+//! `[gateway]`, `[api]` and `[[agent]]`: where and how others come in.
+
+use std::path::PathBuf;
+
+use countersign_proxy::settings;
+use serde::Deserialize;
+
+use super::values::Address;
+
+/// A listener.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// The address: `127.0.0.1:8180` (port 0 takes a free one), `unix:/run/countersign/gateway.sock`, or `systemd:gateway` for a socket that systemd passes.
+    pub listen: Address,
+    /// Certificate chain and key, PEM.
+    pub tls: Option<Tls>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain, leaf first.
+    pub certificates: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+    /// Authorities of client certificates: then every client must show one, and an agent's SPIFFE id must be the one in `[[agent]]`.
+    pub clients: Option<PathBuf>,
+    /// Speak TLS 1.2 too.
+    #[serde(default)]
+    pub tls12: bool,
+}
+
+/// `[[agent]]`: an agent that is told by its client certificate.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// The agent, as instructions name it.
+    pub party: String,
+    /// The URI in its certificate, such as `spiffe://bank.example/agents/assistant`.
+    pub spiffe: String,
+}
+
+impl Tls {
+    /// The files that it names.
+    pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.certificates, &mut self.key].into_iter().chain(&mut self.clients)
+    }
+
+    /// The same.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.certificates, &self.key].into_iter().chain(&self.clients)
+    }
+}
+
+impl Listener {
+    pub(super) fn settings(&self) -> settings::Listener {
+        let tls = self.tls.as_ref().map(|tls| settings::ServerTls {
+            certificates: tls.certificates.clone(),
+            key: tls.key.clone(),
+            clients: tls.clients.clone(),
+            tls12: tls.tls12,
+        });
+        settings::Listener { address: self.listen.0.clone(), tls }
+    }
+}

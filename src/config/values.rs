@@ -1,0 +1,105 @@
+//! Values that say at once, with line and column, when they are not what they must be.
+
+use std::path::PathBuf;
+
+use countersign_ledger::checkpoint::is_key_name;
+use countersign_proxy::settings;
+use http::{HeaderName, Uri};
+use serde::Deserialize;
+
+/// One file or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a path, or a list of paths")]
+pub enum Files {
+    /// One.
+    One(PathBuf),
+    /// Several, or none.
+    Several(Vec<PathBuf>),
+}
+
+impl Default for Files {
+    fn default() -> Files {
+        Files::Several(Vec::new())
+    }
+}
+
+impl Files {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &PathBuf> {
+        match self {
+            Files::One(path) => std::slice::from_ref(path).iter(),
+            Files::Several(paths) => paths.iter(),
+        }
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        match self {
+            Files::One(path) => std::slice::from_mut(path).iter_mut(),
+            Files::Several(paths) => paths.iter_mut(),
+        }
+    }
+}
+
+/// A name that can name a key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Origin(pub String);
+
+impl TryFrom<String> for Origin {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Origin, String> {
+        if is_key_name(&name) && !name.contains("://") {
+            Ok(Origin(name))
+        } else {
+            Err("the origin must be a URL without its scheme, without spaces or `+`, such as `bank.example/agents`"
+                .to_owned())
+        }
+    }
+}
+
+/// Where a listener listens.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Address(pub settings::Address);
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Address, String> {
+        let address = text.parse().map_err(|error| {
+            format!("`{text}` is no address ({error}): write `127.0.0.1:8180`, `unix:/path` or `systemd:name`")
+        })?;
+        Ok(Address(address))
+    }
+}
+
+/// An absolute URL.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Url(pub Uri);
+
+impl TryFrom<String> for Url {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Url, String> {
+        let url: Uri = text.parse().map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+        match (url.scheme_str(), url.authority()) {
+            (Some("http" | "https"), Some(_)) => Ok(Url(url)),
+            _ => Err(format!("`{text}` is not a URL with `http://` or `https://` and a host")),
+        }
+    }
+}
+
+/// A header's name.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Header(pub HeaderName);
+
+impl TryFrom<String> for Header {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Header, String> {
+        text.parse().map(Header).map_err(|_| format!("`{text}` is not a header name"))
+    }
+}
