@@ -22,7 +22,7 @@ use countersign_proxy::{api, settings};
 use serde::Deserialize;
 
 pub use self::{
-    listener::{Agent, Listener, Tls},
+    listener::{Agent, Listener, Proof, Tls},
     proposer::Proposer,
     upstream::Upstream,
     values::{Address, Files, Origin, Url},
@@ -56,6 +56,9 @@ pub struct Config {
     /// Agents that show a client certificate.
     #[serde(default)]
     pub agent: Vec<Agent>,
+    /// What agents prove of the key that their grant is bound to.
+    #[serde(default)]
+    pub proof: Proof,
     /// How long calls in flight may take to end at shutdown, in seconds.
     #[serde(default = "thirty")]
     pub drain_seconds: u64,
@@ -259,6 +262,7 @@ impl Config {
             envoy: self.ext_authz.as_ref().map(envoy::ExtAuthz::settings).transpose().context("`[ext_authz]`")?,
             upstreams,
             agents: self.agent.iter().map(|agent| (agent.party.clone(), agent.spiffe.clone())).collect(),
+            proofs: self.proof.settings(),
             proposer: self.proposer.as_ref().map(Proposer::settings).transpose().context("`[proposer]`")?,
             limits,
             drain: Duration::from_secs(self.drain_seconds),

@@ -17,6 +17,7 @@ use countersign_ledger::{
     bundle, canonical,
     checkpoint::{Checkpoint, CheckpointSigner, VerifierKey},
     disclosure::Disclosure,
+    possession::{self, Possession},
     proof::Proof,
     record::{Attachment, StatePut, body},
     statement::{Jwk, Statement},
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "verifier-key", corpus: keys, run: verifier_key },
     Target { name: "proof", corpus: proofs, run: proof },
     Target { name: "statement", corpus: statements, run: statement },
+    Target { name: "possession", corpus: possessions, run: |input| drop(Possession::read(text(input))) },
     Target { name: "disclosure", corpus: disclosures, run: disclosure },
     Target { name: "journal-frame", corpus: frames, run: frame },
     Target { name: "entry-bundle", corpus: || vec![vec![0, 3, 1, 2, 3, 0, 0]], run: |input| drop(unbundle(input)) },
@@ -201,6 +203,19 @@ fn key() -> SigningKey {
 
 fn payload() -> Value {
     json!({ "words": "pay", "n": 1 })
+}
+
+/// What an agent's client sends in the header `DPoP` with each call.
+fn possessions() -> Vec<Vec<u8>> {
+    let claims = possession::Claims {
+        jti: "1".to_owned(),
+        htm: "GET".to_owned(),
+        htu: "https://gateway.example/x".to_owned(),
+        iat: 1_700_000_000,
+        ath: Some(possession::of_token("token")),
+        nonce: Some("n".to_owned()),
+    };
+    vec![Possession::sign(&claims, &SigningKey::from_bytes(&[1; 32])).unwrap_or_default().into_bytes()]
 }
 
 fn statements() -> Vec<Vec<u8>> {

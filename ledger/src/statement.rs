@@ -164,7 +164,16 @@ impl Statement {
     /// [`StatementError::Canonical`] when the payload has no canonical JSON form.
     pub fn sign<T: Serialize>(typ: &str, payload: &T, key: &SigningKey) -> Result<String, StatementError> {
         let kid = Jwk::ed25519(&key.verifying_key()).thumbprint();
-        let header = canonical::to_vec(&json!({"alg": "EdDSA", "kid": kid, "typ": typ}))?;
+        Statement::sign_with(&json!({"alg": "EdDSA", "kid": kid, "typ": typ}), payload, key)
+    }
+
+    /// Signs `payload` under a header that says all that it must.
+    pub(crate) fn sign_with<T: Serialize>(
+        header: &Value,
+        payload: &T,
+        key: &SigningKey,
+    ) -> Result<String, StatementError> {
+        let header = canonical::to_vec(header)?;
         let payload = canonical::to_vec(payload)?;
         let signed = format!("{}.{}", BASE64URL_NOPAD.encode(&header), BASE64URL_NOPAD.encode(&payload));
         let signature = BASE64URL_NOPAD.encode(&key.sign(signed.as_bytes()).to_bytes());

@@ -11,6 +11,12 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("token-missing", StatusCode::UNAUTHORIZED, "A bearer token is needed"),
     ("token-invalid", StatusCode::UNAUTHORIZED, "The bearer token is not valid"),
     ("token-expired", StatusCode::UNAUTHORIZED, "The bearer token has expired"),
+    ("token-not-bound", StatusCode::UNAUTHORIZED, "The token is bound to no key"),
+    ("proof-missing", StatusCode::UNAUTHORIZED, "A proof of possession is needed"),
+    ("proof-invalid", StatusCode::UNAUTHORIZED, "The proof of possession is not good for this request"),
+    ("proof-replayed", StatusCode::UNAUTHORIZED, "The proof of possession was used before"),
+    ("proof-nonce", StatusCode::UNAUTHORIZED, "The proof of possession needs a nonce"),
+    ("proof-busy", StatusCode::SERVICE_UNAVAILABLE, "Too many proofs of possession"),
     ("certificate-of-other", StatusCode::UNAUTHORIZED, "The client certificate is not that of the token's agent"),
     ("upstream-unknown", StatusCode::NOT_FOUND, "No such upstream"),
     ("approval-required", StatusCode::FORBIDDEN, "A person must approve this call first"),
@@ -91,14 +97,19 @@ pub(crate) fn answer_call(exchange: Option<&Exchange>, problem: Problem) -> Resp
 
 /// The answer that a problem is.
 pub fn answer(problem: Problem) -> Response<Body> {
-    let (expired, missing) = (problem.code() == "token-expired", problem.code() == "token-missing");
+    // RFC 6750 §3.1: a token was shown and is not good. Which of its faults is nobody's business but its owner's. RFC 9449 §7.1: of proofs.
+    let challenge = match problem.code() {
+        "token-missing" => "Bearer",
+        "token-expired" => "Bearer error=\"invalid_token\", error_description=\"expired\"",
+        "token-not-bound" => "DPoP error=\"invalid_token\", algs=\"EdDSA ES256\"",
+        "proof-missing" | "proof-invalid" | "proof-replayed" => {
+            "DPoP error=\"invalid_dpop_proof\", algs=\"EdDSA ES256\""
+        }
+        "proof-nonce" => "DPoP error=\"use_dpop_nonce\", algs=\"EdDSA ES256\"",
+        _ => "Bearer error=\"invalid_token\"",
+    };
     let mut response = problem.into_http::<Full<Bytes>>().map(boxed);
-    if response.status() == StatusCode::UNAUTHORIZED && !missing {
-        // RFC 6750 §3.1: a token was shown and is not good. Which of its faults is nobody's business but its owner's.
-        let challenge = match expired {
-            true => "Bearer error=\"invalid_token\", error_description=\"expired\"",
-            false => "Bearer error=\"invalid_token\"",
-        };
+    if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     response

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     api,
     envoy::Authorizer,
+    identify::Proofs,
     propose::Proposer,
     receipts,
     reload::Reload,
@@ -92,6 +93,7 @@ pub async fn serve(
     let proposer = settings.proposer.map(Proposer::new).transpose()?;
     let credentials = api::Credentials::from(credentials);
     let router = api::router(gateway.clone(), credentials.clone(), &settings.limits, proposer, keys);
+    let now = gateway.now();
     let context = Arc::new(Context {
         gateway: gateway.clone(),
         limits: settings.limits,
@@ -101,12 +103,13 @@ pub async fn serve(
         unknown_key: Notify::new(),
         shows_certificates: settings.gateway.tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
         agents: settings.agents,
+        proofs: Proofs::new(settings.proofs, now),
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),
     });
     let every = settings.heartbeat;
     let tls = [agents.tls(), others.tls(), asking.as_ref().and_then(Server::tls)];
-    let reload = Reload::new(context.clone(), credentials, tls.map(Option::<&Arc<Tls>>::cloned));
+    let reload = Reload::new(context.clone(), credentials, tls.map(|tls| tls.cloned()));
     reload.begin().await?;
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
     let envoy = asking.as_ref().map(|server| server.bound().clone());

@@ -31,6 +31,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// The SPIFFE id that each agent's client certificate has; an agent that is not here has its id as its name.
     pub agents: BTreeMap<String, String>,
+    /// What agents prove of the key that their grant is bound to.
+    pub proofs: Proofs,
     /// The model that proposes a scope where the host gives none.
     pub proposer: Option<Proposer>,
     /// What bounds a request and an answer.
@@ -94,6 +96,7 @@ impl Settings {
             envoy: None,
             upstreams,
             agents: BTreeMap::new(),
+            proofs: Proofs::default(),
             proposer: None,
             limits: Limits::default(),
             drain: Duration::from_secs(5),
@@ -101,6 +104,17 @@ impl Settings {
             heartbeat: HEARTBEAT,
         }
     }
+}
+
+/// What agents prove of the key that their grant is bound to (RFC 9449).
+#[derive(Debug, Clone, Default)]
+pub struct Proofs {
+    /// Whether tokens that are bound to no key are refused.
+    pub required: bool,
+    /// Whether a proof must have a nonce that the gateway gave.
+    pub nonce: bool,
+    /// Scheme and authority by which agents know the gateway, where it cannot see them: behind something that ends TLS.
+    pub url: Option<Uri>,
 }
 
 /// Where to listen.

@@ -26,7 +26,7 @@ use crate::{
     Body,
     authorize::Authorize,
     error::{answer, problem},
-    identify::Identify,
+    identify::{Identify, Proofs},
     inward::Inward,
     outcome::Outcome,
     record::{Record, Recorded},
@@ -48,6 +48,8 @@ pub struct Context {
     pub shows_certificates: bool,
     /// The SPIFFE id of each agent that has one beside its name.
     pub agents: BTreeMap<String, String>,
+    /// What checks that agents hold their keys.
+    pub proofs: Proofs,
     /// What requests to them are signed with.
     pub signing: Option<Signing>,
     /// Told when a receipt is missing that may be had later.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use countersign_proxy::settings;
 use serde::Deserialize;
 
-use super::values::Address;
+use super::values::{Address, Url};
 
 /// A listener.
 #[derive(Debug, Deserialize)]
@@ -40,6 +40,24 @@ pub struct Agent {
     pub party: String,
     /// The URI in its certificate, such as `spiffe://bank.example/agents/assistant`.
     pub spiffe: String,
+}
+
+/// `[proof]`: proof of possession of the key that a grant is bound to (RFC 9449, DPoP).
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proof {
+    /// Refuse tokens that are bound to no key, so that a stolen one is always useless.
+    pub required: bool,
+    /// Ask for a nonce in each proof, which the gateway changes every five minutes.
+    pub nonce: bool,
+    /// The origin by which agents know the gateway, such as `https://gateway.example`, where something in front of it ends TLS; else as the request says.
+    pub url: Option<Url>,
+}
+
+impl Proof {
+    pub(super) fn settings(&self) -> settings::Proofs {
+        settings::Proofs { required: self.required, nonce: self.nonce, url: self.url.as_ref().map(|url| url.0.clone()) }
+    }
 }
 
 impl Tls {

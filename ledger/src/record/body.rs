@@ -302,7 +302,7 @@ pub struct Results {
 }
 
 body! {
-/// The attempt. In the vault: `request` (normalised, with the body's digest), `arguments`, `provenance`, `budget` (before and after), `digest` (what an approval names), `messages`, `prompt`, `prompt_body`.
+/// The attempt. In the vault: `request` (normalised, with the body's digest), `arguments`, `provenance`, `budget` (before and after), `digest` (what an approval names), `messages`, `prompt`, `prompt_body`, `proof` (of the agent's key).
 Call is Call {
     /// The call's id, shown to the agent.
     call: String,
@@ -315,8 +315,11 @@ Call is Call {
     /// The agent's party id, as far as the credential says.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
-    /// What kind of credential was shown: `bearer`, or `bearer+mtls` with a client certificate of the agent.
+    /// What kind of credential was shown: `bearer` or `dpop`, either with `+mtls` beside a client certificate of the agent; or `none`.
     credential: String,
+    /// The thumbprint of the key that the agent proved to hold (`dpop`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
     /// The upstream's name.
     upstream: String,
     /// The action, where the catalogue knows one.

@@ -137,7 +137,8 @@ async fn exchanged(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<Resp
     let answer = json!({
         "access_token": token,
         "issued_token_type": ACCESS_TOKEN,
-        "token_type": "Bearer",
+        // RFC 9449 §5: how the token is to be sent.
+        "token_type": if grant.key.is_some() { "DPoP" } else { "Bearer" },
         "expires_in": grant.expires.as_second().saturating_sub(api.gateway.now().as_second()).max(0),
         "authorization_details": grant.authorization_details(),
         "grant": grant.id,

@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Body,
-    identify::Identified,
+    identify::{Identified, Shown},
     inward::{Inward, Withheld},
     mcp::Exchange,
     model::{Asking, is_model},
@@ -99,8 +99,8 @@ pub struct Call {
     pub grant_entry: Option<Hash>,
     /// The agent.
     pub agent: String,
-    /// What kind of credential it showed.
-    pub credential: &'static str,
+    /// What it showed.
+    pub shown: Arc<Shown>,
     /// The API, if the path named one.
     pub upstream: Option<Arc<Upstream>>,
     /// The decision it follows from.
@@ -297,7 +297,7 @@ impl Step<Identified> for Authorize {
             grant_entry: session.state(&identified.grant).map(|state| state.entry),
             grant: identified.grant,
             agent: identified.agent,
-            credential: identified.credential,
+            shown: Arc::new(identified.shown),
             upstream,
             decision,
             traceparent: identified.traceparent,

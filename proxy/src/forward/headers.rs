@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use crate::{
     api,
     authorize::{Arrived, Outgoing},
-    identify::{DECISION, TRACEPARENT, TRACESTATE},
+    identify::{DECISION, DPOP, TRACEPARENT, TRACESTATE},
     settings::{self, Upstream},
 };
 
@@ -45,7 +45,7 @@ const HOP: [HeaderName; 8] = [
 ];
 
 /// Never from the agent, whatever the configuration or the catalogue says: credentials, and what only the gateway may say.
-const NEVER: [HeaderName; 19] = [
+const NEVER: [HeaderName; 20] = [
     header::ACCEPT_ENCODING,
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
@@ -55,6 +55,7 @@ const NEVER: [HeaderName; 19] = [
     header::HOST,
     header::RANGE,
     DECISION,
+    DPOP,
     names::ENTRY,
     names::CHECKPOINT,
     names::N,

@@ -1,11 +1,15 @@
 //! Who calls, under which grant, to which API. Reads the head only.
 
+mod proof;
+
 use std::sync::Arc;
 
 use countersign_authorize::Refusal;
 use countersign_ledger::Hash;
-use http::{HeaderMap, HeaderName, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
 
+use self::proof::Purpose;
+pub use self::proof::{DPOP, DPOP_NONCE, Proof, Proofs};
 use crate::{
     Body,
     inward::Inward,
@@ -40,8 +44,8 @@ pub struct Identified {
     pub grant: String,
     /// The agent the token names.
     pub agent: String,
-    /// What it showed: `bearer`, or `bearer+mtls` where a client certificate stands beside the token.
-    pub credential: &'static str,
+    /// What it showed.
+    pub shown: Shown,
     /// The API, and path and query behind its prefix; none when the path names no API.
     pub destination: Option<(Arc<Upstream>, Uri)>,
     /// The decision that the agent names: a hash, or a text that is none.
@@ -52,6 +56,31 @@ pub struct Identified {
     pub arrival: Arrival,
     /// The request itself.
     pub request: Request<Inward>,
+}
+
+/// What an agent showed to be let in.
+pub struct Shown {
+    /// Its kind: `bearer` or `dpop`, with `+mtls` where a client certificate stands beside the token.
+    pub credential: &'static str,
+    /// The proof that it holds the key that the grant is bound to.
+    pub proof: Option<Proof>,
+}
+
+/// Who is behind a token.
+struct Who {
+    live: Arc<Live>,
+    grant: String,
+    agent: String,
+    proof: Option<Proof>,
+}
+
+/// As what a token was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
 }
 
 /// The step.
@@ -68,10 +97,11 @@ impl Identify {
     }
 
     /// The instruction behind the token: its grant must be the token's.
-    fn who(&self, headers: &HeaderMap, of_model: bool) -> Result<(Arc<Live>, String, String), Refusal> {
-        let refuse = |code, message: &str| Refusal { code, message: message.to_owned() };
-        let given = if of_model { bearer_or_key(headers)? } else { bearer(headers)? };
-        let Some(token) = given else {
+    fn who(&self, request: &Request<Inward>, of_model: bool) -> Result<Who, Refusal> {
+        let (headers, refuse) =
+            (request.headers(), |code, message: &str| Refusal { code, message: message.to_owned() });
+        let given = if of_model { token_or_key(headers)? } else { token(headers)? };
+        let Some((scheme, token)) = given else {
             let message = "send `Authorization: Bearer …` with the token that came with the instruction";
             return Err(refuse("token-missing", message));
         };
@@ -86,12 +116,54 @@ impl Identify {
             }
             _ => refuse("not-recorded", "the ledger cannot be read; try again later"),
         })?;
-        let same = live.lock().state(&claims.jti).is_some_and(|state| state.grant.agent == claims.agent());
-        if !same {
+        let key = live.lock().state(&claims.jti).and_then(|state| {
+            let same = state.grant.agent == claims.agent();
+            same.then(|| state.grant.key.clone())
+        });
+        let Some(key) = key else {
             return Err(refuse("token-invalid", "the token is not one of this gateway"));
-        }
+        };
         self.holds(claims.agent())?;
-        Ok((live, claims.jti.clone(), claims.agent().to_owned()))
+        let proof = self.proves(request, scheme, token, key.as_deref())?;
+        Ok(Who { live, grant: claims.jti.clone(), agent: claims.agent().to_owned(), proof })
+    }
+
+    /// A token that is bound to a key is good only with a proof of it, and only as `DPoP` (RFC 9449 §7.2).
+    fn proves(
+        &self,
+        request: &Request<Inward>,
+        scheme: Scheme,
+        token: &str,
+        key: Option<&str>,
+    ) -> Result<Option<Proof>, Refusal> {
+        let refuse = |code, message: &str| Refusal { code, message: message.to_owned() };
+        let proofs = &self.context.proofs;
+        match (key, scheme) {
+            (None, Scheme::Bearer) if !proofs.required() => Ok(None),
+            (None, _) => Err(refuse(
+                "token-not-bound",
+                "the token is bound to no key; ask the host application for a grant with the agent's `key`",
+            )),
+            (Some(_), Scheme::Bearer) => Err(refuse(
+                "proof-missing",
+                "the token is bound to a key: send it as `Authorization: DPoP …` with a proof in the header `DPoP`",
+            )),
+            (Some(key), Scheme::Dpop) => {
+                let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+                let purpose = Purpose { method, uri, headers, secure: self.arrival.secure, token };
+                proofs.check(&purpose, key, self.context.gateway.now()).map(Some)
+            }
+        }
+    }
+
+    /// What kind of credential that is, in the record.
+    fn credential(&self, proof: Option<&Proof>) -> &'static str {
+        match (proof.is_some(), self.shows_certificates()) {
+            (false, false) => "bearer",
+            (false, true) => "bearer+mtls",
+            (true, false) => "dpop",
+            (true, true) => "dpop+mtls",
+        }
     }
 }
 
@@ -130,10 +202,18 @@ impl Step<Request<Inward>> for Identify {
         let destination = destination(&self.context.upstreams.all(), &request);
         let rules = self.context.gateway.rules();
         let catalogue = destination.as_ref().and_then(|(to, _)| rules.catalogue(&to.settings.name));
-        let who = self.who(request.headers(), catalogue.is_some_and(|catalogue| is_model(catalogue)));
-        let (live, grant, agent) = match who {
+        let who = self.who(&request, catalogue.is_some_and(|catalogue| is_model(catalogue)));
+        let Who { live, grant, agent, proof } = match who {
             Ok(who) => who,
-            Err(refusal) => return Err(stranger::refuse(&self.context, &request, self.arrival.via, &refusal).await),
+            Err(refusal) => {
+                let mut answer = stranger::refuse(&self.context, &request, self.arrival.via, &refusal).await;
+                if refusal.code == "proof-nonce" {
+                    // RFC 9449 §8.
+                    let nonce = self.context.proofs.nonce(self.context.gateway.now());
+                    answer.headers_mut().extend(HeaderValue::from_str(&nonce).ok().map(|nonce| (DPOP_NONCE, nonce)));
+                }
+                return Err(answer);
+            }
         };
         let headers = request.headers();
         let decision = single(headers, &DECISION).map(|text| text.parse().map_err(|_| text.chars().take(80).collect()));
@@ -148,7 +228,7 @@ impl Step<Request<Inward>> for Identify {
             live,
             grant,
             agent,
-            credential: if self.shows_certificates() { "bearer+mtls" } else { "bearer" },
+            shown: Shown { credential: self.credential(proof.as_ref()), proof },
             destination,
             decision,
             traceparent,
@@ -158,8 +238,8 @@ impl Step<Request<Inward>> for Identify {
     }
 }
 
-/// The bearer token; more than one `Authorization` could be read in two ways.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+/// The token, and as what it was sent; more than one `Authorization` could be read in two ways.
+fn token(headers: &HeaderMap) -> Result<Option<(Scheme, &str)>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next();
     if values.next().is_some() {
@@ -169,21 +249,25 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
         });
     }
     let text = value.and_then(|value| value.to_str().ok());
-    let token = text.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    Ok(token.map(|(_, token)| token.trim()).filter(|token| !token.is_empty()))
+    let Some((scheme, token)) = text.and_then(|text| text.split_once(' ')) else { return Ok(None) };
+    let known = [("bearer", Scheme::Bearer), ("dpop", Scheme::Dpop)];
+    let known = known.into_iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
+    Ok(known.map(|(_, scheme)| (scheme, token.trim())).filter(|(_, token)| !token.is_empty()))
 }
 
 /// Of a model's endpoint: the token where the provider's own client puts a key. Two that differ could be read in two ways.
-fn bearer_or_key(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+fn token_or_key(headers: &HeaderMap) -> Result<Option<(Scheme, &str)>, Refusal> {
     let refuse = |message: &str| Refusal { code: "token-invalid", message: message.to_owned() };
     let mut keys = headers.get_all(&API_KEY).iter();
     let key = keys.next().and_then(|key| key.to_str().ok()).map(str::trim).filter(|key| !key.is_empty());
     if keys.next().is_some() {
         return Err(refuse("there is more than one x-api-key header"));
     }
-    match (bearer(headers)?, key) {
-        (Some(token), Some(key)) if token != key => Err(refuse("Authorization and x-api-key are two different tokens")),
-        (token, key) => Ok(token.or(key)),
+    match (token(headers)?, key) {
+        (Some((_, token)), Some(key)) if token != key => {
+            Err(refuse("Authorization and x-api-key are two different tokens"))
+        }
+        (token, key) => Ok(token.or_else(|| key.map(|key| (Scheme::Bearer, key)))),
     }
 }
 
@@ -247,27 +331,30 @@ mod tests {
     #[test]
     fn a_models_client_may_send_the_token_as_its_key() {
         let mut headers = HeaderMap::new();
-        assert_eq!(bearer_or_key(&headers).unwrap(), None);
+        let abc = Some((Scheme::Bearer, "abc"));
+        assert_eq!(token_or_key(&headers).unwrap(), None);
         headers.insert(API_KEY, "abc".parse().unwrap());
-        assert_eq!((bearer_or_key(&headers).unwrap(), bearer(&headers).unwrap()), (Some("abc"), None));
+        assert_eq!((token_or_key(&headers).unwrap(), token(&headers).unwrap()), (abc, None));
         headers.insert(header::AUTHORIZATION, "Bearer abc".parse().unwrap());
-        assert_eq!(bearer_or_key(&headers).unwrap(), Some("abc"));
+        assert_eq!(token_or_key(&headers).unwrap(), abc);
         headers.insert(header::AUTHORIZATION, "Bearer def".parse().unwrap());
-        assert!(bearer_or_key(&headers).is_err());
+        assert!(token_or_key(&headers).is_err());
         headers.remove(header::AUTHORIZATION);
         headers.append(API_KEY, "abc".parse().unwrap());
-        assert!(bearer_or_key(&headers).is_err());
+        assert!(token_or_key(&headers).is_err());
     }
 
     #[test]
-    fn a_bearer_token_stands_alone() {
+    fn a_token_stands_alone() {
         let mut headers = HeaderMap::new();
-        assert_eq!(bearer(&headers).unwrap(), None);
+        assert_eq!(token(&headers).unwrap(), None);
         headers.insert(header::AUTHORIZATION, "Basic abc".parse().unwrap());
-        assert_eq!(bearer(&headers).unwrap(), None);
+        assert_eq!(token(&headers).unwrap(), None);
         headers.insert(header::AUTHORIZATION, "bearer abc".parse().unwrap());
-        assert_eq!(bearer(&headers).unwrap(), Some("abc"));
+        assert_eq!(token(&headers).unwrap(), Some((Scheme::Bearer, "abc")));
+        headers.insert(header::AUTHORIZATION, "DPoP abc".parse().unwrap());
+        assert_eq!(token(&headers).unwrap(), Some((Scheme::Dpop, "abc")));
         headers.append(header::AUTHORIZATION, "Bearer def".parse().unwrap());
-        assert!(bearer(&headers).is_err());
+        assert!(token(&headers).is_err());
     }
 }

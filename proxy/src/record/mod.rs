@@ -68,7 +68,8 @@ impl Record {
             grant: Some(call.grant.clone()),
             subject: Some(subject.to_owned()),
             agent: Some(call.agent.clone()),
-            credential: call.credential.to_owned(),
+            credential: call.shown.credential.to_owned(),
+            kid: call.shown.proof.as_ref().map(|proof| proof.kid.clone()),
             upstream: call.upstream.as_ref().map_or_else(String::new, |upstream| upstream.settings.name.clone()),
             action: judgement.action.clone(),
             effect: judgement.effect.map(Effect::as_str).map(str::to_owned),
@@ -97,6 +98,9 @@ impl Record {
             .disclose(vault, subject, "provenance", &judgement.provenance)?
             .disclose(vault, subject, "budget", &budget(before, after, reserved))?
             .disclose(vault, subject, "digest", &judgement.digest)?;
+        if let Some(proof) = &call.shown.proof {
+            draft = draft.disclose(vault, subject, "proof", &proof.text)?;
+        }
         if !judgement.reasons.is_empty() {
             draft = draft.disclose(vault, subject, "messages", &judgement.reasons)?;
         }

@@ -49,7 +49,12 @@ fn draft<B>(context: &Context, request: &Request<B>, via: Option<&str>, refusal:
     let entry = body::Call {
         call: uuid::Uuid::now_v7().to_string(),
         subject: Some(gateway.nobody.clone()),
-        credential: if refusal.code == "token-missing" { "none" } else { "bearer" }.to_owned(),
+        credential: match refusal.code {
+            "token-missing" => "none",
+            // What was shown as proof is none.
+            _ => "bearer",
+        }
+        .to_owned(),
         verdict: "deny".to_owned(),
         reasons: vec![body::Reason { code: refusal.code.to_owned(), argument: None }],
         rules: vec![refusal.code.to_owned()],

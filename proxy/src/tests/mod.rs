@@ -23,6 +23,8 @@ mod revoke;
 
 mod transport;
 
+mod possession;
+
 mod after;
 
 mod api;

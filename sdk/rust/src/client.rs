@@ -1,8 +1,13 @@
 //! One HTTP client for all roles.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use countersign_ledger::possession::{Claims, Possession, of_token};
+use ed25519_dalek::SigningKey;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -112,6 +117,10 @@ impl Answer {
 pub(crate) struct Client {
     base: String,
     bearer: Option<String>,
+    /// What the token is bound to (RFC 9449); none where it is not.
+    key: Option<SigningKey>,
+    /// What the gateway wants in the next proof.
+    nonce: Arc<Mutex<Option<String>>>,
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -132,7 +141,8 @@ impl Client {
             .enable_http1()
             .build();
         let pool = Pool::builder(TokioExecutor::new()).build(connector);
-        Ok(Client { base: base.trim_end_matches('/').to_owned(), bearer, pool })
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Client { base, bearer, key: None, nonce: Arc::default(), pool })
     }
 
     pub(crate) async fn send(
@@ -142,11 +152,33 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
+        let first = self.send_once(method, path, headers, body).await?;
+        let nonce = first.headers.get("dpop-nonce").and_then(|nonce| nonce.to_str().ok());
+        match nonce.filter(|_| self.key.is_some() && first.status == StatusCode::UNAUTHORIZED) {
+            // RFC 9449 §8: nothing was done, and with the nonce it will be.
+            Some(nonce) => {
+                *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.to_owned());
+                self.send_once(method, path, headers, body).await
+            }
+            None => Ok(first),
+        }
+    }
+
+    async fn send_once(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
         let url = format!("{}{path}", self.base);
         let fail = |what: String| Error::Transport(url.clone(), what);
         let method = Method::from_bytes(method.as_bytes()).map_err(|error| fail(error.to_string()))?;
-        let mut request = Request::builder().method(method).uri(&url);
-        if let Some(bearer) = &self.bearer {
+        let mut request = Request::builder().method(&method).uri(&url);
+        if let Some(key) = &self.key {
+            request = request.header("dpop", self.proof(&method, &url, key)?);
+            request = request.header(header::AUTHORIZATION, format!("DPoP {}", self.bearer()));
+        } else if let Some(bearer) = &self.bearer {
             request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
         }
         for (name, value) in headers {
@@ -174,6 +206,24 @@ impl Client {
             Ok(Answer { status: parts.status, headers: parts.headers, body })
         };
         tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| fail("no answer in time".to_owned()))?
+    }
+
+    /// Proves with every request that it holds this key.
+    pub(crate) fn prove_with(&mut self, key: SigningKey) {
+        self.key = Some(key);
+    }
+
+    /// The proof for one request (RFC 9449 §4.2).
+    fn proof(&self, method: &Method, url: &str, key: &SigningKey) -> Result<String, Error> {
+        let claims = Claims {
+            jti: uuid::Uuid::new_v4().to_string(),
+            htm: method.to_string(),
+            htu: url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            iat: jiff::Timestamp::now().as_second(),
+            ath: Some(of_token(self.bearer())),
+            nonce: self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        Possession::sign(&claims, key).map_err(|error| Error::Answer(error.to_string()))
     }
 
     /// The bearer credential.

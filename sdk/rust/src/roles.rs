@@ -177,9 +177,13 @@ impl Agent {
         })
     }
 
-    /// Signs decisions and answers.
+    /// Signs decisions and answers; where the token is bound to a key, each call also proves that the agent holds it (RFC 9449).
     #[must_use]
     pub fn signing_with(mut self, key: SigningKey) -> Agent {
+        let token = Statement::parse(self.gateway.bearer()).ok();
+        if token.is_some_and(|token| token.payload_unverified().get("cnf").is_some()) {
+            self.gateway.prove_with(key.clone());
+        }
         self.key = Some(key);
         self
     }

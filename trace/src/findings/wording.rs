@@ -16,6 +16,7 @@ pub fn credential(kind: &str) -> Message {
         "bearer" => &CREDENTIAL_BEARER,
         "bearer+mtls" => &CREDENTIAL_MTLS,
         "dpop" => &CREDENTIAL_DPOP,
+        "dpop+mtls" => &CREDENTIAL_DPOP_MTLS,
         "signature" | "http_signature" => &CREDENTIAL_SIGNATURE,
         "none" => &CREDENTIAL_NONE,
         _ => return Message::new(&CREDENTIAL_OTHER).with("kind", kind),
@@ -57,6 +58,8 @@ texts! {
         "代理在出示自身证书的连接上使用持有者令牌：可观察到调用由证书密钥的持有者发出；但调用正文未经签名。";
     CREDENTIAL_DPOP: "The agent's credential was bound to its key (DPoP): that the key's holder made the call is proven; the body of the call is not covered.",
         "代理凭证与其密钥绑定（DPoP）：可证明调用由密钥持有者发出，但不涵盖调用正文。";
+    CREDENTIAL_DPOP_MTLS: "The agent's credential was bound to its key (DPoP), and came over a connection with the agent's own certificate: that the holder of both keys made the call is proven; the body of the call is not covered.",
+        "代理凭证与其密钥绑定（DPoP），且经由出示代理自身证书的连接发出：可证明调用由两把密钥的持有者发出，但不涵盖调用正文。";
     CREDENTIAL_SIGNATURE: "The agent signed the request and its digest (RFC 9421): that its key's holder made this call with this body is proven.",
         "代理对请求及其摘要签名（RFC 9421）：可证明密钥持有者以该正文发出此调用。";
     CREDENTIAL_NONE: "The caller showed no good credential: who called is not known.", "调用者未出示有效凭证：无法得知是谁发出调用。";
