@@ -129,10 +129,10 @@ impl Server {
                 }
             };
             let (tls, http, watcher, service) = (self.tls.clone(), self.http(), graceful.watcher(), service.clone());
-            let patience = self.limits.stall_timeout;
+            let (patience, greeting) = (self.limits.stall_timeout, self.limits.header_timeout);
             tasks.spawn(async move {
                 let _place = place;
-                let stream = Patient::new(stream, patience);
+                let stream = Patient::new(stream, patience, greeting);
                 match tls {
                     None => {
                         let arrival = Arrival { from, secure: false, client: None, via: None };

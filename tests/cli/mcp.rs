@@ -1,12 +1,19 @@
 //! MCP with programs that we did not write: SDKs as clients and servers, and the conformance suite, through the real sidecar.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     adder,
-    peers::{EVERYTHING, everything, fastmcp, is_there, made, node, python},
+    peers::{self, EVERYTHING, everything, fastmcp, is_there, made, node, python},
     sidecar::{Sidecar, countersign},
 };
 
@@ -63,21 +70,13 @@ fn total(totals: &Totals) -> (u64, u64) {
     totals.values().fold((0, 0), |(passed, failed), more| (passed + more.0, failed + more.1))
 }
 
-#[test]
-fn the_conformance_suite_says_the_same_of_a_server_through_the_gateway() {
-    if !is_there("the conformance suite", &suite()[1]) || !is_there("a server for it", &python("mcp2")) {
-        return;
-    }
-    let (_server, url) = made();
-    let (sidecar, actions) = sidecar(&url, true);
-    // The suite sends no token: a listener of the test adds it.
-    let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
-    let through = adder::start(&sidecar.gateway, token(&sidecar, "try everything", &actions));
+/// Whether the suite says the same of a server at both addresses, in both eras.
+fn same(url: &str, through: &str) {
     for version in ["2025-11-25", "2026-07-28"] {
         // A busy machine makes a scenario that waits for the server fail once; what the gateway does wrong it does each time.
         let mut differing = Vec::new();
         for _ in 0..3 {
-            let (direct, through) = (conformance(&url, version), conformance(&through, version));
+            let (direct, through) = (conformance(url, version), conformance(through, version));
             println!("{version}: direct {:?}, through the gateway {:?}", total(&direct), total(&through));
             assert!(total(&direct).0 > 50, "{direct:?}");
             let instead = |name: &str| through.get(name).copied();
@@ -92,6 +91,53 @@ fn the_conformance_suite_says_the_same_of_a_server_through_the_gateway() {
         }
         assert!(differing.is_empty(), "{version}: through the gateway, scenario, direct: {differing:?}");
     }
+}
+
+/// A sidecar in front of the suite's server, and a listener that adds the token which the suite does not send.
+fn examined() -> Option<(peers::Peer, String, Sidecar, String)> {
+    if !is_there("the conformance suite", &suite()[1]) || !is_there("a server for it", &python("mcp2")) {
+        return None;
+    }
+    let (server, url) = made();
+    let (sidecar, actions) = sidecar(&url, true);
+    let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+    let through = adder::start(&sidecar.gateway, token(&sidecar, "try everything", &actions));
+    Some((server, url, sidecar, through))
+}
+
+#[test]
+fn the_conformance_suite_says_the_same_of_a_server_through_the_gateway() {
+    let Some((_server, url, _sidecar, through)) = examined() else { return };
+    same(&url, &through);
+}
+
+#[test]
+fn the_conformance_suite_says_the_same_while_the_gateway_is_busy() {
+    let Some((_server, url, mut sidecar, through)) = examined() else { return };
+    // Calls that are judged, refused and recorded: they load the gateway, and the suite's server not at all.
+    let token = token(&sidecar, "say hello", &["tools/none"]);
+    let (over, count) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "nothing", "arguments": {} } });
+                while !over.load(Ordering::Relaxed) {
+                    let answer = sidecar.ask(&sidecar.gateway, "POST", "/", &token, Some(&call));
+                    assert!(answer.body.contains("/problems/"), "{}", answer.body);
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        // The others end whatever becomes of this one.
+        let examined = std::panic::catch_unwind(AssertUnwindSafe(|| same(&url, &through)));
+        over.store(true, Ordering::Relaxed);
+        examined.unwrap();
+    });
+    println!("{} calls of others meanwhile", count.load(Ordering::Relaxed));
+    assert!(count.load(Ordering::Relaxed) > 200, "the gateway was not busy");
+    sidecar.stop();
+    let (code, said) = sidecar.verify();
+    assert_eq!(code, 0, "{said}");
 }
 
 /// Each SDK's client, with only URL and token changed: what it is shown, what it may call, what it is refused.

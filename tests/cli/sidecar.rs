@@ -165,6 +165,15 @@ impl Sidecar {
         assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
     }
 
+    /// The memory that the sidecar has now, in KiB.
+    #[allow(dead_code, reason = "not every test that drives the sidecar asks")]
+    pub fn rss_kib(&self) -> u64 {
+        let id = self.serve.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// As an operator would: SIGTERM, then wait.
     pub fn stop(&mut self) {
         let mut serve = self.serve.take().unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::world::{World, code};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GOOD: &str = "{\"to\":\"GB29NWBK60161331926819\",\"amount\":5}";
 
 const DATA: u8 = 0;
@@ -28,15 +28,15 @@ enum Expect {
 }
 use Expect::{Broken, Code, Sent};
 
-type Fields<'f> = &'f [(&'f str, &'f str)];
+pub type Fields<'f> = &'f [(&'f str, &'f str)];
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// Literal fields without indexing and without Huffman (RFC 7541 §6.2.2).
-fn block(fields: Fields<'_>) -> Vec<u8> {
+pub fn block(fields: Fields<'_>) -> Vec<u8> {
     let text = |text: &str| {
         // Lengths of 127 and more go on in the next bytes.
         let mut bytes = Vec::new();
@@ -65,7 +65,7 @@ struct Case<'f> {
     expect: Expect,
 }
 
-const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/x?q=x")];
+pub const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/x?q=x")];
 
 fn with<'f>(more: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {
     [&GET[..], more].concat()

@@ -13,8 +13,10 @@
 
 #[path = "../../authorize/src/request/tests/corpus.rs"]
 mod corpus;
+mod floods;
 mod http1;
 mod http2;
+mod llhttp;
 #[allow(dead_code, reason = "the driver of the real binary, which other tests use more of")]
 #[path = "../cli/sidecar.rs"]
 mod sidecar;

@@ -70,17 +70,35 @@ pub struct Reply {
 
 impl World {
     pub fn start() -> World {
+        World::limited("")
+    }
+
+    /// With limits, as `[limits]` has them.
+    pub fn limited(limits: &str) -> World {
+        World::made(None, CATALOGUE, &["look", "pay", "file", "upload"], limits)
+    }
+
+    /// With another API at that address, or the usual one; with another catalogue.
+    pub fn before(address: Option<&str>, catalogue: &str, actions: &[&str]) -> World {
+        World::made(address, catalogue, actions, "")
+    }
+
+    fn made(address: Option<&str>, catalogue: &str, actions: &[&str], limits: &str) -> World {
         let mut sidecar = Sidecar::start();
         sidecar.stop();
         let seen = Seen::default();
-        let address = api(seen.clone());
+        let address = address.map_or_else(|| api(seen.clone()), str::to_owned);
         let config = fs::read_to_string(sidecar.config()).unwrap();
         let line = config.lines().find(|line| line.starts_with("url = ")).unwrap().to_owned();
-        fs::write(sidecar.config(), config.replace(&line, &format!("url = \"http://{address}\""))).unwrap();
-        fs::write(sidecar.dir.path().join("bank.toml"), CATALOGUE).unwrap();
+        fs::write(
+            sidecar.config(),
+            format!("{}[limits]\n{limits}\n", config.replace(&line, &format!("url = \"http://{address}\""))),
+        )
+        .unwrap();
+        fs::write(sidecar.dir.path().join("bank.toml"), catalogue).unwrap();
         sidecar.serve();
         let words = "look at müller x and a.txt, pay 5 to GB29NWBK60161331926819";
-        let granted = sidecar.instruct(words, "emma", &["look", "pay", "file", "upload"]);
+        let granted = sidecar.instruct(words, "emma", actions);
         let token = granted["token"].as_str().unwrap().to_owned();
         World { sidecar, seen, token }
     }
@@ -90,6 +108,16 @@ impl World {
         let line = format!("authorization: Bearer {}", self.token);
         let at = template.windows(3).position(|window| window == b"{T}");
         at.map_or_else(|| template.to_vec(), |at| [&template[..at], line.as_bytes(), &template[at + 3..]].concat())
+    }
+
+    /// Where agents call.
+    pub fn gateway(&self) -> &str {
+        &self.sidecar.gateway
+    }
+
+    /// The sidecar's memory.
+    pub fn rss_kib(&self) -> u64 {
+        self.sidecar.rss_kib()
     }
 
     /// The token.
@@ -119,7 +147,15 @@ impl World {
 
     /// Sends an HTTP/1.1 request.
     pub fn ask(&self, template: &[u8], end: bool) -> Reply {
-        let (answer, seen) = self.send(&self.bytes(template), end, |_| false);
+        World::reply(self.send(&self.bytes(template), end, |_| false))
+    }
+
+    /// The same, and reads no further than `done` says.
+    pub fn ask_until(&self, template: &[u8], done: fn(&[u8]) -> bool) -> Reply {
+        World::reply(self.send(&self.bytes(template), false, done))
+    }
+
+    fn reply((answer, seen): (Vec<u8>, Vec<(String, Vec<u8>)>)) -> Reply {
         let text = String::from_utf8_lossy(&answer);
         let status = |line: &str| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok();
         let statuses = text.split("\r\n").filter_map(status).filter(|status| *status != 100).collect();
@@ -178,7 +214,7 @@ fn serve(stream: &TcpStream, seen: &Seen) -> Option<()> {
             loop {
                 let mut line = String::new();
                 reader.read_line(&mut line).ok()?;
-                let size = usize::from_str_radix(line.trim(), 16).unwrap();
+                let size = usize::from_str_radix(line.trim(), 16).ok()?;
                 let mut chunk = vec![0; size + 2];
                 reader.read_exact(&mut chunk).ok()?;
                 body.extend(&chunk[..size]);

@@ -35,9 +35,10 @@ const ENVOYS: [HeaderName; 8] = [
 ];
 
 /// What the gateway says of a call that it forwards itself; this one it does not.
-const FORWARDERS: [HeaderName; 6] = [
+const FORWARDERS: [HeaderName; 7] = [
     header::FORWARDED,
     header::TE,
+    header::TRANSFER_ENCODING,
     header::VIA,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),

@@ -6,7 +6,8 @@ mod sign;
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
@@ -117,7 +118,8 @@ pub(crate) fn request(
     outgoing: Outgoing,
 ) -> Result<Request<Body>, ForwardError> {
     let uri = upstream.uri(&outgoing.target).map_err(|error| ForwardError::Request(error.to_string()))?;
-    let headers = headers::of_request(&outgoing, &upstream.settings);
+    let streams = matches!(outgoing.body, Arrived::Stream(_));
+    let mut headers = headers::of_request(&outgoing, &upstream.settings);
     let trailers = headers::trailers_of_request(&outgoing, &upstream.settings);
     let limit = receipt.context().limits.body_bytes;
     let mut content = None;
@@ -137,6 +139,10 @@ pub(crate) fn request(
         }
         Arrived::Stream(body) => Sending::new(body, receipt.trail(), limit, trailers).boxed_unsync(),
     };
+    if streams && body.size_hint().exact().is_none() {
+        // Else the client leaves out the body of a GET whose length it does not know. HTTP/2 takes the header away.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let mut request = Request::new(body);
     *request.method_mut() = outgoing.method;
     *request.uri_mut() = uri;
