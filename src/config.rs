@@ -128,6 +128,28 @@ pub struct Limits {
     connections: Option<usize>,
     hold_seconds: Option<u64>,
     delegations: Option<usize>,
+    /// The calls of one agent; a refusal beyond is 429.
+    agent: Quota,
+    /// The calls under one grant.
+    grant: Quota,
+}
+
+/// `[limits.agent]` and `[limits.grant]`; what is left out is not limited.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Calls at the same time.
+    concurrent: Option<usize>,
+    /// Calls in a second, in the long run.
+    per_second: Option<u32>,
+    /// Calls at once, when there were none for a while; as many as in a second when left out.
+    burst: Option<u32>,
+}
+
+impl Quota {
+    const fn settings(&self) -> settings::Quota {
+        settings::Quota { concurrent: self.concurrent, per_second: self.per_second, burst: self.burst }
+    }
 }
 
 impl Config {
@@ -256,6 +278,7 @@ impl Config {
         limits.connections = self.limits.connections.unwrap_or(limits.connections);
         limits.hold_timeout = self.limits.hold_seconds.map_or(limits.hold_timeout, Duration::from_secs);
         limits.delegations = self.limits.delegations.unwrap_or(limits.delegations);
+        (limits.agent, limits.grant) = (self.limits.agent.settings(), self.limits.grant.settings());
         Ok(settings::Settings {
             gateway: self.gateway.settings(),
             api: self.api.settings(),

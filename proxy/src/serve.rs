@@ -19,6 +19,7 @@ use crate::{
     api,
     envoy::Authorizer,
     identify::Proofs,
+    limit::Quotas,
     propose::Proposer,
     receipts,
     reload::Reload,
@@ -96,13 +97,14 @@ pub async fn serve(
     let now = gateway.now();
     let context = Arc::new(Context {
         gateway: gateway.clone(),
-        limits: settings.limits,
+        limits: settings.limits.clone(),
         upstreams: Upstreams::new(upstreams),
         signing,
         missing: Notify::new(),
         unknown_key: Notify::new(),
         shows_certificates: settings.gateway.tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
         agents: settings.agents,
+        quotas: Quotas::new(settings.limits.agent, settings.limits.grant),
         proofs: Proofs::new(settings.proofs, now),
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),
@@ -142,15 +144,19 @@ pub async fn serve(
         tokio::join!(calling, talking, authorizing);
         fetching.abort();
         let _ = beat.await;
-        // Calls whose agent went away while they were being sealed end behind everybody's back.
-        for _ in 0..LAST_CALLS.as_millis() / 10 {
-            if open.open_calls().load(Ordering::Relaxed) == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        last_calls(&open).await;
     });
     Ok(Running { gateway: addresses.0, api: addresses.1, envoy, reload, drained })
+}
+
+/// Waits for calls whose agent went away while they were being sealed: they end behind everybody's back.
+async fn last_calls(gateway: &Gateway) {
+    for _ in 0..LAST_CALLS.as_millis() / 10 {
+        if gateway.open_calls().load(Ordering::Relaxed) == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The listener where Envoy asks, if it may.

@@ -228,6 +228,10 @@ pub struct Upstream {
     pub pass_cookies: bool,
     /// Request headers that pass beside the usual ones and those the catalogue declares.
     pub pass_headers: Vec<HeaderName>,
+    /// When a request is sent again.
+    pub retries: Retries,
+    /// When it is left alone because it fails.
+    pub breaker: Option<Breaker>,
     /// Whether the gateway signs what it sends.
     pub sign: bool,
     /// What is known of its receipts, if it gives any.
@@ -250,6 +254,8 @@ impl Upstream {
             keep_response_bytes: 0,
             pass_cookies: false,
             pass_headers: Vec::new(),
+            retries: Retries::default(),
+            breaker: None,
             sign: false,
             receipts: None,
         }
@@ -306,6 +312,47 @@ impl Default for Timeouts {
     }
 }
 
+/// When a request is sent again: never once a byte of an answer was passed on, and only where that cannot do anything twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries {
+    /// How often it is sent at most, the first time included.
+    pub attempts: u32,
+    /// How long to wait before the second time; twice as long before each further one.
+    pub pause: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Retries {
+        Retries { attempts: 1, pause: Duration::from_millis(100) }
+    }
+}
+
+/// When an API is left alone because it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// After so many failures in a row.
+    pub failures: u32,
+    /// For how long, before one call tries again.
+    pub open: Duration,
+}
+
+/// How many calls one agent, or one grant, may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    /// At the same time.
+    pub concurrent: Option<usize>,
+    /// In a second, in the long run.
+    pub per_second: Option<u32>,
+    /// At once, when there were none for a while; as many as in a second when left out.
+    pub burst: Option<u32>,
+}
+
+impl Quota {
+    pub(crate) fn burst(&self) -> f64 {
+        f64::from(self.burst.or(self.per_second).unwrap_or(1).max(1))
+    }
+}
+
 /// What bounds a request and an answer.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -341,6 +388,10 @@ pub struct Limits {
     pub strangers_per_minute: u32,
     /// How many times a grant may be handed on from agent to agent.
     pub delegations: usize,
+    /// The calls of one agent.
+    pub agent: Quota,
+    /// The calls under one grant.
+    pub grant: Quota,
 }
 
 impl Default for Limits {
@@ -363,6 +414,8 @@ impl Default for Limits {
             hold_timeout: Duration::from_secs(3600),
             strangers_per_minute: 10,
             delegations: 3,
+            agent: Quota::default(),
+            grant: Quota::default(),
         }
     }
 }

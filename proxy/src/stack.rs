@@ -1,7 +1,7 @@
 //! The life of a call on one screen.
 //!
 //! ```text
-//! http::Request ─ identify ─► Identified ─ authorize ─► Judged ─ record ─► Recorded ─ outcome( forward ) ─► http::Response
+//! http::Request ─ identify ─► Identified ─ limit ─► Identified ─ authorize ─► Judged ─ record ─► Recorded ─ outcome( forward ) ─► http::Response
 //! ```
 //!
 //! Each step turns one type into the next or answers itself. Only `authorize` can make a `Permit`, only `record` a `Receipt`, and only with a
@@ -28,6 +28,7 @@ use crate::{
     error::{answer, problem},
     identify::{Identify, Proofs},
     inward::Inward,
+    limit::{Limit, Quotas},
     outcome::Outcome,
     record::{Record, Recorded},
     server::Arrival,
@@ -48,6 +49,8 @@ pub struct Context {
     pub shows_certificates: bool,
     /// The SPIFFE id of each agent that has one beside its name.
     pub agents: BTreeMap<String, String>,
+    /// How much each agent and grant may call.
+    pub quotas: Quotas,
     /// What checks that agents hold their keys.
     pub proofs: Proofs,
     /// What requests to them are signed with.
@@ -92,6 +95,8 @@ where
         .layer_fn(CatchPanic)
         // Before anything is read of the request: who calls, under which grant, to which API.
         .layer(Then(Identify::new(context.clone(), arrival)))
+        // Before anything is read or judged, which costs, and once it is known who calls.
+        .layer(Then(Limit::new(context.clone())))
         // Before the record, because the record holds the verdict; the instruction stays locked from here until its entry is queued.
         .layer(Then(Authorize::new(context.clone())))
         // Before anything is sent, and the only step that decides what happens when the ledger cannot store.

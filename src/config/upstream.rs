@@ -54,10 +54,47 @@ pub struct Upstream {
     /// How long it may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// When a request is sent again.
+    #[serde(default)]
+    pub retries: Retries,
+    /// Leave the API alone for a while when it fails several times in a row; never when left out.
+    pub breaker: Option<Breaker>,
     /// Sign what is sent; yes when left out and the API gives receipts.
     pub sign: Option<bool>,
     /// The API's receipts.
     pub receipts: Option<Receipts>,
+}
+
+/// `retries` of an upstream: only of what was not sent, or does the same when it is sent twice.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retries {
+    /// How often a request is sent at most, the first time included.
+    pub attempts: u32,
+    /// How long to wait before the second time, in milliseconds; twice as long before each further one.
+    pub pause_ms: u64,
+}
+
+impl Default for Retries {
+    fn default() -> Retries {
+        Retries { attempts: 1, pause_ms: 100 }
+    }
+}
+
+/// `breaker` of an upstream.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// After how many failures in a row: no connection, no proper answer, none in time, or 502, 503 or 504.
+    pub failures: u32,
+    /// For how long, in seconds; then one call tries.
+    pub open_seconds: u64,
+}
+
+impl Default for Breaker {
+    fn default() -> Breaker {
+        Breaker { failures: 5, open_seconds: 10 }
+    }
 }
 
 /// `tls` of an upstream.
@@ -199,6 +236,14 @@ impl Upstream {
             keep_response_bytes: self.keep_response_bytes,
             pass_cookies: self.pass_cookies,
             pass_headers: self.pass_headers.iter().map(|header| header.0.clone()).collect(),
+            retries: settings::Retries {
+                attempts: self.retries.attempts.max(1),
+                pause: Duration::from_millis(self.retries.pause_ms),
+            },
+            breaker: self.breaker.as_ref().map(|breaker| settings::Breaker {
+                failures: breaker.failures.max(1),
+                open: Duration::from_secs(breaker.open_seconds),
+            }),
             sign: self.sign.unwrap_or(self.receipts.is_some()),
             receipts: self.receipts.as_ref().map(Receipts::settings).transpose()?,
         })

@@ -235,7 +235,10 @@ impl Replay<'_> {
     fn judge(&self, item: &Item, call: &body::Call) -> Result<Comparison, Missing> {
         let missing = |why, what: &str| Err((why, what.to_owned()));
         let Some(instruction) = &item.entry.instruction else {
-            return missing(Why::Unread, "its token was not accepted, so it was not judged");
+            return missing(
+                Why::Unread,
+                "its token was not accepted, or there were too many calls, so it was not judged",
+            );
         };
         if call.engine != ENGINE {
             return Err((Why::Engine, format!("`{}` judged it, this is `{ENGINE}`", call.engine)));

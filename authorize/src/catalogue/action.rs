@@ -266,6 +266,8 @@ pub struct Action {
     pub abort_on_revoke: bool,
     /// Whether the verdict on it is recorded and not enforced.
     pub shadow: bool,
+    /// Whether the API takes a request with the same `Idempotency-Key` for the same one, so that it may be sent again.
+    pub idempotency_key: bool,
     /// Whether a server of MCP may ask the agent's side in the middle of it (elicitation, sampling, roots), and gets values for an answer.
     pub asks: bool,
     /// What body it takes.

@@ -39,6 +39,8 @@ pub(super) struct Typed {
     #[serde(default)]
     shadow: bool,
     #[serde(default)]
+    idempotency_key: bool,
+    #[serde(default)]
     asks: bool,
     #[serde(default)]
     body: BodyKind,
@@ -83,6 +85,9 @@ impl Typed {
             }
             Protocol::Http | Protocol::Mcp | Protocol::Model => {}
         }
+        if !of_http && self.idempotency_key {
+            return Err(format!("`{name}`: only an action with a method and a path has an `idempotency_key`"));
+        }
         if of_http && self.asks {
             return Err(format!("`{name}`: only a server of MCP `asks`"));
         }
@@ -95,6 +100,7 @@ impl Typed {
             risk: self.risk,
             abort_on_revoke: self.abort_on_revoke,
             shadow: self.shadow,
+            idempotency_key: self.idempotency_key,
             asks: self.asks,
             body: self.body,
             extra: self.extra,

@@ -368,6 +368,21 @@ Call is Call {
 }
 }
 
+/// One time that a request was sent, before the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it ended, in microseconds from sealed.
+    pub us: u64,
+    /// Whether it may have reached the API: `no`, `yes` or `maybe`.
+    pub sent: String,
+    /// The HTTP status that the API gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it was sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
 body! {
 /// How a forwarded call ended. In the vault: `request` (digest of what was sent), `response` (digest, media type, body where kept), `observed` (values by field).
 Outcome is Outcome {
@@ -393,6 +408,9 @@ Outcome is Outcome {
     /// What a person should know.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Where the request was sent more than once: each time but the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<Attempt>,
     /// The model that a model's answer names.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,

@@ -74,6 +74,29 @@ pub struct Outgoing {
     pub arrival: Arrival,
     /// The host that the agent named.
     pub host: Option<String>,
+    /// Whether it does the same when it is sent twice: by its method, or because the API knows it by its `Idempotency-Key`.
+    pub idempotent: bool,
+}
+
+impl Outgoing {
+    /// The same once more, where its body is at hand.
+    pub fn copy(&self) -> Option<Outgoing> {
+        let body = match &self.body {
+            Arrived::Empty => Arrived::Empty,
+            Arrived::Whole(bytes) => Arrived::Whole(bytes.clone()),
+            Arrived::Stream(_) => return None,
+        };
+        Some(Outgoing {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers: self.headers.clone(),
+            declared: self.declared.clone(),
+            body,
+            arrival: self.arrival.clone(),
+            host: self.host.clone(),
+            idempotent: self.idempotent,
+        })
+    }
 }
 
 /// A body, as far as it was read.
@@ -555,6 +578,7 @@ fn permit(
     }
     let action = judgement.action.as_deref();
     let action = action.and_then(|action| call.rules.catalogue(request.upstream())?.action(action));
+    let keyed = parts.headers.contains_key(IDEMPOTENCY_KEY) && action.is_some_and(|action| action.idempotency_key);
     let declared = action.into_iter().flat_map(|action| &action.arguments);
     let declared = declared.filter(|(_, argument)| argument.place == countersign_authorize::catalogue::Place::Header);
     let declared = declared.filter_map(|(name, argument)| argument.key(name).parse().ok());
@@ -565,6 +589,8 @@ fn permit(
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned);
     let outgoing = Outgoing {
+        // RFC 9110 §9.2.2. A message of MCP says nothing of the kind.
+        idempotent: call.exchange.is_none() && (parts.method.is_idempotent() || keyed),
         method: parts.method,
         // An MCP server has one address, which is in the settings.
         target: if call.exchange.is_some() { String::new() } else { request.target().to_owned() },

@@ -1,5 +1,6 @@
 //! Sends a recorded call to its API: the judged request, the gateway's credential, and nothing of the agent's that was not judged.
 
+mod again;
 mod body;
 pub(crate) mod headers;
 mod sign;
@@ -11,6 +12,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use self::body::Sending;
 use crate::{
@@ -27,6 +29,12 @@ pub enum ForwardError {
     /// No connection; nothing was sent.
     #[error("the API cannot be reached: {0}")]
     Unreachable(String),
+    /// It failed so often that nothing is sent for a while.
+    #[error("the API failed several times in a row; nothing is sent to it for {wait:?}")]
+    LeftAlone {
+        /// For how long still.
+        wait: Duration,
+    },
     /// A phase took too long.
     #[error("{phase}: longer than {limit:?}")]
     Timeout {
@@ -57,21 +65,31 @@ pub async fn forward(receipt: &Receipt, outgoing: Outgoing) -> Result<Response<I
     let Some(upstream) = &receipt.call().upstream else {
         return Err(ForwardError::Request("it names no API".to_owned()));
     };
+    again::forward(receipt, upstream, outgoing).await
+}
+
+/// Sends it one time. `begun` is when this time began.
+async fn once(
+    receipt: &Receipt,
+    upstream: &Upstream,
+    outgoing: Outgoing,
+    begun: Instant,
+) -> Result<Response<Incoming>, ForwardError> {
     let streams = matches!(outgoing.body, Arrived::Stream(_));
     let request = request(receipt, upstream, outgoing)?;
     let timeouts = &upstream.settings.timeouts;
     let answer = upstream.call(request, |peer| {
         receipt.note(|trail| {
-            trail.sent = Sent::Maybe;
+            trail.sent = trail.before.max(Sent::Maybe);
             trail.peer = Some(peer.to_string());
-            trail.last_sent.get_or_insert_with(tokio::time::Instant::now);
+            trail.last_sent.get_or_insert_with(Instant::now);
         });
     });
     let answer = tokio::select! {
         biased;
         () = receipt.withdrawn() => return Err(ForwardError::Withdrawn),
         answer = answer => answer,
-        () = stalled(receipt, timeouts.first_byte, timeouts.connect) => {
+        () = stalled(receipt, begun, timeouts.first_byte, timeouts.connect) => {
             return Err(match receipt.note(|trail| streams && trail.request.is_none()) {
                 true => ForwardError::Agent("the agent stopped sending its body"),
                 false => ForwardError::Timeout { phase: "first byte", limit: timeouts.first_byte },
@@ -86,11 +104,11 @@ pub async fn forward(receipt: &Receipt, outgoing: Outgoing) -> Result<Response<I
             ForwardError::Agent(receipt.note(|trail| trail.agent_fault).unwrap_or_default())
         }
         CallError::Unreachable(what) => {
-            receipt.note(|trail| trail.sent = Sent::No);
+            receipt.note(|trail| trail.sent = trail.before);
             ForwardError::Unreachable(what)
         }
         CallError::ConnectTimeout(limit) => {
-            receipt.note(|trail| trail.sent = Sent::No);
+            receipt.note(|trail| trail.sent = trail.before);
             ForwardError::Timeout { phase: "connect", limit }
         }
         CallError::Failed(what) => ForwardError::Failed(what),
@@ -98,11 +116,11 @@ pub async fn forward(receipt: &Receipt, outgoing: Outgoing) -> Result<Response<I
 }
 
 /// Ends when nothing was sent for as long as the first byte of an answer may take.
-async fn stalled(receipt: &Receipt, first_byte: Duration, connect: Duration) {
+async fn stalled(receipt: &Receipt, begun: Instant, first_byte: Duration, connect: Duration) {
     loop {
         let from = receipt.note(|trail| trail.last_sent);
-        let deadline = from.map_or_else(|| receipt.since() + connect + first_byte, |from| from + first_byte);
-        let now = tokio::time::Instant::now();
+        let deadline = from.map_or_else(|| begun + connect + first_byte, |from| from + first_byte);
+        let now = Instant::now();
         if now >= deadline {
             return;
         }

@@ -13,8 +13,9 @@ pub use self::proof::{DPOP, DPOP_NONCE, Proof, Proofs};
 use crate::{
     Body,
     inward::Inward,
+    limit::Place,
     model::is_model,
-    record::stranger,
+    record::stranger::{self, Refused},
     server::Arrival,
     stack::{Context, Step},
     state::{Live, StateError},
@@ -64,6 +65,8 @@ pub struct Shown {
     pub credential: &'static str,
     /// The proof that it holds the key that the grant is bound to.
     pub proof: Option<Proof>,
+    /// Its places among the calls under way, until its record is closed.
+    pub places: Vec<Place>,
 }
 
 /// Who is behind a token.
@@ -206,7 +209,8 @@ impl Step<Request<Inward>> for Identify {
         let Who { live, grant, agent, proof } = match who {
             Ok(who) => who,
             Err(refusal) => {
-                let mut answer = stranger::refuse(&self.context, &request, self.arrival.via, &refusal).await;
+                let mut answer =
+                    stranger::refuse(&self.context, &request, self.arrival.via, &Refused::unknown(&refusal)).await;
                 if refusal.code == "proof-nonce" {
                     // RFC 9449 §8.
                     let nonce = self.context.proofs.nonce(self.context.gateway.now());
@@ -228,7 +232,7 @@ impl Step<Request<Inward>> for Identify {
             live,
             grant,
             agent,
-            shown: Shown { credential: self.credential(proof.as_ref()), proof },
+            shown: Shown { credential: self.credential(proof.as_ref()), proof, places: Vec::new() },
             destination,
             decision,
             traceparent,

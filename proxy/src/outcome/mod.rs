@@ -18,7 +18,7 @@ use countersign_ledger::{
     vault::VaultError,
     writer::{AppendError, Ticket},
 };
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -141,13 +141,19 @@ impl Service<Recorded> for Outcome {
 pub(crate) fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
     let (code, result) = match error {
         ForwardError::Unreachable(_) => ("upstream-unreachable", "upstream_unreachable"),
+        ForwardError::LeftAlone { .. } => ("upstream-open", "upstream_unreachable"),
         ForwardError::Timeout { .. } => ("upstream-timeout", "upstream_timeout"),
         ForwardError::Failed(_) => ("upstream-failed", "upstream_truncated"),
         ForwardError::Withdrawn => ("revoked", "revoked"),
         ForwardError::Agent(_) => ("request-cut", "client_aborted"),
         ForwardError::Request(_) => ("gateway-fault", "gateway_fault"),
     };
-    refuse(receipt, code, &error.to_string(), Ending::new(result).detail(error.to_string()))
+    let mut response = refuse(receipt, code, &error.to_string(), Ending::new(result).detail(error.to_string()));
+    if let ForwardError::LeftAlone { wait } = error {
+        let seconds = wait.as_secs_f64().ceil() as u64;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// Closes the call and tells the agent why there is no answer.
@@ -214,7 +220,7 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn is_plain(headers: &HeaderMap) -> bool {
-    let identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     headers.get_all(header::CONTENT_ENCODING).iter().all(identity)
 }
 
@@ -373,6 +379,7 @@ fn small(receipt: &Receipt, hash: &Hash, trail: &Trail, ending: &Ending) -> Resu
         bytes: trail.bytes,
         us: trail.us.clone(),
         detail: ending.detail.clone(),
+        attempts: trail.attempts.clone(),
         receipt: is_due(receipt, trail)
             .then(|| if ending.receipt.is_some() { "received" } else { "missing" }.to_owned()),
         ..bodies::Outcome::default()

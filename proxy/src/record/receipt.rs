@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use countersign_ledger::writer::Sealed;
+use countersign_ledger::{record::body::Attempt, writer::Sealed};
 use countersign_receipt::Asked;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Whether the request may have reached the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Sent {
     /// Certainly not.
     #[default]
@@ -58,6 +58,10 @@ pub struct Trail {
     pub request: Option<Value>,
     /// What went wrong with the agent's half of the call.
     pub agent_fault: Option<&'static str>,
+    /// Whether an earlier attempt may have arrived.
+    pub before: Sent,
+    /// The attempts before this one.
+    pub attempts: Vec<Attempt>,
     /// When the last byte was sent.
     pub last_sent: Option<Instant>,
     /// The request as it was signed, if it was.

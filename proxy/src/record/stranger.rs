@@ -1,5 +1,5 @@
-//! Requests without a valid token. A few per minute are recorded one by one, under the data subject `gateway`; beyond that they are counted and
-//! the count goes into the next heartbeat, so that noise cannot fill the disk.
+//! Requests that are refused before they are judged: without a valid token, or more than somebody may make. A few per minute are recorded one by one,
+//! under the data subject `gateway`; beyond that they are counted and the count goes into the next heartbeat, so that noise cannot fill the disk.
 
 use std::sync::Arc;
 
@@ -14,20 +14,41 @@ use crate::{
     stack::Context,
 };
 
-/// Refuses a request whose sender is not known.
+/// What is refused, and why.
+pub(crate) struct Refused<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) message: &'a str,
+    /// Who it is, where that is known.
+    pub(crate) agent: Option<&'a str>,
+    /// What was shown.
+    pub(crate) credential: &'a str,
+    /// As what it is counted.
+    pub(crate) counted: &'a str,
+}
+
+impl<'a> Refused<'a> {
+    /// Of somebody who is not known. A proof that was shown and is not good is none.
+    pub(crate) fn unknown(refusal: &'a Refusal) -> Refused<'a> {
+        let credential = if refusal.code == "token-missing" { "none" } else { "bearer" };
+        let (code, message) = (refusal.code, refusal.message.as_str());
+        Refused { code, message, agent: None, credential, counted: "unauthenticated" }
+    }
+}
+
+/// Refuses a request.
 pub(crate) async fn refuse<B>(
     context: &Arc<Context>,
     request: &Request<B>,
     via: Option<&str>,
-    refusal: &Refusal,
+    refused: &Refused<'_>,
 ) -> Response<Body> {
-    context.gateway.count("unauthenticated");
-    let mut response = answer(problem(refusal.code, &refusal.message));
+    context.gateway.count(refused.counted);
+    let mut response = answer(problem(refused.code, refused.message));
     if !may_record(context) {
         return response;
     }
-    let Some(draft) = draft(context, request, via, refusal) else { return response };
-    // The answer does not depend on it: without a token nothing is forwarded anyway.
+    let Some(draft) = draft(context, request, via, refused) else { return response };
+    // The answer does not depend on it: nothing is forwarded anyway.
     if let Ok(sealed) = context.gateway.ledger.append(draft).await {
         super::stamp(response.headers_mut(), &sealed);
     }
@@ -44,20 +65,16 @@ fn may_record(context: &Context) -> bool {
     recorded.1 <= context.limits.strangers_per_minute
 }
 
-fn draft<B>(context: &Context, request: &Request<B>, via: Option<&str>, refusal: &Refusal) -> Option<Draft> {
+fn draft<B>(context: &Context, request: &Request<B>, via: Option<&str>, refused: &Refused<'_>) -> Option<Draft> {
     let gateway = &context.gateway;
     let entry = body::Call {
         call: uuid::Uuid::now_v7().to_string(),
         subject: Some(gateway.nobody.clone()),
-        credential: match refusal.code {
-            "token-missing" => "none",
-            // What was shown as proof is none.
-            _ => "bearer",
-        }
-        .to_owned(),
+        agent: refused.agent.map(str::to_owned),
+        credential: refused.credential.to_owned(),
         verdict: "deny".to_owned(),
-        reasons: vec![body::Reason { code: refusal.code.to_owned(), argument: None }],
-        rules: vec![refusal.code.to_owned()],
+        reasons: vec![body::Reason { code: refused.code.to_owned(), argument: None }],
+        rules: vec![refused.code.to_owned()],
         engine: ENGINE.to_owned(),
         policies: gateway.rules().digests().to_vec(),
         via: via.map(str::to_owned),

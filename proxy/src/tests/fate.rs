@@ -260,6 +260,7 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
             crate::upstream::Upstream::new(upstream("http://127.0.0.1:9")).unwrap(),
         )]),
         agents: Default::default(),
+        quotas: crate::limit::Quotas::new(Default::default(), Default::default()),
         proofs: crate::identify::Proofs::new(Default::default(), world.gateway.now()),
         shows_certificates: false,
         signing: None,

@@ -25,6 +25,8 @@ mod transport;
 
 mod possession;
 
+mod resilience;
+
 mod after;
 
 mod api;

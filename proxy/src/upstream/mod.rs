@@ -1,5 +1,6 @@
 //! The APIs behind the gateway: one pooled client each, which talks to that API's host and nobody else.
 
+mod breaker;
 mod connect;
 pub mod echo;
 mod tls;
@@ -16,8 +17,10 @@ use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
+pub(crate) use self::breaker::LeftAlone;
 pub use self::connect::Peer;
 use self::{
+    breaker::Breaker,
     connect::{ConnectTimeout, Connector, Target},
     echo::Echo,
     tls::Files,
@@ -35,6 +38,7 @@ pub struct Upstream {
     /// What was configured.
     pub settings: settings::Upstream,
     tls: Files,
+    pub(crate) breaker: Breaker,
     client: Client<Connector, Body>,
     echo: Option<Arc<Echo>>,
 }
@@ -159,7 +163,8 @@ impl Upstream {
             .http2_only(settings.http == settings::Http::Two);
         let echo = settings.credential.as_ref().map(|credential| Arc::new(Echo::new(credential.secret())));
         let client = builder.build(Connector::new(target));
-        Ok(Upstream { settings, tls, client, echo })
+        let breaker = Breaker::new(settings.breaker);
+        Ok(Upstream { settings, tls, breaker, client, echo })
     }
 
     /// What looks for this upstream's credential in its answers.

@@ -177,6 +177,7 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
             "status": small,
             "peer": text,
             "detail": text,
+            "attempts": many(row({"us": number, "sent": text}, {"status": small, "detail": text})),
             "model": text,
             "answer": text,
             "proposals": number,
