@@ -265,6 +265,21 @@ pub enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make a link with which an approver makes a passkey, once
+    #[command(
+        after_help = "The running sidecar is asked, as an operator; its configuration has `[approvals]`. Hand the link to the approver and to nobody else."
+    )]
+    Enrol {
+        /// Who asks.
+        #[command(flatten)]
+        api: OperatorArgs,
+        /// The approver's party id.
+        #[arg(long)]
+        party: String,
+        /// How many minutes the link holds.
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10080))]
+        minutes: u32,
+    },
     /// List the ledger's own key and the keys that its entries register
     List {
         /// A ledger's directory.

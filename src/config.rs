@@ -1,5 +1,6 @@
 //! The configuration file: TOML as typed, then checked into what the gateway is told. Errors name line and column.
 
+mod approvals;
 mod envoy;
 mod listener;
 mod proposer;
@@ -42,6 +43,8 @@ pub struct Config {
     pub api: Listener,
     /// Where Envoy asks, for calls that it forwards itself.
     pub ext_authz: Option<envoy::ExtAuthz>,
+    /// Where approvers answer with a passkey.
+    pub approvals: Option<approvals::Approvals>,
     /// The APIs behind the gateway.
     #[serde(default)]
     pub upstream: Vec<Upstream>,
@@ -128,6 +131,7 @@ pub struct Limits {
     connections: Option<usize>,
     hold_seconds: Option<u64>,
     delegations: Option<usize>,
+    held_calls: Option<usize>,
     /// The calls of one agent; a refusal beyond is 429.
     agent: Quota,
     /// The calls under one grant.
@@ -276,6 +280,7 @@ impl Config {
         limits.body_bytes = self.limits.body_bytes.unwrap_or(limits.body_bytes);
         limits.observe_bytes = self.limits.observe_bytes.unwrap_or(limits.observe_bytes);
         limits.connections = self.limits.connections.unwrap_or(limits.connections);
+        limits.held_calls = self.limits.held_calls.unwrap_or(limits.held_calls);
         limits.hold_timeout = self.limits.hold_seconds.map_or(limits.hold_timeout, Duration::from_secs);
         limits.delegations = self.limits.delegations.unwrap_or(limits.delegations);
         (limits.agent, limits.grant) = (self.limits.agent.settings(), self.limits.grant.settings());
@@ -283,6 +288,7 @@ impl Config {
             gateway: self.gateway.settings(),
             api: self.api.settings(),
             envoy: self.ext_authz.as_ref().map(envoy::ExtAuthz::settings).transpose().context("`[ext_authz]`")?,
+            approvals: self.approvals.as_ref().map(approvals::Approvals::settings).transpose()?,
             upstreams,
             agents: self.agent.iter().map(|agent| (agent.party.clone(), agent.spiffe.clone())).collect(),
             proofs: self.proof.settings(),

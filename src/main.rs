@@ -42,7 +42,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Import(import) => runtime()?.block_on(commands::import::run(import)),
         Command::Learn(args) => commands::import::learn(&args),
         Command::Ceiling(args) => commands::ceiling::run(&args),
-        Command::Keys(keys) => commands::keys::run(keys),
+        Command::Keys(keys) => runtime()?.block_on(commands::keys::run(keys)),
         Command::Approvals(approvals) => runtime()?.block_on(commands::approvals::run(approvals)),
         Command::Revoke(args) => runtime()?.block_on(commands::revoke::run(&args, false)),
         Command::Lift(args) => runtime()?.block_on(commands::revoke::run(&args, true)),

@@ -53,6 +53,7 @@ pub(crate) const ANSWER: &str = "answer";
 /// Members of `_meta` that pass beside the protocol's own (`io.modelcontextprotocol/…`): what links progress and traces.
 const META: [&str; 4] = ["progressToken", "traceparent", "tracestate", "baggage"];
 const OWN_META: &str = "io.modelcontextprotocol/";
+const CAPABILITIES_META: &str = "io.modelcontextprotocol/clientCapabilities";
 const VERSION_META: &str = "io.modelcontextprotocol/protocolVersion";
 
 fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refusal> {
@@ -199,6 +200,42 @@ fn read_call(
     let Some(name) = text(params, called) else { return invalid(format!("`params.{called}` is no text")) };
     let request = Request::mcp(limits, upstream, operation, name, params.member("arguments").cloned(), bytes)?;
     Ok(if answers.is_empty() { request } else { request.answering(Json::Object(answers)) })
+}
+
+/// The key under which the gateway itself asks the agent's side to look at a held call.
+pub const OWN_REQUEST: &str = "countersign-approval";
+
+/// A message without what the agent's side answers to the gateway's own [`OWN_REQUEST`]: that is not for the server, and approves nothing; it only
+/// means that the call is asked again. `None` when there is no such answer, or the message cannot be read, which is refused later.
+pub fn without_own_answer(message: &[u8], limits: &Limits) -> Option<Vec<u8>> {
+    let mut windows = message.windows(OWN_REQUEST.len());
+    windows.find(|window| *window == OWN_REQUEST.as_bytes())?;
+    let Json::Object(mut members) = Json::parse(message, limits.json_depth).ok()? else { return None };
+    let (_, params) = members.iter_mut().find(|(name, _)| name == "params")?;
+    let Json::Object(params) = params else { return None };
+    let at = params.iter().position(|(name, _)| name == "inputResponses")?;
+    let (_, Json::Object(answers)) = params.get_mut(at)? else { return None };
+    let before = answers.len();
+    answers.retain(|(key, _)| key != OWN_REQUEST);
+    if answers.len() == before {
+        return None;
+    }
+    if answers.is_empty() {
+        params.remove(at);
+    }
+    Some(Json::Object(members).to_text().into_bytes())
+}
+
+/// Whether the client that sent a message says that it can show its user an address: `initialize` says so for a session, and in the version
+/// without sessions each request for itself. `None` when the message says nothing of it.
+pub fn shows_addresses(message: &Json) -> Option<bool> {
+    let params = message.member("params")?;
+    let capabilities = match text(message, "method") {
+        Some("initialize") => params.member("capabilities"),
+        _ => params.member("_meta").and_then(|meta| meta.member(CAPABILITIES_META)),
+    };
+    let url = capabilities?.member("elicitation").and_then(|elicitation| elicitation.member("url"));
+    Some(matches!(url, Some(Json::Object(_))))
 }
 
 fn check_meta(meta: &Json) -> Result<(), Refusal> {

@@ -133,6 +133,8 @@ pub struct Judgement {
     pub above: Vec<Usage>,
     /// Whether an approval was used.
     pub approved: bool,
+    /// How many approvers must say yes to it when it is held.
+    pub needs: u32,
     /// What an approval of exactly this call names: 64 hexadecimal digits.
     pub digest: String,
 }
@@ -162,6 +164,7 @@ pub fn judge(inputs: &Inputs<'_>) -> Judgement {
         usage: None,
         above: Vec::new(),
         approved: false,
+        needs: 1,
         digest: digest(inputs.grant, inputs.request, &BTreeMap::new()),
     };
     match decide(inputs, &mut judgement) {
@@ -187,6 +190,7 @@ pub fn refused(refusal: &Refusal) -> Judgement {
         usage: None,
         above: Vec::new(),
         approved: false,
+        needs: 1,
         digest: String::new(),
     }
 }
@@ -206,6 +210,7 @@ fn decide(inputs: &Inputs<'_>, judgement: &mut Judgement) -> Result<(), Reason> 
         inputs.catalogue.resolve(inputs.request).map_err(|refusal| deny(refusal.code, None, refusal.message))?;
     judgement.action = Some(action.name.clone());
     judgement.effect = Some(action.effect);
+    judgement.needs = action.approvals;
     judgement.digest = digest(inputs.grant, inputs.request, &arguments);
     judgement.arguments = arguments;
     let granted = granted(inputs, inputs.grant, &action.name)?;

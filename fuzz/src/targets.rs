@@ -17,6 +17,7 @@ use countersign_ledger::{
     bundle, canonical,
     checkpoint::{Checkpoint, CheckpointSigner, VerifierKey},
     disclosure::Disclosure,
+    passkey::{self, Passkey, Registered, Registration, Stated},
     possession::{self, Possession},
     proof::Proof,
     record::{Attachment, StatePut, body},
@@ -25,7 +26,8 @@ use countersign_ledger::{
 };
 use countersign_proxy::upstream::echo::Echo;
 use countersign_trace::reconcile::{Format, Line, Reader};
-use ed25519_dalek::SigningKey;
+use data_encoding::BASE64URL_NOPAD;
+use ed25519_dalek::{Signer as _, SigningKey};
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
 
@@ -39,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "proof", corpus: proofs, run: proof },
     Target { name: "statement", corpus: statements, run: statement },
     Target { name: "possession", corpus: possessions, run: |input| drop(Possession::read(text(input))) },
+    Target { name: "passkey", corpus: passkeys, run: passkey },
     Target { name: "disclosure", corpus: disclosures, run: disclosure },
     Target { name: "journal-frame", corpus: frames, run: frame },
     Target { name: "entry-bundle", corpus: || vec![vec![0, 3, 1, 2, 3, 0, 0]], run: |input| drop(unbundle(input)) },
@@ -229,6 +232,57 @@ fn statement(input: &[u8]) {
             assert_eq!(said, payload(), "nothing else was signed");
         }
         assert!(statement.verify::<Value>("another+jwt", &jwk).is_err());
+    }
+}
+
+/// A passkey that signs for `fuzz.example`, and what it states.
+fn registered() -> Registered {
+    let passkey =
+        Passkey { rp_id: "fuzz.example".into(), origin: "https://fuzz.example".into(), credential: "AQID".into() };
+    Registered { jwk: Jwk::ed25519(&SigningKey::from_bytes(&[2; 32]).verifying_key()), passkey: Some(passkey) }
+}
+
+fn stated() -> Value {
+    json!({ "origin": "fuzz.example", "call": Hash::ZERO, "decision": "denied" })
+}
+
+/// An assertion as a browser hands it in, and a new passkey.
+fn passkeys() -> Vec<Vec<u8>> {
+    let challenge = passkey::challenge("fuzz+passkey", &stated()).unwrap_or_default();
+    let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+    let client_data = |ceremony: &str, challenge: &[u8]| {
+        json!({ "type": ceremony, "challenge": encode(challenge), "origin": "https://fuzz.example", "crossOrigin": false }).to_string()
+    };
+    let head = |flags: u8| [Hash::of(b"fuzz.example").as_bytes().as_slice(), &[flags, 0, 0, 0, 1]].concat();
+    let (data, client) = (head(0x05), client_data("webauthn.get", &challenge));
+    let signed = [data.as_slice(), Hash::of(client.as_bytes()).as_bytes()].concat();
+    let signature = SigningKey::from_bytes(&[2; 32]).sign(&signed).to_bytes();
+    let assertion = json!({
+        "typ": "fuzz+passkey", "kid": registered().jwk.thumbprint(), "payload": stated(), "authenticator_data": encode(&data),
+        "client_data": encode(client.as_bytes()), "signature": encode(&signature),
+    });
+    let key = SigningKey::from_bytes(&[2; 32]).verifying_key().to_bytes();
+    let cose: [&[u8]; 2] = [&[0xa4, 0x01, 0x01, 0x03, 0x27, 0x20, 0x06, 0x21, 0x58, 0x20], &key];
+    let data = [head(0x45), vec![0; 16], vec![0, 3, 1, 2, 3], cose.concat()].concat();
+    let client = client_data("webauthn.create", &[7; 32]);
+    let registration = json!({ "authenticator_data": encode(&data), "client_data": encode(client.as_bytes()) });
+    vec![assertion.to_string().into_bytes(), registration.to_string().into_bytes()]
+}
+
+/// Whatever is changed in an assertion, it states what was signed or nothing; and no other key is taken for a new one than the one that is there.
+/// Reached by who is signed in (`POST /approve/{call}`), by who has an enrolment link, and by `verify` for what a bundle discloses.
+fn passkey(input: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<Value>(input) else { return };
+    if let Ok(read) = Stated::read(&value) {
+        let _ = read.check("valid", None);
+        if let Ok(said) = read.verify::<Value>("fuzz", &registered()) {
+            assert_eq!(said, stated());
+        }
+    }
+    if let Ok(made) = serde_json::from_value::<Registration>(value)
+        && let Ok((jwk, passkey)) = made.verify(&[7; 32], "fuzz.example", "https://fuzz.example")
+    {
+        assert!(jwk.validate().is_ok() && !passkey.credential.is_empty());
     }
 }
 

@@ -46,11 +46,24 @@ impl GrantState {
     }
 }
 
-/// An approval that was not used yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A held call that as many approved as it needs, and that was not made yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved {
+    /// The approvals' entries, in order.
+    pub entries: Vec<Hash>,
+    /// When the first of them ends.
+    pub until: Timestamp,
+}
+
+/// One approver's yes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Yes {
+    /// The approval's number in the ledger.
+    pub seq: u64,
     /// Its entry.
     pub entry: Hash,
+    /// Whose it is.
+    pub approver: String,
     /// When it ends.
     pub until: Timestamp,
 }

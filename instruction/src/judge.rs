@@ -30,6 +30,8 @@ pub struct Attempt<'a> {
     pub policies: Option<&'a Policies>,
     /// What withdraws a call of this action, if anything does.
     pub withdrawn: &'a dyn Fn(Option<&str>) -> Option<String>,
+    /// Whether as many calls as may wait for a person do, and this one, by its digest, would be one more.
+    pub crowded: &'a dyn Fn(&str) -> bool,
     /// Digests of calls that an approver said yes to, not yet used.
     pub approved: &'a [String],
     /// Digests of calls that an approver said no to.
@@ -93,6 +95,10 @@ impl Inner {
         if judgement.verdict != Verdict::Deny && attempt.key.as_ref().is_some_and(other) {
             let message = "the `Idempotency-Key` was used for another call before; use a new one".to_owned();
             judgement.deny(Reason { code: "idempotency-key-reused", argument: None, message });
+        }
+        if judgement.verdict == Verdict::Hold && (attempt.crowded)(&judgement.digest) {
+            let message = "as many calls of this instruction as may wait for a person do; let them be answered first";
+            judgement.deny(Reason { code: "held-too-many", argument: None, message: message.to_owned() });
         }
         judgement
     }

@@ -19,7 +19,7 @@ use countersign_ledger::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{Approved, GrantState, Reserved, asked::Asked};
+use crate::{Approved, GrantState, Reserved, Yes, asked::Asked};
 
 /// What changes of an instruction.
 #[derive(Default, PartialEq, Debug)]
@@ -69,7 +69,7 @@ pub enum HeldStatus {
     Denied,
 }
 
-/// A call that waits for a human.
+/// A call that waits for humans.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
     /// The held call's entry.
@@ -84,9 +84,31 @@ pub struct Held {
     pub until: Timestamp,
     /// How it stands.
     pub status: HeldStatus,
+    /// How many approvers must say yes.
+    pub needs: u32,
+    /// Who did, in the order of the entries.
+    pub yes: Vec<Yes>,
+    /// Whose answer is being sealed.
+    pub answering: BTreeSet<String>,
 }
 
 impl Held {
+    /// A call that nobody answered yet.
+    pub fn new((entry, seq): (Hash, u64), grant: String, digest: String, until: Timestamp, needs: u32) -> Held {
+        let (status, yes, answering) = (HeldStatus::Waiting, Vec::new(), BTreeSet::new());
+        Held { entry, seq, grant, digest, until, status, needs, yes, answering }
+    }
+
+    /// Whether this approver said yes, or is about to.
+    pub fn is_answered_by(&self, approver: &str) -> bool {
+        self.answering.contains(approver) || self.yes.iter().any(|yes| yes.approver == approver)
+    }
+
+    /// Whether one more yes is all that it needs.
+    pub fn needs_one_more(&self) -> bool {
+        self.yes.len() + self.answering.len() + 1 >= usize::try_from(self.needs).unwrap_or(usize::MAX)
+    }
+
     /// Whether somebody may still answer it.
     pub fn waits(&self, now: Timestamp) -> bool {
         self.status == HeldStatus::Waiting && now < self.until
@@ -285,7 +307,7 @@ impl Inner {
             "hold" if call.repeats.is_none() => {
                 let until = call.expires.map_or(Timestamp::MAX, Time::instant);
                 let grant = call.grant.unwrap_or_default();
-                let held = Held { entry: hash, seq: entry.seq, grant, digest, until, status: HeldStatus::Waiting };
+                let held = Held::new((hash, entry.seq), grant, digest, until, call.needs.unwrap_or(1));
                 self.held.insert(call.call, held);
             }
             "allow" => {
@@ -358,25 +380,37 @@ impl Inner {
         let approval: body::Approval = entry.body_as().ok()?;
         let digest = values.text("digest")?;
         let until = approval.expires.map_or(Timestamp::MAX, Time::instant);
-        let approved = (approval.decision == "approved").then_some(Approved { entry: hash, until });
-        self.answer_hold(&approval.call, &digest, approved);
+        let yes = Yes { seq: entry.seq, entry: hash, approver: approval.approver, until };
+        self.answer_hold(&approval.call, &digest, (approval.decision == "approved").then_some(yes));
         Some(())
     }
 
-    /// A held call was answered: approved, or denied.
-    pub fn answer_hold(&mut self, call: &Hash, digest: &str, approval: Option<Approved>) {
-        let held = self.held.values_mut().find(|held| held.entry == *call);
-        let grant = held.map(|held| {
-            held.status = if approval.is_some() { HeldStatus::Approved } else { HeldStatus::Denied };
-            held.grant.clone()
-        });
-        if approval.is_none() {
+    /// A held call was answered: yes, or no, which is final.
+    pub fn answer_hold(&mut self, call: &Hash, digest: &str, yes: Option<Yes>) {
+        let Some(held) = self.held.values_mut().find(|held| held.entry == *call) else { return };
+        let Some(yes) = yes else {
+            held.status = HeldStatus::Denied;
             self.denied.insert(digest.to_owned());
+            return;
+        };
+        held.yes.push(yes);
+        // Answers that are sealed side by side may be noted in another order than that of their entries.
+        held.yes.sort_by_key(|yes| yes.seq);
+        if held.status != HeldStatus::Waiting || held.yes.len() < usize::try_from(held.needs).unwrap_or(usize::MAX) {
+            return;
         }
-        let state = grant.and_then(|grant| self.state_mut(&grant));
-        if let Some((state, approval)) = state.zip(approval) {
-            state.approved.insert(digest.to_owned(), approval);
+        held.status = HeldStatus::Approved;
+        let until = held.yes.iter().map(|yes| yes.until).min().unwrap_or(Timestamp::MIN);
+        let approved = Approved { entries: held.yes.iter().map(|yes| yes.entry).collect(), until };
+        let grant = held.grant.clone();
+        if let Some(state) = self.state_mut(&grant) {
+            state.approved.insert(digest.to_owned(), approved);
         }
+    }
+
+    /// How many calls wait for an answer.
+    pub fn waiting_calls(&self, now: Timestamp) -> usize {
+        self.held.values().filter(|held| held.waits(now)).count() + self.holding.len()
     }
 
     /// A forwarded call ended; when it was certainly not sent, what it reserved is given back. What is unknown stays reserved until it is settled.

@@ -5,6 +5,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::Hash;
+
 /// The largest integer that every JSON reader keeps exactly (RFC 8785 §3.2.2.3, I-JSON).
 pub const MAX_INTEGER: i64 = 9_007_199_254_740_991;
 
@@ -40,6 +42,14 @@ pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
 pub fn of(value: &Value) -> Result<Vec<u8>, CanonicalError> {
     check_numbers(value, &mut String::new())?;
     Ok(serde_json_canonicalizer::to_vec(value)?)
+}
+
+/// SHA-256 of the RFC 8785 bytes of any JSON value, fractions included: what a statement says of a value that is not its own.
+///
+/// # Errors
+/// [`CanonicalError::Json`].
+pub fn digest(value: &Value) -> Result<Hash, CanonicalError> {
+    Ok(Hash::of(&serde_json_canonicalizer::to_vec(value)?))
 }
 
 /// Whether `bytes` are exactly the canonical form of the JSON they hold.

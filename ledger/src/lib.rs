@@ -17,7 +17,7 @@
 //!
 //! # Reading order
 //!
-//! [`record`] → [`canonical`] → [`chain`] → [`tree`] → [`checkpoint`] → [`proof`] → [`statement`] → [`possession`] → [`disclosure`].
+//! [`record`] → [`canonical`] → [`chain`] → [`tree`] → [`checkpoint`] → [`proof`] → [`statement`] → [`possession`] → [`passkey`] → [`disclosure`].
 //! The byte formats are specified in `docs/format.md`.
 
 pub mod record;
@@ -27,6 +27,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod disclosure;
 pub mod erasure;
+pub mod passkey;
 pub mod possession;
 pub mod proof;
 pub mod signed_text;

@@ -7,7 +7,7 @@ use p256::ecdsa::{Signature as EcSignature, VerifyingKey as EcVerifyingKey, sign
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{Hash, canonical, record::body::Check};
+use crate::{Hash, canonical, passkey::PasskeyError, record::body::Check};
 
 /// The longest statement that is read, in bytes.
 pub const MAX_STATEMENT_BYTES: usize = 256 * 1024;
@@ -45,6 +45,12 @@ pub enum StatementError {
     /// The payload cannot be written.
     #[error(transparent)]
     Canonical(#[from] canonical::CanonicalError),
+    /// A passkey's assertion does not hold.
+    #[error(transparent)]
+    Passkey(#[from] PasskeyError),
+    /// A passkey makes assertions, every other key makes JWS.
+    #[error("a passkey makes assertions and every other key makes JWS; this is the other form")]
+    Form,
 }
 
 /// A public key as a JSON Web Key (RFC 7517): `OKP`/`Ed25519` or `EC`/`P-256`.
@@ -93,6 +99,16 @@ impl Jwk {
     /// Whether this key made the signature over `message`; for ES256 the signature is r ‖ s.
     pub fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier().is_ok_and(|verifier| verifier.accepts(message, signature))
+    }
+
+    /// Whether the key's owner made this signature in the form of WebAuthn: that of ES256 is ASN.1 DER.
+    pub(crate) fn accepts_assertion(&self, signed: &[u8], signature: &[u8]) -> Result<bool, StatementError> {
+        Ok(match self.verifier()? {
+            key @ Verifier::Ed25519(_) => key.accepts(signed, signature),
+            Verifier::P256(key) => {
+                EcSignature::from_der(signature).is_ok_and(|signature| key.verify(signed, &signature).is_ok())
+            }
+        })
     }
 
     fn verifier(&self) -> Result<Verifier, StatementError> {

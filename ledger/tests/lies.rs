@@ -23,6 +23,7 @@ use countersign_ledger::{
     disclosure::Disclosure,
     evidence::{Evidence, Selection},
     ledger::Options as LedgerOptions,
+    passkey::Stated,
     record::{Attachment, Time, body},
     statement::{Jwk, Statement},
     vault::{Opened, Vault},
@@ -32,8 +33,12 @@ use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+#[path = "../src/passkey/authenticator.rs"]
+#[allow(dead_code, reason = "shared with tests that use all of it")]
+mod authenticator;
 #[path = "lies/countersigned.rs"]
 mod countersigned;
+use authenticator::Authenticator;
 
 const ORIGIN: &str = "bank.example/agents";
 
@@ -148,7 +153,57 @@ impl World {
         self.add(Some("i"), &self.call(|call| call.verdict = "hold".into()), &[("digest", json!("d1"))])
     }
 
+    /// A held call that needs several approvers.
+    fn held_for(&self, needs: u32) -> Hash {
+        let held = |call: &mut body::Call| (call.verdict, call.needs) = ("hold".into(), Some(needs));
+        self.add(Some("i"), &self.call(held), &[("digest", json!("d1"))])
+    }
+
+    /// Held calls that an approver answers with her passkey, whose authenticator counts like this.
+    fn with_passkey(&self, counters: &[u32]) {
+        let mut authenticator = Authenticator::new(3, "https://approve.example");
+        let jwk: Jwk = serde_json::from_value(authenticator.jwk()).unwrap();
+        let passkey = Some(serde_json::from_value(authenticator.passkey()).unwrap());
+        let (kid, jwk) = (jwk.thumbprint(), Some(json!(jwk)));
+        let key = body::Key {
+            event: "registered".into(),
+            kid: kid.clone(),
+            party: "ann".into(),
+            jwk,
+            passkey,
+            by: "test".into(),
+            ..Default::default()
+        };
+        self.add(None, &key, &[]);
+        for counter in counters {
+            authenticator.counter = *counter;
+            let call = self.held();
+            let signed = json!({ "origin": ORIGIN, "call": call, "digest": "d1", "decision": "approved" });
+            let stated = authenticator.state("countersign-approval+passkey", &kid, &signed);
+            let check = Stated::read(&stated).unwrap().check("valid", Some("ann"));
+            let approval = body::Approval {
+                call,
+                subject: self.emma.clone(),
+                approver: "ann".into(),
+                decision: "approved".into(),
+                check: Some(check),
+                ..Default::default()
+            };
+            self.add(Some("i"), &approval, &[("digest", json!("d1")), ("statement", stated)]);
+        }
+    }
+
     fn approval(&self, call: Hash, signed: &Value, change: impl FnOnce(&mut body::Approval)) -> Hash {
+        self.approval_of(call, signed, &[], change)
+    }
+
+    fn approval_of(
+        &self,
+        call: Hash,
+        signed: &Value,
+        shown: &[(&str, Value)],
+        change: impl FnOnce(&mut body::Approval),
+    ) -> Hash {
         let text = Statement::sign("countersign-approval+jwt", signed, &self.approver).unwrap();
         let check = Statement::parse(&text).unwrap().check("valid", Some("ann"));
         let mut approval = body::Approval {
@@ -160,7 +215,8 @@ impl World {
             ..Default::default()
         };
         change(&mut approval);
-        self.add(Some("i"), &approval, &[("digest", json!("d1")), ("statement", json!(text))])
+        let values = [&[("digest", json!("d1")), ("statement", json!(text))], shown].concat();
+        self.add(Some("i"), &approval, &values)
     }
 
     fn approved(&self) -> (Hash, Hash) {
@@ -416,6 +472,98 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
             true,
         ),
         (
+            "one approver where two are needed",
+            lie(|w| {
+                let call = w.held_for(2);
+                let approval = w.approval(call, &json!({}), |_| ());
+                w.add(Some("i"), &w.call(|c| c.approval = Some(approval)), &[("digest", json!("d1"))]);
+            }),
+            &["approval-unknown"],
+            true,
+        ),
+        (
+            "one approver twice",
+            lie(|w| {
+                let call = w.held_for(2);
+                let all: Vec<_> = (0..2).map(|_| w.approval(call, &json!({}), |_| ())).collect();
+                let last = |c: &mut body::Call| (c.approval, c.approvals) = (all.last().copied(), all.clone());
+                w.add(Some("i"), &w.call(last), &[("digest", json!("d1"))]);
+            }),
+            &["approval-twice", "approval-unknown"],
+            true,
+        ),
+        (
+            "two approvers, and the call names one",
+            lie(|w| {
+                let call = w.held_for(2);
+                w.approval(call, &json!({}), |_| ());
+                let last = w.approval(call, &json!({}), |a| (a.approver, a.check) = ("ben".into(), None));
+                w.add(Some("i"), &w.call(|c| c.approval = Some(last)), &[("digest", json!("d1"))]);
+            }),
+            &["approval-short"],
+            true,
+        ),
+        (
+            "a yes after a no",
+            lie(|w| {
+                let call = w.held_for(2);
+                w.approval(call, &json!({}), |a| a.decision = "denied".into());
+                w.approval(call, &json!({}), |a| (a.approver, a.check) = ("ben".into(), None));
+            }),
+            &["approval-without-call"],
+            true,
+        ),
+        (
+            "the agent approves its own call",
+            lie(|w| {
+                let call = w.held();
+                let approval = w.approval(call, &json!({}), |a| (a.approver, a.check) = ("a".into(), None));
+                w.add(Some("i"), &w.call(|c| c.approval = Some(approval)), &[("digest", json!("d1"))]);
+            }),
+            &["approval-by-agent", "approval-unknown"],
+            true,
+        ),
+        (
+            "approved under other rules than it was judged by",
+            lie(|w| {
+                let call = w.held();
+                let other = Hash::of(b"other");
+                w.approval(call, &json!({ "policies": [other] }), |a| a.policies = vec![other]);
+            }),
+            &["approval-policies"],
+            true,
+        ),
+        (
+            "an approver's yes under another's name",
+            lie(|w| {
+                let call = w.held();
+                w.approval(call, &json!({}), |a| a.approver = "ben".into());
+            }),
+            &["statement-says-other"],
+            true,
+        ),
+        (
+            "the approver was shown something else",
+            lie(|w| {
+                let call = w.held();
+                let signed = json!({ "shown_sha256": Hash::of(b"other") });
+                w.approval_of(call, &signed, &[("shown", json!({ "amount": 1.5 }))], |_| ());
+            }),
+            &["statement-says-other"],
+            true,
+        ),
+        (
+            "an approval that holds longer than was signed",
+            lie(|w| {
+                let call = w.held();
+                let end = |seconds| Time::new(w.clock.now() + SignedDuration::from_secs(seconds));
+                w.approval(call, &json!({ "expires": end(60) }), |a| a.expires = Some(end(61)));
+            }),
+            &["statement-says-other"],
+            true,
+        ),
+        ("a passkey of which there are two", lie(|w| w.with_passkey(&[5, 5])), &["passkey-counter"], true),
+        (
             "an approval of nothing",
             lie(|w| _ = w.approval(Hash::of(b"x"), &json!({}), |_| ())),
             &["approval-without-call"],
@@ -663,6 +811,7 @@ fn honest(w: &World) {
     };
     let call = w.add(Some("i"), &w.call(by_sub), &[]);
     w.add(Some("i"), &w.outcome(call), &[]);
+    w.with_passkey(&[0, 0, 1, 7]);
     w.revoke(None, "action", "read");
     let (what, id, lifted) = ("action".into(), "read".into(), true);
     w.add(None, &body::Revocation { what, id, lifted, ..Default::default() }, &[]);
@@ -670,7 +819,7 @@ fn honest(w: &World) {
     w.revoke(Some("i"), "grant", "g");
     w.add(Some("i"), &w.call(|c| c.verdict = "deny".into()), &[]);
     w.add(None, &w.key("revoked", false), &[]);
-    let closed = vec![body::Total { instruction: "i".into(), entries: 12 }];
+    let closed = vec![body::Total { instruction: "i".into(), entries: 20 }];
     w.add(None, &body::Heartbeat { closed, ..Default::default() }, &[]);
 }
 
@@ -681,7 +830,7 @@ fn the_same_things_told_as_they_were_are_not_found_fault_with() {
     honest(&w);
     let (whole, part) = both(dir.path(), &w);
     assert_eq!((codes(&whole), codes(&part)), (vec![], vec![]), "{whole}\n{part}");
-    assert_eq!((whole.counts.calls, whole.counts.statements), (2, 1));
+    assert_eq!((whole.counts.calls, whole.counts.statements), (2, 5));
 }
 
 /// Every code that the documentation of `verify` explains is found by a test, here, in `tamper.rs`, or (the store) through the binary.

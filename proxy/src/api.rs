@@ -3,6 +3,7 @@
 //! An agent's token opens nothing here but its own decision, its own answer, the state of its own calls, and a narrower token for another agent.
 
 mod agent;
+mod answering;
 mod approver;
 mod border;
 mod consent;
@@ -13,6 +14,7 @@ mod host;
 mod incident;
 mod mine;
 mod operator;
+mod pages;
 mod reader;
 mod reconciliation;
 mod settle;
@@ -37,12 +39,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use credentials::{Credential, Credentials, Role};
+use pages::Pages;
 pub use settle::Grounds;
 
 use crate::{
     problem::Problem,
     propose::Proposer,
-    settings::Limits,
+    settings::{Approvals, Limits},
     state::{Gateway, StateError},
     token::Claims,
 };
@@ -68,6 +71,8 @@ pub struct Api {
     limits: Arc<Limits>,
     proposer: Option<Arc<Proposer>>,
     signing: Arc<Vec<Jwk>>,
+    /// The approvers' pages, where the configuration has them.
+    pages: Option<Arc<Pages>>,
 }
 
 /// Each route with its handler: what the OpenAPI document must list.
@@ -78,9 +83,13 @@ pub fn router(
     limits: &Limits,
     proposer: Option<Proposer>,
     signing: Vec<Jwk>,
+    approvals: Option<Approvals>,
 ) -> Router {
+    let pages = approvals.and_then(Pages::new);
+    let shown = pages.as_ref().map_or_else(Router::new, |_| pages::router());
     let (limits, signing) = (Arc::new(limits.clone()), Arc::new(signing));
-    let api = Api { gateway, credentials: credentials.into(), limits, proposer: proposer.map(Arc::new), signing };
+    let api =
+        Api { gateway, credentials: credentials.into(), limits, proposer: proposer.map(Arc::new), signing, pages };
     Router::new()
         .route("/v1/instructions", post(host::instruct))
         .route("/v1/decisions", post(agent::decide))
@@ -96,6 +105,7 @@ pub fn router(
         .route("/v1/revocations", get(operator::revoked).post(operator::revoke))
         .route("/v1/parties", post(operator::party))
         .route("/v1/keys", post(operator::key))
+        .route("/v1/enrolments", post(pages::open))
         .route("/v1/holds", post(operator::hold))
         .route("/v1/erasures", post(operator::erase))
         .route("/v1/reconciliations", post(reconciliation::record))
@@ -110,6 +120,7 @@ pub fn router(
         .route("/openapi.json", get(openapi))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .merge(shown)
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "no-such-endpoint", "No such endpoint", "see /openapi.json")
         })

@@ -23,6 +23,7 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("certificate-of-other", StatusCode::UNAUTHORIZED, "The client certificate is not that of the token's agent"),
     ("upstream-unknown", StatusCode::NOT_FOUND, "No such upstream"),
     ("approval-required", StatusCode::FORBIDDEN, "A person must approve this call first"),
+    ("held-too-many", StatusCode::TOO_MANY_REQUESTS, "Too many calls wait for a person"),
     ("approval-denied", StatusCode::FORBIDDEN, "A person said no to this call"),
     ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key belongs to another call"),
     ("revoked", StatusCode::FORBIDDEN, "What allowed this call was withdrawn"),

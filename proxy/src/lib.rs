@@ -5,9 +5,10 @@
 //! # Reading order
 //!
 //! [`stack`] shows the way: [`identify`] → [`limit`] → [`authorize`] → [`record`] → [`outcome`] around [`forward`]. [`settings`] is what it is told,
-//! [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model, [`envoy`] where Envoy forwards, [`receipts`] what is done with an API's signed word. [`api`] is the other listener.
+//! [`shown`] what a person is shown, [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model, [`envoy`] where Envoy forwards, [`receipts`] what is done with an API's signed word. [`api`] is the other listener.
 
 pub mod settings;
+pub mod shown;
 
 mod inward;
 pub mod stack;

@@ -3,7 +3,10 @@
 
 pub mod events;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use countersign_authorize::{
@@ -27,6 +30,10 @@ const JSON_DEPTH: usize = 64;
 const DENIED: i64 = -32010;
 /// A person must approve the call first.
 const HELD: i64 = -32011;
+/// The user is to be shown an address, in 2025-11-25.
+const SHOW_ADDRESS: i64 = -32042;
+/// The version that has that error.
+const WITH_ADDRESSES: &str = "2025-11-25";
 /// The gateway or the server behind it failed.
 const FAILED: i64 = -32012;
 
@@ -43,6 +50,8 @@ pub struct Exchange {
     version: Option<String>,
     /// The URI, of a resource that is read.
     uri: Option<String>,
+    /// Whether the client can show its user an address, as far as it said.
+    shows_addresses: Option<bool>,
 }
 
 impl Exchange {
@@ -51,7 +60,17 @@ impl Exchange {
         catalogue.filter(|catalogue| catalogue.protocol() == Protocol::Mcp)?;
         let version = http.and_then(|http| http.header("mcp-protocol-version").ok().flatten()).map(str::to_owned);
         let (id, stateless) = (http.and_then(mcp::id).cloned(), version.as_deref() == Some(mcp::STATELESS));
-        Some(Exchange { id, listed: None, stateless, version, uri: None })
+        let shows_addresses = http.and_then(Request::json).and_then(mcp::shows_addresses);
+        Some(Exchange { id, listed: None, stateless, version, uri: None, shows_addresses })
+    }
+
+    /// In an era with sessions a client says once what it can do; what it said is remembered. It decides nothing but the form of an answer.
+    pub fn remember(&mut self, said: &AtomicBool) {
+        match self.shows_addresses {
+            Some(shows) if !self.stateless => said.store(shows, Ordering::Relaxed),
+            None if !self.stateless => self.shows_addresses = Some(said.load(Ordering::Relaxed)),
+            _ => {}
+        }
     }
 
     /// Once it is judged: what the grant shows of the list it asks for.
@@ -70,6 +89,9 @@ impl Exchange {
     /// A problem as JSON-RPC error with the problem document as `data`. A verdict on a request is an answer, so its HTTP status is 200: clients take
     /// other statuses for a broken connection.
     pub fn refuse(&self, mut problem: Problem) -> Response<Body> {
+        if let Some(shown) = self.show_address(&problem) {
+            return shown;
+        }
         let (mut code, what) = (code(problem.code(), problem.status), problem.code().to_owned());
         let transport = ["origin-refused", "mcp-meta-missing"].contains(&what.as_str());
         let judged = self.id.is_some() && !transport && matches!(code, DENIED | HELD | -32602 | -32601);
@@ -98,6 +120,32 @@ impl Exchange {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *response.body_mut() = error::full(message.to_string());
         response
+    }
+
+    /// Of a held call, to a client that can show its user an address: that address, and nothing else. What the agent's side answers to it approves
+    /// nothing; the call is asked again.
+    fn show_address(&self, problem: &Problem) -> Option<Response<Body>> {
+        let url = problem.members.get("page").filter(|_| problem.code() == "approval-required")?;
+        self.shows_addresses.filter(|shows| *shows)?;
+        let message =
+            "A person must approve this call first. The address shows how it stands; nothing is approved there.";
+        let mut asked = json!({ "mode": "url", "message": message, "url": url });
+        let answer = if self.stateless {
+            let asked = json!({ "method": "elicitation/create", "params": asked });
+            let result = json!({ "resultType": "input_required", "inputRequests": { (mcp::OWN_REQUEST): asked } });
+            json!({ "jsonrpc": "2.0", "id": self.id()?, "result": result })
+        } else if self.version.as_deref() == Some(WITH_ADDRESSES) {
+            asked.as_object_mut()?.insert("elicitationId".to_owned(), problem.members.get("held")?.clone());
+            let error = json!({ "code": SHOW_ADDRESS, "message": message, "data": { "elicitations": [asked] } });
+            json!({ "jsonrpc": "2.0", "id": self.id()?, "error": error })
+        } else {
+            return None;
+        };
+        let mut response = Response::new(error::full(answer.to_string()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(response)
     }
 
     fn id(&self) -> Option<Value> {

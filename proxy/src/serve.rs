@@ -93,11 +93,13 @@ pub async fn serve(
     let keys = signing.iter().flat_map(Signing::listed).collect();
     let proposer = settings.proposer.map(Proposer::new).transpose()?;
     let credentials = api::Credentials::from(credentials);
-    let router = api::router(gateway.clone(), credentials.clone(), &settings.limits, proposer, keys);
+    let router =
+        api::router(gateway.clone(), credentials.clone(), &settings.limits, proposer, keys, settings.approvals.clone());
     let now = gateway.now();
     let context = Arc::new(Context {
         gateway: gateway.clone(),
         limits: settings.limits.clone(),
+        approvals: settings.approvals,
         upstreams: Upstreams::new(upstreams),
         signing,
         missing: Notify::new(),

@@ -27,6 +27,8 @@ pub struct Settings {
     pub api: Listener,
     /// Where Envoy asks, for calls that it forwards itself.
     pub envoy: Option<envoy::Settings>,
+    /// Where approvers answer with a passkey; without it, with a key from the command line only.
+    pub approvals: Option<Approvals>,
     /// The APIs behind the gateway.
     pub upstreams: Vec<Upstream>,
     /// The SPIFFE id that each agent's client certificate has; an agent that is not here has its id as its name.
@@ -94,6 +96,7 @@ impl Settings {
             gateway: Listener::loopback(),
             api: Listener::loopback(),
             envoy: None,
+            approvals: None,
             upstreams,
             agents: BTreeMap::new(),
             proofs: Proofs::default(),
@@ -115,6 +118,72 @@ pub struct Proofs {
     pub nonce: bool,
     /// Scheme and authority by which agents know the gateway, where it cannot see them: behind something that ends TLS.
     pub url: Option<Uri>,
+}
+
+/// The approvers' pages, which the API's listener serves, as a browser finds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approvals {
+    origin: String,
+    rp_id: String,
+}
+
+/// Why pages cannot be at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApprovalsError {
+    /// No origin.
+    #[error(
+        "the origin must be `https://` and a host in lower case, with a port if it is not 443, and nothing behind it"
+    )]
+    Origin,
+    /// No TLS.
+    #[error("passkeys work with `https://` only, and with `http://localhost`")]
+    Insecure,
+    /// Of another host.
+    #[error("the relying party's id must be the origin's host, or a domain that it is part of")]
+    RelyingParty,
+}
+
+impl Approvals {
+    /// Pages at an origin such as `https://approve.bank.example`. The relying party's id is its host, unless it is said.
+    ///
+    /// # Errors
+    /// [`ApprovalsError`].
+    pub fn new(origin: &str, rp_id: Option<&str>) -> Result<Approvals, ApprovalsError> {
+        let uri: Uri = origin.parse().map_err(|_| ApprovalsError::Origin)?;
+        let host = uri.host().ok_or(ApprovalsError::Origin)?;
+        let scheme = uri.scheme_str().ok_or(ApprovalsError::Origin)?;
+        // As a browser says it: no default port, no path, no capitals.
+        let port = uri.port_u16().filter(|port| *port != 443 || scheme != "https");
+        let port = port.filter(|port| *port != 80 || scheme != "http").map_or(String::new(), |port| format!(":{port}"));
+        if format!("{scheme}://{}{port}", host.to_ascii_lowercase()) != origin {
+            return Err(ApprovalsError::Origin);
+        }
+        if scheme != "https" && (scheme, host) != ("http", "localhost") {
+            return Err(ApprovalsError::Insecure);
+        }
+        let rp_id = rp_id.unwrap_or(host);
+        let below = host.strip_suffix(rp_id).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        if !below || rp_id.is_empty() || host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[') {
+            return Err(ApprovalsError::RelyingParty);
+        }
+        Ok(Approvals { origin: origin.to_owned(), rp_id: rp_id.to_owned() })
+    }
+
+    /// The origin, as a browser says it.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The relying party's id.
+    pub fn rp_id(&self) -> &str {
+        &self.rp_id
+    }
+
+    /// Whether it is behind TLS.
+    pub const fn is_secure(&self) -> bool {
+        matches!(self.origin.as_bytes(), [b'h', b't', b't', b'p', b's', ..])
+    }
 }
 
 /// Where to listen.
@@ -384,6 +453,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// How long a held call waits for its answer.
     pub hold_timeout: Duration,
+    /// How many calls of one instruction may wait at a time: an approver who is flooded looks at none.
+    pub held_calls: usize,
     /// Requests without a valid token that are recorded one by one, per minute; beyond, they are counted.
     pub strangers_per_minute: u32,
     /// How many times a grant may be handed on from agent to agent.
@@ -412,6 +483,7 @@ impl Default for Limits {
             seal_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
             hold_timeout: Duration::from_secs(3600),
+            held_calls: 20,
             strangers_per_minute: 10,
             delegations: 3,
             agent: Quota::default(),
@@ -490,6 +562,27 @@ mod tests {
     use http::header::AUTHORIZATION;
 
     use super::*;
+
+    #[test]
+    fn pages_are_at_an_origin_as_a_browser_says_it() {
+        let new = |origin, rp_id| Approvals::new(origin, rp_id);
+        let pages = new("https://approve.bank.example", None).unwrap();
+        assert_eq!((pages.rp_id(), pages.is_secure()), ("approve.bank.example", true));
+        assert_eq!(new("https://approve.bank.example:8443", Some("bank.example")).unwrap().rp_id(), "bank.example");
+        assert!(!new("http://localhost:8181", None).unwrap().is_secure());
+        for origin in
+            ["https://a.example/", "https://A.example", "https://a.example:443", "a.example", "https://u@a.example"]
+        {
+            assert_eq!(new(origin, None), Err(ApprovalsError::Origin), "{origin}");
+        }
+        for origin in ["http://a.example", "http://127.0.0.1:1", "ftp://localhost"] {
+            assert_eq!(new(origin, None), Err(ApprovalsError::Insecure), "{origin}");
+        }
+        assert_eq!(new("https://10.0.0.1", None), Err(ApprovalsError::RelyingParty));
+        for rp_id in ["evil.example", "ank.example", "", ".bank.example", "a.bank.example"] {
+            assert_eq!(new("https://bank.example", Some(rp_id)), Err(ApprovalsError::RelyingParty), "{rp_id}");
+        }
+    }
 
     #[test]
     fn a_credential_is_sendable_long_enough_and_never_printed() {

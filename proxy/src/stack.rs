@@ -32,7 +32,7 @@ use crate::{
     outcome::Outcome,
     record::{Record, Recorded},
     server::Arrival,
-    settings::{Limits, Signing},
+    settings::{Approvals, Limits, Signing},
     state::Gateway,
     upstream::Upstreams,
 };
@@ -45,6 +45,8 @@ pub struct Context {
     pub limits: Limits,
     /// The APIs. They are replaced all at once.
     pub upstreams: Upstreams,
+    /// The approvers' pages.
+    pub approvals: Option<Approvals>,
     /// Whether agents must show a client certificate.
     pub shows_certificates: bool,
     /// The SPIFFE id of each agent that has one beside its name.

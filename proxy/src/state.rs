@@ -31,7 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 pub use countersign_instruction::{
-    Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Reserved, budget,
+    Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Reserved, Yes, budget,
 };
 
 use self::rules::Recorded;

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::bail;
 use countersign_ledger::keys;
+use countersign_proxy::shown::{self, Lang, text};
 use countersign_sdk::{Approver, HeldCall};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -71,8 +72,12 @@ async fn answer(args: &ApproverArgs, call: &str, approve: bool, sure: bool) -> a
             bail!("nothing was answered; the call waits on");
         }
     }
-    let entry = approver.answer(&origin, &held, approve, shown, Timestamp::now()).await?;
-    let said = if approve { "approved: the agent may make exactly this call, once" } else { "denied" };
+    let (entry, missing) = approver.answer(&origin, &held, approve, shown, Timestamp::now()).await?;
+    let said = match (approve, missing) {
+        (true, 0) => "approved: the agent may make exactly this call, once".to_owned(),
+        (true, missing) => format!("approved by you: it waits for {missing} more"),
+        (false, _) => "denied".to_owned(),
+    };
     say(format_args!("\n{call} {said} (entry {entry})"))?;
     Ok(0)
 }
@@ -102,8 +107,8 @@ impl std::fmt::Display for Shown<'_> {
                 .filter(|found| found.get("argument") == Some(&json!(name)))
             {
                 let sources = found.get("sources").and_then(Value::as_array).filter(|sources| !sources.is_empty());
-                let sources = sources.map_or("in nothing that was observed".to_owned(), |all| {
-                    all.iter().map(source).collect::<Vec<_>>().join("; ")
+                let sources = sources.map_or(shown::nowhere(Lang::English).to_owned(), |all| {
+                    all.iter().map(|one| shown::source(Lang::English, one).0).collect::<Vec<_>>().join("; ")
                 });
                 writeln!(
                     f,
@@ -125,48 +130,20 @@ impl std::fmt::Display for Shown<'_> {
             plain(&held.call)
         )?;
         writeln!(f, "Waits until {}", plain(&more("expires")))?;
+        if let Some(needs) = held.more.get("needs").and_then(Value::as_u64).filter(|needs| *needs > 1) {
+            let yes = held.more.get("approved_by").map(text_of_list).filter(|yes| !yes.is_empty());
+            writeln!(f, "Needs {needs} approvers; so far: {}", plain(&yes.unwrap_or_else(|| "nobody".to_owned())))?;
+        }
         write!(f, "Digest {}", plain(&held.digest))
     }
 }
 
-/// Where a value came from, in words.
-fn source(source: &Value) -> String {
-    let part = |name: &str| source.get(name).and_then(Value::as_str).unwrap_or("?");
-    match part("source") {
-        "words" => "in the user's words".to_owned(),
-        "host" => "in what the host application allowed".to_owned(),
-        "attached" => "in what the user attached".to_owned(),
-        "first_party" => format!("in the API's answer to `{}`, field `{}`", part("action"), part("field")),
-        "third_party" => format!(
-            "in content that somebody else may have written: the answer to `{}`, field `{}`",
-            part("action"),
-            part("field")
-        ),
-        "agent" => "in an earlier call of the agent itself".to_owned(),
-        other => format!("in `{other}`"),
-    }
+/// Names, one beside the other.
+fn text_of_list(names: &Value) -> String {
+    names.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// A value as text.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Text that cannot move the cursor, hide or reorder what stands beside it: whoever wrote it may want that.
+/// Text on one line that hides nothing.
 fn plain(text: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().map(|c| if hides(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_wrote_cannot_move_or_hide_what_is_shown() {
-        assert_eq!(plain("Ann\u{1b}[2K\u{202e}x\r\n收款人"), "Ann\\u{1b}[2K\\u{202e}x\\u{d}\\u{a}收款人");
-    }
+    shown::plain(text, None)
 }

@@ -14,9 +14,9 @@ use rand::{TryRng as _, rngs::SysRng};
 use serde_json::{Value, json};
 
 use super::{look::damaged, say};
-use crate::cli::{KeyRole, KeysCommand};
+use crate::cli::{KeyRole, KeysCommand, OperatorArgs};
 
-pub fn run(command: KeysCommand) -> anyhow::Result<u8> {
+pub async fn run(command: KeysCommand) -> anyhow::Result<u8> {
     match command {
         KeysCommand::New { role, party, out, secret, json } => {
             let pair = match role {
@@ -33,6 +33,7 @@ pub fn run(command: KeysCommand) -> anyhow::Result<u8> {
                 new_secret(role, &party, json)
             }
         }
+        KeysCommand::Enrol { api, party, minutes } => enrol(&api, &party, minutes).await,
         KeysCommand::List { ledger, json } => list(&ledger, json),
     }
 }
@@ -73,6 +74,14 @@ fn new_secret(role: KeyRole, party: &str, as_json: bool) -> anyhow::Result<u8> {
         say(format_args!("The secret, shown only now:\n\n{secret}\n\nAdd this to the configuration:\n"))?;
         say(format_args!("[[credential]]\nrole = \"{role}\"\nparty = \"{party}\"\nsha256 = \"{sha256}\""))?;
     }
+    Ok(0)
+}
+
+async fn enrol(args: &OperatorArgs, party: &str, minutes: u32) -> anyhow::Result<u8> {
+    let asked = json!({ "party": party, "expires_in": minutes.saturating_mul(60) });
+    let link = super::ask(args, "POST", "/v1/enrolments", Some(&asked)).await?;
+    let text = |name: &str| link.get(name).and_then(Value::as_str).unwrap_or_default();
+    say(format_args!("{}\n\nFor `{party}` only, once, until {}.", text("url"), text("expires")))?;
     Ok(0)
 }
 

@@ -11,6 +11,7 @@
 )]
 
 mod adder;
+mod browser;
 mod peers;
 mod sidecar;
 
@@ -26,6 +27,7 @@ mod life;
 mod mcp;
 mod model;
 mod openapi;
+mod passkeys;
 mod policy;
 mod receipts;
 mod reconcile;

@@ -10,9 +10,9 @@ use crate::sidecar::Sidecar;
 fn the_document_served_lists_exactly_the_routes() {
     let sidecar = Sidecar::start();
     let document = sidecar.ask(&sidecar.api, "GET", "/openapi.json", "", None).json();
-    let source = include_str!("../../proxy/src/api.rs");
-    let routes = source.replace("directory::WELL_KNOWN", "\"/.well-known/http-message-signatures-directory\"");
-    let routes: BTreeSet<(String, String)> = routes
+    let source = include_str!("../../proxy/src/api.rs")
+        .replace("directory::WELL_KNOWN", "\"/.well-known/http-message-signatures-directory\"");
+    let routes: BTreeSet<(String, String)> = source
         .lines()
         .filter_map(|line| line.trim().strip_prefix(".route(\"")?.split_once("\", "))
         .flat_map(|(path, rest)| {

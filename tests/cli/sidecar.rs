@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -70,6 +70,21 @@ impl Sidecar {
         Sidecar::before(&format!("http://{address}"), catalogue, Some(bank))
     }
 
+    /// In front of the bank, with the approvers' pages, and a catalogue that is changed before.
+    pub fn approving(catalogue: impl FnOnce(String) -> String) -> Sidecar {
+        let (bank, address) = bank();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let upstream = format!(
+            "[approvals]\norigin = \"http://localhost:{port}\"\n[[upstream]]\nname = \"bank\"\nurl = \"http://{address}\"\n\
+             catalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
+        );
+        let catalogue = catalogue(include_str!("../../deploy/catalogues/bank.toml").to_owned());
+        let mut sidecar =
+            Sidecar::prepared(&upstream, &[("bank.toml", &catalogue), ("bank.key", BANK_KEY)], Some(bank), port);
+        sidecar.serve();
+        sidecar
+    }
+
     /// In front of an API.
     pub fn before(url: &str, catalogue: &str, bank: Option<Child>) -> Sidecar {
         let upstream = format!(
@@ -80,6 +95,13 @@ impl Sidecar {
 
     /// With upstreams as the configuration has them, and the files that they name.
     pub fn with(upstreams: &str, files: &[(&str, &str)], bank: Option<Child>) -> Sidecar {
+        let mut sidecar = Sidecar::prepared(upstreams, files, bank, 0);
+        sidecar.serve();
+        sidecar
+    }
+
+    /// All but started; the API will listen on this port.
+    fn prepared(upstreams: &str, files: &[(&str, &str)], bank: Option<Child>, api: u16) -> Sidecar {
         let dir = tempfile::tempdir().unwrap();
         for (name, content) in files {
             let file = dir.path().join(name);
@@ -89,7 +111,7 @@ impl Sidecar {
         }
         let mut config = format!(
             "origin = \"bank.example/agents\"\n[ledger]\ndirectory = \"ledger\"\nkeys = \"keys\"\nreserve_mib = 1\n[gateway]\nlisten = \"127.0.0.1:0\"\n\
-             [api]\nlisten = \"127.0.0.1:0\"\n{upstreams}"
+             [api]\nlisten = \"127.0.0.1:{api}\"\n{upstreams}"
         );
         let mut secrets = json!({});
         for role in ["host", "operator", "investigator", "approver"] {
@@ -100,9 +122,7 @@ impl Sidecar {
             secrets[role] = made["secret"].clone();
         }
         fs::write(dir.path().join("countersign.toml"), config).unwrap();
-        let mut sidecar = Sidecar { dir, bank, serve: None, gateway: String::new(), api: String::new(), secrets };
-        sidecar.serve();
-        sidecar
+        Sidecar { dir, bank, serve: None, gateway: String::new(), api: String::new(), secrets }
     }
 
     pub fn config(&self) -> PathBuf {

@@ -270,7 +270,7 @@ impl Replay<'_> {
         let used = inner.state(grant).into_iter().flat_map(|grant| &grant.approved);
         let mut approved: Vec<String> = used
             .filter(|(_, approved)| now < approved.until)
-            .filter(|(_, approved)| !self.exact || call.approval == Some(approved.entry))
+            .filter(|(_, approved)| !self.exact || call.approval == approved.entries.last().copied())
             .map(|(digest, _)| digest.clone())
             .collect();
         approved.sort();
@@ -286,6 +286,8 @@ impl Replay<'_> {
             catalogue: rules.catalogue(&call.upstream),
             policies: rules.policies(),
             withdrawn: &|action| withdrawal(&self.revoked, &agents, subject, action),
+            // How many may wait is the gateway's setting; how many did is in the entries.
+            crowded: &|_| call.reasons.iter().any(|reason| reason.code == "held-too-many"),
             approved: &approved,
             denied: &denied,
             now,

@@ -268,6 +268,8 @@ pub struct Action {
     pub shadow: bool,
     /// Whether the API takes a request with the same `Idempotency-Key` for the same one, so that it may be sent again.
     pub idempotency_key: bool,
+    /// How many approvers must say yes when a call of it is held.
+    pub approvals: u32,
     /// Whether a server of MCP may ask the agent's side in the middle of it (elicitation, sampling, roots), and gets values for an answer.
     pub asks: bool,
     /// What body it takes.

@@ -101,6 +101,9 @@ fn below(own: &Action, above: &Action, names: &BTreeMap<&str, &str>) -> Result<(
     if own.risk < above.risk {
         return fail("the ceiling gives it a higher `risk`".to_owned());
     }
+    if own.approvals < above.approvals {
+        return fail(format!("the ceiling wants `approvals = {}`", above.approvals));
+    }
     if own.body == BodyKind::Opaque && above.body != BodyKind::Opaque {
         return fail("the ceiling reads its body, so it cannot be opaque".to_owned());
     }

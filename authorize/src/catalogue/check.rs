@@ -9,6 +9,9 @@ use super::{
     uri::Template,
 };
 
+/// The most approvers that a call can need.
+const MAX_APPROVALS: u32 = 16;
+
 /// What is wrong, and with which argument.
 #[derive(Debug)]
 pub(super) struct Wrong {
@@ -54,6 +57,9 @@ pub(super) fn action(action: &Action) -> Result<(), Wrong> {
         .is_some_and(|digest| digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()))
     {
         return Err(format!("`{name}`: its `definition` is not 64 hexadecimal digits").into());
+    }
+    if !(1..=MAX_APPROVALS).contains(&action.approvals) {
+        return Err(format!("`{name}`: `approvals` is a number from 1 to {MAX_APPROVALS}").into());
     }
     route(action)?;
     for (argument, declared) in &action.arguments {

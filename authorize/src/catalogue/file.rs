@@ -36,6 +36,8 @@ pub(super) struct Typed {
     risk: Option<Risk>,
     #[serde(default)]
     abort_on_revoke: bool,
+    #[serde(default = "one")]
+    approvals: u32,
     #[serde(default)]
     shadow: bool,
     #[serde(default)]
@@ -51,6 +53,10 @@ pub(super) struct Typed {
     #[serde(default)]
     response: Response,
     definition: Option<String>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 impl Typed {
@@ -101,6 +107,7 @@ impl Typed {
             abort_on_revoke: self.abort_on_revoke,
             shadow: self.shadow,
             idempotency_key: self.idempotency_key,
+            approvals: self.approvals,
             asks: self.asks,
             body: self.body,
             extra: self.extra,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{Kind, Time};
-use crate::{Hash, disclosure::Commitments};
+use crate::{Hash, disclosure::Commitments, passkey::Passkey};
 
 /// A body of a known kind.
 pub trait Body: Serialize + DeserializeOwned {
@@ -42,7 +42,7 @@ macro_rules! body {
 /// What the gateway found when it checked a party's signature over its own statement.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Check {
-    /// `EdDSA` or `ES256`, as in the statement's header.
+    /// `EdDSA` or `ES256`, as in the statement's header; `webauthn` for a passkey's assertion.
     pub alg: String,
     /// The key's RFC 7638 thumbprint.
     pub kid: String,
@@ -105,6 +105,9 @@ Key is Key {
     /// The public key (RFC 7517), on `registered`.
     #[serde(skip_serializing_if = "Option::is_none")]
     jwk: Option<Value>,
+    /// How it signs, when it is a passkey's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passkey: Option<Passkey>,
     /// Who vouches that the key is the party's: only the operator, or somebody outside.
     by: String,
 }
@@ -265,6 +268,9 @@ Approval is Approval {
     /// When the approval begins to hold no longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<Time>,
+    /// What the held call was judged by, as the approver signed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<Hash>,
     /// The approver's signature.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
@@ -350,9 +356,15 @@ Call is Call {
     /// Until when a held call waits for its answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<Time>,
-    /// The approval that made a held call an allowed one.
+    /// How many approvers must say yes to a held call, when it is more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    needs: Option<u32>,
+    /// The approval that made a held call an allowed one; of several the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     approval: Option<Hash>,
+    /// All of them, when more than one was needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    approvals: Vec<Hash>,
     /// Dense counter of what is forwarded to this upstream, from 0; only for calls that are forwarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_n: Option<u64>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Entry,
+    Entry, Hash,
     record::{Time, body},
 };
 
@@ -188,12 +188,22 @@ impl Grants {
     }
 }
 
-/// A held call, as far as its entry shows it.
+/// A held call, as far as its entry shows it, and who said yes to it so far.
 pub(super) struct Held {
-    pub(super) instruction: Option<String>,
+    instruction: Option<String>,
     agent: Option<String>,
     upstream: String,
     action: Option<String>,
+    policies: Vec<Hash>,
+    needs: usize,
+    yes: Vec<Yes>,
+}
+
+/// One approver's yes.
+struct Yes {
+    entry: Hash,
+    approver: String,
+    expires: Option<Time>,
 }
 
 impl Held {
@@ -203,20 +213,46 @@ impl Held {
             agent: call.agent.clone(),
             upstream: call.upstream.clone(),
             action: call.action.clone(),
+            policies: call.policies.clone(),
+            needs: usize::try_from(call.needs.unwrap_or(1)).unwrap_or(usize::MAX).max(1),
+            yes: Vec::new(),
         }
+    }
+
+    /// Takes an answer to it; says what is wrong with it, if it does not count.
+    pub(super) fn answer(&mut self, entry: &Entry, hash: Hash, approval: &body::Approval) -> Option<Wrong> {
+        if self.instruction != entry.instruction {
+            let what = "it answers a held call of another instruction".to_owned();
+            return Some(("approval-of-other", what));
+        }
+        if self.agent.as_ref() == Some(&approval.approver) {
+            return Some(("approval-by-agent", "the agent itself answers its held call".to_owned()));
+        }
+        if !approval.policies.is_empty() && approval.policies != self.policies {
+            let what = "the approver signed other policies than the held call was judged by".to_owned();
+            return Some(("approval-policies", what));
+        }
+        if self.yes.iter().any(|yes| yes.approver == approval.approver) {
+            return Some(("approval-twice", "the approver had said yes to this call before".to_owned()));
+        }
+        let (approver, expires) = (approval.approver.clone(), approval.expires);
+        self.yes.push(Yes { entry: hash, approver, expires });
+        None
+    }
+
+    /// Whether as many said yes as it needs.
+    pub(super) const fn is_approved(&self) -> bool {
+        self.yes.len() >= self.needs
     }
 }
 
-/// An approval of a held call, not used yet.
-pub(super) struct Approved {
-    pub(super) held: Held,
-    pub(super) expires: Option<Time>,
-}
+/// A held call that as many approved as it needs, not made yet.
+pub(super) struct Approved(pub(super) Held);
 
 impl Approved {
     /// Why it does not cover this call.
     pub(super) fn covers(&self, entry: &Entry, call: &body::Call) -> Option<Wrong> {
-        let Held { instruction, agent, upstream, action } = &self.held;
+        let Approved(Held { instruction, agent, upstream, action, needs, yes, .. }) = self;
         if *instruction != entry.instruction
             || *agent != call.agent
             || *upstream != call.upstream
@@ -224,7 +260,12 @@ impl Approved {
         {
             return Some(("approval-of-other", "it rests on the approval of another call".to_owned()));
         }
-        is_over(self.expires, entry.time)
+        if *needs > 1 && !yes.iter().map(|yes| yes.entry).eq(call.approvals.iter().copied()) {
+            let what = "it does not name all approvals that it needed, in their order".to_owned();
+            return Some(("approval-short", what));
+        }
+        yes.iter()
+            .any(|yes| is_over(yes.expires, entry.time))
             .then(|| ("approval-expired", "it rests on an approval that held no longer".to_owned()))
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn check(
 fn recheck(receipt: &body::Receipt, value: &Value, keys: &Keys, roots: &Roots) -> Option<Wrong> {
     let text = value.get("signature").and_then(|text| serde_json::from_value::<SignedText>(text.clone()).ok());
     let signed = text.and_then(|text| text.read().ok()).filter(|signed| signed.keyid() == receipt.check.kid);
-    let key = keys.good(&receipt.check.kid).filter(|(party, _)| *party == receipt.api);
+    let key = keys.signer(&receipt.check.kid).filter(|(party, _)| *party == receipt.api);
     let result = match (&signed, &key) {
         (None, _) => "invalid",
         (Some(_), None) => "unknown_key",

@@ -240,7 +240,7 @@ impl<'s> Meaning<'s> {
             reason: erasure.reason.clone(),
         };
         let held = self.holds.values().any(|subject| *subject == erasure.subject);
-        let checked = erasure::authorise(&wanted, &erasure.statements, held, |kid| self.keys.good(kid));
+        let checked = erasure::authorise(&wanted, &erasure.statements, held, |kid| self.keys.signer(kid));
         match checked {
             Err(error) => self.find("erasure-unauthorised", seq, error.to_string()),
             Ok((parties, _)) if parties != erasure.by => {
@@ -343,19 +343,24 @@ impl<'s> Meaning<'s> {
     }
 
     fn approval(&mut self, seq: u64, hash: Hash, entry: &Entry, approval: &body::Approval) {
-        match self.held.remove(&approval.call) {
-            Some(held) if held.instruction != entry.instruction => {
-                self.find("approval-of-other", seq, "it answers a held call of another instruction");
-            }
-            Some(held) if approval.decision == "approved" => {
-                self.approvals.insert(hash, Approved { held, expires: approval.expires });
-            }
-            Some(_) => {}
-            None if self.extent == Extent::Window => {}
-            None => {
+        let Some(mut held) = self.held.remove(&approval.call) else {
+            if self.extent != Extent::Window {
                 let what = "there is no held call that it answers, or it was answered before";
                 self.find("approval-without-call", seq, what);
             }
+            return;
+        };
+        let wrong = held.answer(entry, hash, approval);
+        let (yes, of_other) = (approval.decision == "approved", wrong.as_ref().map(|(code, _)| *code));
+        self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
+        match (of_other, yes) {
+            (None, true) if held.is_approved() => drop(self.approvals.insert(hash, Approved(held))),
+            // It waits for more; or this answer does not count, and it waits on.
+            (None | Some("approval-by-agent" | "approval-policies" | "approval-twice"), true) => {
+                self.held.insert(approval.call, held);
+            }
+            // One no is final.
+            _ => {}
         }
     }
 
@@ -434,7 +439,7 @@ impl<'s> Meaning<'s> {
             self.statements += 1;
             self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
         }
-        if let Some(found) = stated::check(entry, &opened, &self.keys) {
+        if let Some(found) = stated::check(entry, &opened, &mut self.keys) {
             self.statements += 1;
             self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
         }
@@ -453,8 +458,9 @@ impl<'s> Meaning<'s> {
             Kind::Call => entry.text("approval"),
             _ => return,
         };
-        let other = other.and_then(|other| other.parse::<Hash>().ok()).and_then(|other| self.digests.remove(&other));
-        if other.is_some_and(|other| other != digest) {
+        // Several may answer one held call.
+        let other = other.and_then(|other| other.parse::<Hash>().ok()).and_then(|other| self.digests.get(&other));
+        if other.is_some_and(|other| *other != digest) {
             let what = "what was approved is not what was held, or not what was then called: their digests differ";
             self.find("approval-digest", seq, what);
         }

@@ -94,7 +94,7 @@ fn statement<T: DeserializeOwned + Serialize>(
         );
     }
     let registry = api.gateway.registry.read();
-    let Some(row) = registry.key(jws.kid()) else {
+    let Some(row) = registry.signer(jws.kid()) else {
         // Recorded as what it is: a statement that cannot be checked.
         let said = serde_json::from_value(jws.payload_unverified().clone())
             .map_err(|error| bad_request(format!("`statement`: {error}")))?;

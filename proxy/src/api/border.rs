@@ -40,7 +40,10 @@ pub(super) async fn cross(request: Request, next: Next) -> Response {
     });
     let status = response.status();
     // What the token endpoint says of an error is JSON of another form.
-    let told = |media: &HeaderValue| media == "application/problem+json" || media == "application/json";
+    // A page says what is wrong itself.
+    let told = |media: &HeaderValue| {
+        media == "application/problem+json" || media == "application/json" || media.as_bytes().starts_with(b"text/html")
+    };
     let said = response.headers().get(header::CONTENT_TYPE).is_some_and(told);
     if (status.is_client_error() || status.is_server_error()) && !said {
         response = problem(status).into_response();

@@ -99,7 +99,7 @@ fn check(api: &Api, live: &Live, asked: &Consent) -> Result<Option<body::Check>,
     let fail = |what: &dyn std::fmt::Display| bad_request(format!("`statement`: {what}")).with("field", "statement");
     let statement = Statement::parse(text).map_err(|error| fail(&error))?;
     let registry = api.gateway.registry.read();
-    let row = registry.key(statement.kid()).ok_or_else(|| fail(&"the key is not registered"))?;
+    let row = registry.signer(statement.kid()).ok_or_else(|| fail(&"the key is not registered"))?;
     if api.gateway.vault.find(&row.party).as_ref() != Some(&live.subject) {
         return Err(fail(&"the key is not the principal's"));
     }

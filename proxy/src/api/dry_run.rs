@@ -151,6 +151,7 @@ fn judged(api: &Api, inner: &Inner, grant: &str, subject: &str, call: &Called) -
         key: None,
         catalogue: Some(catalogue),
         policies: rules.policies(),
+        most_held: api.limits.held_calls,
         now: api.gateway.now(),
     };
     let judgement = judge(inner, &api.gateway.registry.read(), &tried);

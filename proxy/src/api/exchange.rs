@@ -254,7 +254,7 @@ fn cut(
         return Err(refuse("unauthorized_client", what));
     }
     if let Some(key) = &asked.scope.key
-        && registry.key(key).is_none_or(|row| row.party != asked.actor)
+        && registry.signer(key).is_none_or(|row| row.party != asked.actor)
     {
         return Err(refuse("invalid_authorization_details", "key: it is not registered for the actor"));
     }
@@ -278,7 +278,7 @@ fn signed(
         };
     };
     let statement = Statement::parse(text).map_err(|error| wrong(&error))?;
-    let row = registry.key(statement.kid()).filter(|row| row.party == claims.agent());
+    let row = registry.signer(statement.kid()).filter(|row| row.party == claims.agent());
     let row = row.ok_or_else(|| wrong(&"the key is not registered for this agent"))?;
     if key.is_some_and(|key| key != statement.kid()) {
         return Err(wrong(&"it is signed with another key than the grant is bound to"));

@@ -15,8 +15,8 @@ use countersign_authorize::{
 };
 use countersign_ledger::{
     Draft, Hash,
+    passkey::Stated,
     record::{Time, body},
-    statement::Statement,
     vault::GATEWAY,
 };
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,8 @@ use crate::{
     state::{Gateway, GrantState, Inner, Live, Rules, StateError},
 };
 
-/// The type of a principal's statement.
-pub const TYP: &str = "countersign-instruction+jwt";
+/// The type of a principal's statement, without its form.
+const TYP: &str = "countersign-instruction";
 
 /// An instruction as the host registers it.
 #[derive(Debug, Deserialize)]
@@ -53,7 +53,7 @@ struct Instruct {
     scope: Option<Scope>,
     /// The principal's JWS over [`Said`].
     #[serde(default)]
-    statement: Option<String>,
+    statement: Option<serde_json::Value>,
     /// The instruction that this one follows up.
     #[serde(default)]
     amends: Option<String>,
@@ -72,7 +72,7 @@ impl Instruct {
             return Err(bad_request(what).with("field", "principal"));
         }
         if let Some(key) = self.scope.as_ref().and_then(|scope| scope.key.as_ref())
-            && gateway.registry.read().key(key).is_none_or(|row| row.party != self.agent)
+            && gateway.registry.read().signer(key).is_none_or(|row| row.party != self.agent)
         {
             return Err(bad_request("`key` is not registered for the agent").with("field", "scope.key"));
         }
@@ -196,11 +196,12 @@ fn amended(api: &Api, host: &str, asked: &Instruct) -> Result<Option<Arc<Live>>,
 
 /// A principal's signature must be good if there is one: a bad one is refused, not recorded as weak.
 fn check_statement(api: &Api, asked: &Instruct) -> Result<Option<body::Check>, Problem> {
-    let Some(text) = &asked.statement else { return Ok(None) };
-    let statement = Statement::parse(text).map_err(|error| bad_request(format!("`statement`: {error}")))?;
+    let Some(statement) = &asked.statement else { return Ok(None) };
+    let statement = Stated::read(statement).map_err(|error| bad_request(format!("`statement`: {error}")))?;
     let registry = api.gateway.registry.read();
     let row = registry.key(statement.kid()).ok_or_else(|| bad_request("`statement`: the key is not registered"))?;
-    let said: Said = statement.verify(TYP, &row.jwk).map_err(|error| bad_request(format!("`statement`: {error}")))?;
+    let said: Said =
+        statement.verify(TYP, &row.registered()).map_err(|error| bad_request(format!("`statement`: {error}")))?;
     let wanted = Said {
         origin: api.gateway.ledger.origin().to_owned(),
         principal: asked.principal.clone(),

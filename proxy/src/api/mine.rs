@@ -67,7 +67,7 @@ pub(super) async fn bundle(State(api): State<Api>, headers: HeaderMap) -> Result
 fn whose(api: &Api, headers: &HeaderMap) -> Result<(String, Wanted), Problem> {
     let text = credentials::bearer(headers).ok_or_else(|| unauthorized("there is no signed statement"))?;
     let statement = Statement::parse(text).map_err(|error| unauthorized(&error.to_string()))?;
-    let row = api.gateway.registry.read().key(statement.kid()).cloned();
+    let row = api.gateway.registry.read().signer(statement.kid()).cloned();
     let row = row.ok_or_else(|| unauthorized("the statement's key is not registered"))?;
     let wanted: Wanted = statement.verify(TYP, &row.jwk).map_err(|error| unauthorized(&error.to_string()))?;
     let age = api.gateway.now().as_second() - wanted.time.instant().as_second();

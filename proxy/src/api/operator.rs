@@ -11,6 +11,7 @@ use axum::{
 use countersign_ledger::{
     Draft, Hash,
     erasure::{self, ErasureStatement},
+    passkey::Passkey,
     record::body,
     statement::Jwk,
     writer::Sealed,
@@ -64,6 +65,9 @@ pub(super) async fn party(State(api): State<Api>, headers: HeaderMap, bytes: Byt
 struct Key {
     party: String,
     jwk: Jwk,
+    /// How it signs, when it is a passkey's.
+    #[serde(default)]
+    passkey: Option<Passkey>,
     /// `registered`, `retired` or `revoked`.
     #[serde(default = "registered")]
     event: String,
@@ -81,8 +85,16 @@ pub(super) async fn key(State(api): State<Api>, headers: HeaderMap, bytes: Bytes
         return Err(bad_request("`event` must be `registered`, `retired` or `revoked`").with("field", "event"));
     }
     asked.jwk.validate().map_err(|error| bad_request(format!("`jwk`: {error}")))?;
-    let sealed = api.gateway.key(&asked.event, &asked.party, &asked.jwk, &by).await?;
-    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "kid": asked.jwk.thumbprint() })))
+    let kid = asked.jwk.thumbprint();
+    let approves = |passkey: &Passkey| api.pages.as_ref().is_some_and(|pages| pages.origin() == passkey.origin);
+    let known = api.gateway.registry.read().keys.get(&kid).cloned();
+    // Who holds a passkey of the approvers' page is an approver.
+    if asked.event == "registered" && known.is_none() && asked.passkey.as_ref().is_some_and(approves) {
+        return Err(bad_request("an approver's passkey is made with a link of `POST /v1/enrolments`"));
+    }
+    let passkey = asked.passkey.or_else(|| known?.passkey);
+    let sealed = api.gateway.key(&asked.event, &asked.party, &asked.jwk, passkey.as_ref(), &by).await?;
+    Ok(sealed_answer(StatusCode::CREATED, &sealed, json!({ "kid": kid })))
 }
 
 /// What calls are judged by now, and what was last refused.
@@ -302,17 +314,26 @@ impl crate::state::Gateway {
     ///
     /// # Errors
     /// [`Problem`]; when the key is another party's nothing was written.
-    pub async fn key(&self, event: &str, party: &str, jwk: &Jwk, by: &str) -> Result<Sealed, Problem> {
+    pub async fn key(
+        &self,
+        event: &str,
+        party: &str,
+        jwk: &Jwk,
+        passkey: Option<&Passkey>,
+        by: &str,
+    ) -> Result<Sealed, Problem> {
         let kid = jwk.thumbprint();
         let _turn = self.administer().await;
-        if self.registry.read().keys.get(&kid).is_some_and(|row| row.party != party) {
-            return Err(bad_request("`jwk` is registered for another party"));
+        let differs = |row: &KeyRow| row.party != party || row.passkey.as_ref() != passkey;
+        if self.registry.read().keys.get(&kid).is_some_and(differs) {
+            return Err(bad_request("`jwk` is registered for another party, or in another form"));
         }
         let entry = body::Key {
             event: event.to_owned(),
             kid: kid.clone(),
             party: party.to_owned(),
             jwk: Some(json!(jwk)),
+            passkey: passkey.cloned(),
             by: by.to_owned(),
             ..body::Key::default()
         };
@@ -322,6 +343,7 @@ impl crate::state::Gateway {
             good: event == "registered",
             entry,
             by: by.to_owned(),
+            passkey: passkey.cloned(),
         };
         let mut draft = Draft::new(&entry).map_err(StateError::from)?;
         draft.state.push(Registry::put("key", &kid, Some(json!(row(Hash::ZERO)).to_string())));
@@ -373,7 +395,7 @@ impl crate::state::Gateway {
         let authorised = {
             let registry = self.registry.read();
             erasure::authorise(wanted, statements, registry.is_held(&wanted.subject), |kid| {
-                let row = registry.key(kid)?;
+                let row = registry.signer(kid)?;
                 let role = registry.parties.get(&row.party).map(String::as_str);
                 ["approver", "platform"].contains(&role?).then(|| (row.party.clone(), row.jwk.clone()))
             })

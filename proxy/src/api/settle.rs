@@ -64,7 +64,7 @@ pub(super) async fn settle(
     let call: Hash = call.parse().map_err(|_| bad_request("the path must name the hash of the call's entry"))?;
     let fail = |what: &dyn std::fmt::Display| bad_request(format!("`statement`: {what}")).with("field", "statement");
     let statement = Statement::parse(&posted.statement).map_err(|error| fail(&error))?;
-    let row = api.gateway.registry.read().key(statement.kid()).filter(|row| row.party == party).cloned();
+    let row = api.gateway.registry.read().signer(statement.kid()).filter(|row| row.party == party).cloned();
     let row = row.ok_or_else(|| fail(&"the key is not registered for this party"))?;
     let said: Settled = statement.verify(TYP, &row.jwk).map_err(|error| fail(&error))?;
     if said.origin != api.gateway.ledger.origin() || said.call != call {

@@ -205,6 +205,7 @@ impl Authorize {
     }
 
     fn judge(
+        &self,
         session: &Session,
         registry: &Registry,
         call: &Call,
@@ -224,6 +225,7 @@ impl Authorize {
                 key,
                 catalogue: upstream.and_then(|upstream| call.rules.catalogue(upstream)).map(AsRef::as_ref),
                 policies: call.rules.policies(),
+                most_held: self.context.limits.held_calls,
                 now,
             },
         )
@@ -252,12 +254,14 @@ pub(crate) struct Tried<'a> {
     pub(crate) key: Option<Hash>,
     pub(crate) catalogue: Option<&'a Catalogue>,
     pub(crate) policies: Option<&'a Policies>,
+    /// How many calls of one instruction may wait for a person.
+    pub(crate) most_held: usize,
     pub(crate) now: Timestamp,
 }
 
 /// Judges what is tried. Changes nothing.
 pub(crate) fn judge(inner: &Inner, registry: &Registry, tried: &Tried<'_>) -> Judgement {
-    let Tried { grant, subject, request, decision, key, catalogue, policies, now } = *tried;
+    let Tried { grant, subject, request, decision, key, catalogue, policies, most_held, now } = *tried;
     let (approved, denied) = (inner.approved(grant, now), inner.denied.iter().cloned().collect::<Vec<_>>());
     let agents = inner.agents(grant);
     inner.judge(&Attempt {
@@ -268,10 +272,18 @@ pub(crate) fn judge(inner: &Inner, registry: &Registry, tried: &Tried<'_>) -> Ju
         catalogue,
         policies,
         withdrawn: &|action| registry.revocation(&agents, subject, action),
+        crowded: &|digest| inner.waiting(digest, now).is_none() && inner.waiting_calls(now) >= most_held,
         approved: &approved,
         denied: &denied,
         now,
     })
+}
+
+/// What is to be answered, by an API that speaks MCP, to a client that may be shown addresses.
+fn begun(catalogue: Option<&Arc<Catalogue>>, http: Option<&request::Request>, live: &Live) -> Option<Exchange> {
+    let mut exchange = Exchange::begin(catalogue, http)?;
+    exchange.remember(&live.shows_addresses);
+    Some(exchange)
 }
 
 /// The answer that the agent is owed, cut to what its grant has.
@@ -305,8 +317,9 @@ impl Step<Identified> for Authorize {
         let limits = &read_limits(&self.context.limits, catalogue);
         let arrived = arrive(limits, &parts, body).await;
         let of_model = catalogue.is_some_and(|catalogue| is_model(catalogue));
+        let arrived = for_server(limits, catalogue, arrived);
         let http = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref(), of_model);
-        let exchange = Exchange::begin(catalogue, http.as_ref().ok());
+        let exchange = begun(catalogue, http.as_ref().ok(), &live);
         let normal = http.and_then(|http| message(limits, catalogue, http, &parts));
         let decision = decision.and_then(Result::ok);
         let asking = catalogue.zip(normal.as_ref().ok()).filter(|_| of_model).and_then(|asked| asking(asked, &live));
@@ -335,7 +348,7 @@ impl Step<Identified> for Authorize {
         // As the entry says it: to the microsecond.
         let judged = Time::new(self.context.gateway.now());
         let key_hash = parts.headers.get(IDEMPOTENCY_KEY).map(|key| Hash::of(key.as_bytes()));
-        let judgement = Self::judge(&session, &turn, &call, normal.as_ref(), key_hash, judged.instant());
+        let judgement = self.judge(&session, &turn, &call, normal.as_ref(), key_hash, judged.instant());
         note(&mut session, &mut call, &judgement, key_hash, catalogue);
         let waits = (judgement.verdict == Verdict::Hold).then(|| self.wait(&mut session, &call, &judgement.digest));
         let (mut approval, mut allowed) = (None, Value::Null);
@@ -455,6 +468,21 @@ fn read_limits(limits: &Limits, catalogue: Option<&Arc<Catalogue>>) -> Limits {
         limits.json_bytes = limits.prompt_bytes;
     }
     limits
+}
+
+/// What of a message is for the server behind the gateway: not what the agent's side answers to the gateway itself.
+fn for_server(
+    limits: &Limits,
+    catalogue: Option<&Arc<Catalogue>>,
+    arrived: Result<Arrived, Refusal>,
+) -> Result<Arrived, Refusal> {
+    match arrived {
+        Ok(Arrived::Whole(bytes)) if catalogue.is_some_and(|catalogue| catalogue.protocol() == Protocol::Mcp) => {
+            let cut = mcp::without_own_answer(&bytes, &bounds(limits));
+            Ok(Arrived::Whole(cut.map_or(bytes, Bytes::from)))
+        }
+        arrived => arrived,
+    }
 }
 
 fn normalise(

@@ -69,7 +69,7 @@ async fn follow(gateway: &Gateway, party: &str, keys: &[Jwk], by: &str) -> Resul
         }
         // A key that somebody revoked or retired does not come back by being listed.
         if row.is_none() {
-            gateway.key("registered", party, jwk, by).await.map_err(|problem| problem.detail)?;
+            gateway.key("registered", party, jwk, None, by).await.map_err(|problem| problem.detail)?;
         }
     }
     let gone: Vec<Jwk> = {
@@ -79,7 +79,7 @@ async fn follow(gateway: &Gateway, party: &str, keys: &[Jwk], by: &str) -> Resul
         rows.filter(|(_, row)| row.by == by).map(|(_, row)| row.jwk.clone()).collect()
     };
     for jwk in gone {
-        gateway.key("retired", party, &jwk, by).await.map_err(|problem| problem.detail)?;
+        gateway.key("retired", party, &jwk, None, by).await.map_err(|problem| problem.detail)?;
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ impl Judged {
     pub(crate) fn new(gateway: &Gateway, came: &signed::Receipt, party: &str, sent: &Sent<'_>) -> Judged {
         let signed = came.signed();
         let registry = gateway.registry.read();
-        let row = registry.key(signed.keyid()).filter(|row| row.party == party);
+        let row = registry.signer(signed.keyid()).filter(|row| row.party == party);
         let result = match row {
             None => "unknown_key",
             Some(row) if signed.fits(&row.jwk) => "valid",

@@ -63,6 +63,7 @@ impl Record {
             judged;
         let gateway = &self.context.gateway;
         let (vault, subject) = (&gateway.vault, call.live.subject.as_str());
+        let approvals = approval.as_ref().map_or(&[][..], |approval| &approval.entries);
         let entry = body::Call {
             call: call.id.clone(),
             grant: Some(call.grant.clone()),
@@ -82,7 +83,9 @@ impl Record {
             shadow: permit.as_ref().is_some_and(Permit::is_shadow),
             repeats: waits.as_ref().and_then(|waits| waits.repeats.clone()),
             expires: waits.as_ref().map(|waits| Time::new(waits.until)),
-            approval: approval.map(|approval| approval.entry),
+            needs: (waits.is_some() && judgement.needs > 1).then_some(judgement.needs),
+            approval: approvals.last().copied(),
+            approvals: if approvals.len() > 1 { approvals.to_vec() } else { Vec::new() },
             traceparent: call.traceparent.clone(),
             via: call.via.map(str::to_owned),
             prompt: call.asking.as_ref().map(|asking| asking.entry()),
@@ -91,7 +94,7 @@ impl Record {
         let after = judgement.usage.as_ref();
         let mut draft = Draft::new(&entry)?
             .of_instruction(&call.live.id)
-            .caused_by(call.grant_entry.into_iter().chain(call.decision).chain(approval.map(|approval| approval.entry)))
+            .caused_by(call.grant_entry.into_iter().chain(call.decision).chain(approvals.iter().copied()))
             .caused_by(call.follows.map(|follows| follows.decision))
             .disclose(vault, subject, "request", request)?
             .disclose(vault, subject, "arguments", &judgement.arguments)?

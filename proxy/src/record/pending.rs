@@ -17,7 +17,7 @@ use crate::{
     error::{answer_call, problem},
     outcome::{Ending, finish},
     stack::Context,
-    state::{Approved, Held, HeldStatus, Inner, Reserved},
+    state::{Approved, Held, Inner, Reserved},
 };
 
 /// A queued call.
@@ -118,14 +118,8 @@ impl Pending {
         if let Some(waits) = self.first() {
             inner.holding.remove(&judgement.digest);
             if self.permit.is_none() {
-                let held = Held {
-                    entry: sealed.hash,
-                    seq: sealed.seq,
-                    grant: call.grant.clone(),
-                    digest: judgement.digest.clone(),
-                    until: waits.until,
-                    status: HeldStatus::Waiting,
-                };
+                let (grant, digest) = (call.grant.clone(), judgement.digest.clone());
+                let held = Held::new((sealed.hash, sealed.seq), grant, digest, waits.until, judgement.needs);
                 inner.held.insert(call.id.clone(), held);
             }
         }
@@ -144,8 +138,8 @@ impl Pending {
     /// Nothing was recorded, so nothing happened: what was reserved is given back.
     pub(super) fn undo(&self, session: &mut Inner) {
         session.release(&self.reserved);
-        if let Some((state, approval)) = session.state_mut(&self.call.grant).zip(self.approval) {
-            state.approved.insert(self.judgement.digest.clone(), approval);
+        if let Some((state, approval)) = session.state_mut(&self.call.grant).zip(self.approval.as_ref()) {
+            state.approved.insert(self.judgement.digest.clone(), approval.clone());
         }
         if let Some(follows) = self.call.follows.filter(|follows| follows.anew) {
             session.asked.give_back(&follows.decision);
@@ -170,12 +164,16 @@ impl Pending {
         let mut problem = match judgement.verdict {
             Verdict::Hold => {
                 let held = self.waits.as_ref().and_then(|waits| waits.repeats.as_ref()).unwrap_or(&call.id);
-                problem("approval-required", detail)
+                let problem = problem("approval-required", detail)
                     .with("state", "waiting")
                     .with("held", held.as_str())
                     .with("poll", format!("/v1/calls/{held}"))
                     .with("expires", self.waits.as_ref().map(|waits| waits.until.to_string()))
-                    .with("digest", judgement.digest.as_str())
+                    .with("digest", judgement.digest.as_str());
+                match &self.context.approvals {
+                    Some(pages) => problem.with("page", format!("{}/held/{}/{held}", pages.origin(), call.live.id)),
+                    None => problem,
+                }
             }
             _ => problem(judgement.reasons.first().map_or("not-allowed", |reason| reason.code), detail),
         };

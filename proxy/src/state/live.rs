@@ -1,6 +1,6 @@
 //! One instruction, live: in memory, with a lock.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use countersign_instruction::{Catalogues, Inner, Values};
 use countersign_ledger::{Entry, Hash, disclosure::Disclosure, record::body};
@@ -22,6 +22,8 @@ pub struct Live {
     pub host: String,
     /// The agent it is for.
     pub agent: String,
+    /// Whether the agent's MCP client said, when it opened its session, that it can show its user an address. Forgotten by a restart: then it is not shown one.
+    pub shows_addresses: AtomicBool,
     inner: Arc<Mutex<Inner>>,
     /// How many answers of models are being put on record.
     settling: watch::Sender<usize>,
@@ -51,6 +53,7 @@ impl Live {
             subject: who.subject.clone(),
             host: who.host.clone(),
             agent: who.agent.clone(),
+            shows_addresses: AtomicBool::new(false),
             inner: Arc::new(Mutex::new(inner)),
             settling: watch::Sender::new(0),
         }

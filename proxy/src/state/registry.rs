@@ -3,7 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_instruction::withdrawal;
-use countersign_ledger::{Hash, Ledger, ledger::ReadError, record::StatePut, statement::Jwk};
+use countersign_ledger::{
+    Hash, Ledger,
+    ledger::ReadError,
+    passkey::{Passkey, Registered},
+    record::StatePut,
+    statement::Jwk,
+};
 use serde::{Deserialize, Serialize};
 
 /// A registered key.
@@ -20,6 +26,16 @@ pub struct KeyRow {
     /// Who vouches for it.
     #[serde(default)]
     pub by: String,
+    /// How it signs, when it is a passkey's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkey: Option<Passkey>,
+}
+
+impl KeyRow {
+    /// What a statement is checked against.
+    pub fn registered(&self) -> Registered {
+        Registered { jwk: self.jwk.clone(), passkey: self.passkey.clone() }
+    }
 }
 
 /// An incident that is open: what must not be erased for it.
@@ -44,6 +60,8 @@ pub struct Registry {
     pub holds: BTreeMap<String, String>,
     /// Open incidents.
     pub incidents: BTreeMap<String, IncidentRow>,
+    /// The highest counter that each passkey's authenticator gave.
+    pub counters: BTreeMap<String, u32>,
 }
 
 impl Registry {
@@ -66,6 +84,9 @@ impl Registry {
                 (Some("incident"), Some(id)) => {
                     registry.incidents.extend(serde_json::from_str(&value).ok().map(|row| (id.to_owned(), row)));
                 }
+                (Some("counter"), Some(id)) => {
+                    registry.counters.extend(value.parse().ok().map(|counter| (id.to_owned(), counter)));
+                }
                 (Some("hold"), Some(id)) => drop(registry.holds.insert(id.to_owned(), value)),
                 _ => {}
             }
@@ -81,6 +102,19 @@ impl Registry {
     /// The key of that thumbprint, if it counts.
     pub fn key(&self, kid: &str) -> Option<&KeyRow> {
         self.keys.get(kid).filter(|row| row.good)
+    }
+
+    /// The key of that thumbprint, if it counts and signs JWS.
+    pub fn signer(&self, kid: &str) -> Option<&KeyRow> {
+        self.key(kid).filter(|row| row.passkey.is_none())
+    }
+
+    /// The passkey with this credential, if it counts: its thumbprint and the rest.
+    pub fn passkey(&self, origin: &str, credential: &str) -> Option<(&String, &KeyRow)> {
+        let is_it = |row: &KeyRow| {
+            row.good && row.passkey.as_ref().is_some_and(|key| key.origin == origin && key.credential == credential)
+        };
+        self.keys.iter().find(|(_, row)| is_it(row))
     }
 
     /// What withdraws a call of these agents (its own, and those whose grants its grant was cut from), if anything does.

@@ -255,6 +255,7 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
     use crate::stack::Step as _;
     let context = std::sync::Arc::new(crate::stack::Context {
         gateway: world.gateway.clone(),
+        approvals: None,
         limits: crate::settings::Limits::default(),
         upstreams: crate::upstream::Upstreams::new(vec![std::sync::Arc::new(
             crate::upstream::Upstream::new(upstream("http://127.0.0.1:9")).unwrap(),

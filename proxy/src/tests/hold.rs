@@ -99,7 +99,7 @@ async fn the_same_call_asked_many_times_at_once_waits_once() {
 }
 
 /// All of them at the same time.
-async fn futures<F: Future>(all: Vec<F>) -> Vec<F::Output> {
+pub(super) async fn futures<F: Future>(all: Vec<F>) -> Vec<F::Output> {
     let mut all: Vec<_> = all.into_iter().map(|future| (Box::pin(future), None)).collect();
     std::future::poll_fn(|cx| {
         for (future, output) in all.iter_mut().filter(|(_, output)| output.is_none()) {

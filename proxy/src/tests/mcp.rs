@@ -368,3 +368,95 @@ async fn a_server_that_is_away_or_hands_out_the_credential_is_told_as_json_rpc()
     let world = World::of(CATALOGUE, url, |_| {}, full_scope_without_budget()).await;
     assert_eq!(problem(&world.tool("get_account", json!({})).await).2, "response-cut");
 }
+
+/// A tool's call of the version without sessions, by a client that can or cannot show its user an address.
+fn stateless(tool: &str, arguments: &Value, shows: bool, more: Value) -> (Vec<(&'static str, String)>, Value) {
+    let capabilities =
+        if shows { json!({ "elicitation": { "url": {} } }) } else { json!({ "elicitation": { "form": {} } }) };
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": capabilities });
+    let mut params = json!({ "name": tool, "arguments": arguments, "_meta": meta });
+    params.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", tool)];
+    let headers = headers.map(|(name, value)| (name, value.to_owned())).into();
+    (headers, json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }))
+}
+
+async fn pages(events: bool) -> (Api, World) {
+    let api = Api::start(server(events)).await;
+    let url = settings::Upstream { prefix: "/bank".into(), ..upstream(&format!("http://{}/mcp", api.address)) };
+    let approvals = settings::Approvals::new("https://approve.example", None).unwrap();
+    let world = World::of(CATALOGUE, url, |settings| settings.approvals = Some(approvals), full_scope_without_budget());
+    (api, world.await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_call_shows_an_address_to_a_client_that_can_show_it_and_nothing_it_answers_approves() {
+    let (api, world) = pages(false).await;
+    register(&world).await;
+    let pay = json!({ "to": EVIL, "amount": 5 });
+    let ask = async |shows: bool, more: Value| {
+        let (headers, message) = stateless("send_money", &pay, shows, more);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        answered(&world.message(&headers, &message).await)
+    };
+    assert_eq!(ask(false, Value::Null).await["error"]["code"], -32011, "it cannot show one");
+    let held = waiting(&world).await.remove(0);
+    let url = format!("https://approve.example/held/{}/{}", world.instruction, held["call"].as_str().unwrap());
+    let asked = ask(true, Value::Null).await["result"].clone();
+    assert_eq!(asked["resultType"], "input_required");
+    let request = &asked["inputRequests"]["countersign-approval"];
+    assert_eq!((&request["method"], &request["params"]["mode"]), (&json!("elicitation/create"), &json!("url")));
+    assert_eq!(request["params"]["url"], json!(url));
+    assert!(!asked.to_string().contains(EVIL), "an address, and nothing else");
+    // Whatever the agent's side answers, the same call waits on.
+    for answer in
+        [json!({ "action": "accept" }), json!({ "action": "accept", "content": { "approved": true } }), json!("yes")]
+    {
+        let again = ask(true, json!({ "inputResponses": { "countersign-approval": answer } })).await;
+        assert_eq!(again["result"]["inputRequests"]["countersign-approval"]["params"]["url"], json!(url));
+    }
+    assert_eq!((waiting(&world).await.len(), api.calls()), (1, 0));
+    assert_eq!(decide(&world, &held, "approved").await.status, 201);
+    let answers = json!({ "inputResponses": { "countersign-approval": { "action": "accept" } } });
+    assert_eq!(ask(true, answers.clone()).await["result"]["content"][0]["text"], "done");
+    let sent: Value = serde_json::from_slice(&api.last().body).unwrap();
+    assert_eq!((api.calls(), sent["params"].get("inputResponses")), (1, None), "it is not for the server");
+    assert_eq!(ask(true, answers).await["result"]["resultType"], "input_required", "once");
+    // What is for the server is judged as ever.
+    let both = json!({ "inputResponses": { "countersign-approval": { "action": "accept" }, "name": { "action": "accept", "content": { "x": EVIL } } } });
+    assert_eq!(
+        ask(true, both).await["error"]["data"]["type"].as_str().unwrap().rsplit('/').next(),
+        Some("mcp-answer-with-values")
+    );
+    same_after_a_restart(&world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_era_with_sessions_an_address_is_shown_to_who_said_so_when_the_session_began() {
+    let (api, world) = pages(true).await;
+    let pay = json!({ "name": "send_money", "arguments": { "to": EVIL, "amount": 5 } });
+    let ask = async |version: &str| {
+        let message = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": pay });
+        answered(&world.message(&[("mcp-protocol-version", version)], &message).await)["error"].clone()
+    };
+    let begin = async |capabilities: Value| {
+        let client = json!({ "name": "c", "version": "1" });
+        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": client });
+        assert!(answered(&world.method("initialize", params).await)["result"].is_object());
+    };
+    assert_eq!(ask("2025-11-25").await["code"], -32011);
+    begin(json!({ "elicitation": {} })).await;
+    assert_eq!(ask("2025-11-25").await["code"], -32011);
+    begin(json!({ "elicitation": { "form": {}, "url": {} } })).await;
+    let asked = ask("2025-11-25").await;
+    let elicitations = asked["data"]["elicitations"].as_array().unwrap();
+    assert_eq!((&asked["code"], elicitations.len()), (&json!(-32042), 1));
+    assert_eq!(elicitations[0]["mode"], "url");
+    assert_eq!(elicitations[0]["elicitationId"], waiting(&world).await.remove(0)["call"]);
+    assert!(elicitations[0]["url"].as_str().unwrap().starts_with("https://approve.example/held/"));
+    assert!(asked["data"].as_object().unwrap().len() == 1 && !asked.to_string().contains(EVIL));
+    assert_eq!(ask("2025-06-18").await["code"], -32011, "a version that has no such error");
+    begin(json!({})).await;
+    assert_eq!((ask("2025-11-25").await["code"].as_i64(), waiting(&world).await.len()), (Some(-32011), 1));
+    assert_eq!(api.calls(), 3, "only what opens sessions");
+}

@@ -29,6 +29,8 @@ mod resilience;
 
 mod after;
 
+mod approvals;
+
 mod api;
 
 mod schema;

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use countersign_ledger::Kind;
+use countersign_ledger::{Hash, Kind};
 use http::Request;
 use serde_json::json;
 
-use crate::state::Approved;
+use crate::state::Yes;
 
 use super::revoke::revoke;
-use super::world::{Api, World, full_scope_without_budget, json_answer, scope, upstream, whole};
+use super::world::{Answer, Api, World, full_scope_without_budget, json_answer, scope, upstream, whole};
 
 const GOOD: &str = "GB29NWBK60161331926819";
 
@@ -127,21 +127,23 @@ async fn a_call_that_needs_a_person_is_held_and_says_where_to_ask() {
     let held = world.entries(&Kind::Call).pop().unwrap();
     let digest = world.gateway.value(held.0, "digest").unwrap().unwrap();
     let live = world.gateway.live(&world.instruction).unwrap();
-    let hash: countersign_ledger::Hash = answer.headers["countersign-entry"].to_str().unwrap().parse().unwrap();
-    let approve = |seconds| {
+    let approve = |answer: &Answer, seconds| {
+        let entry: Hash = answer.headers["countersign-entry"].to_str().unwrap().parse().unwrap();
         let until = world.gateway.now().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
-        live.lock().answer_hold(&hash, digest.as_str().unwrap(), Some(Approved { entry: hash, until }));
+        let yes = Yes { seq: 0, entry, approver: "carol".to_owned(), until };
+        live.lock().answer_hold(&entry, digest.as_str().unwrap(), Some(yes));
     };
-    approve(-1);
-    assert_eq!(world.pay("DE89370400440532013000", "5").await.status, 403, "a yes does not hold for ever");
-    approve(60);
+    approve(&answer, -1);
+    let again = world.pay("DE89370400440532013000", "5").await;
+    assert_eq!(again.status, 403, "a yes does not hold for ever");
+    approve(&again, 60);
     assert_eq!(world.pay("DE89370400440532013000", "6").await.status, 403, "another amount is another call");
     assert_eq!(world.pay("DE89370400440532013000", "5").await.status, 200);
     assert_eq!(world.pay("DE89370400440532013000", "5").await.status, 403, "an approval serves once");
     assert_eq!(api.calls(), 1);
     let allowed =
         world.entries(&Kind::Call).into_iter().find(|(_, entry)| entry.text("verdict") == Some("allow")).unwrap().1;
-    assert_eq!(allowed.text("approval"), Some(hash.to_string().as_str()));
+    assert_eq!(allowed.text("approval"), again.headers["countersign-entry"].to_str().ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Host, agent and approver: each with its own credential.
 
-use countersign_ledger::{Hash, record::Time, statement::Statement};
+use countersign_ledger::{Hash, canonical, record::Time, statement::Statement};
 use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -410,19 +410,14 @@ impl Approver {
     /// # Errors
     /// [`Error::Refused`] when it does not wait, or waits no longer.
     pub async fn one(&self, call: &str) -> Result<(String, HeldCall), Error> {
-        #[derive(Deserialize)]
-        struct One {
-            origin: String,
-            #[serde(flatten)]
-            held: HeldCall,
-        }
         let path = format!("/v1/approvals/{}", utf8_percent_encode(call, NON_ALPHANUMERIC));
-        let one: One = self.client.ask("GET", &path, None).await?;
-        Ok((one.origin, one.held))
+        let held: HeldCall = self.client.ask("GET", &path, None).await?;
+        let origin = held.more.get("origin").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok((origin, held))
     }
 
-    /// Says yes or no to exactly this call. `shown` is when the person began to look at it, `answered` when they answered. Gives the hash of the
-    /// answer's entry.
+    /// Says yes or no to exactly this call, as it is shown in `held`. `shown` is when the person began to look at it, `answered` when they answered.
+    /// Gives the hash of the answer's entry, and how many more approvers must say yes.
     ///
     /// # Errors
     /// [`Error`].
@@ -433,11 +428,20 @@ impl Approver {
         yes: bool,
         shown: jiff::Timestamp,
         answered: jiff::Timestamp,
-    ) -> Result<String, Error> {
+    ) -> Result<(String, u64), Error> {
         #[derive(Deserialize)]
         struct Recorded {
             entry: String,
+            #[serde(default)]
+            approvals: u64,
+            #[serde(default)]
+            needs: u64,
         }
+        // Who said yes so far is no part of what is shown: it changes.
+        let mut whole = json!(held);
+        whole.as_object_mut().map(|members| members.remove("approved_by"));
+        let digest = canonical::digest(&whole).map_err(|error| Error::Answer(error.to_string()))?;
+        let expires = answered.saturating_add(jiff::SignedDuration::from_hours(1)).unwrap_or(answered);
         let said = json!({
             "origin": origin,
             "call": held.entry,
@@ -445,10 +449,14 @@ impl Approver {
             "decision": if yes { "approved" } else { "denied" },
             "shown": Time::new(shown),
             "answered": Time::new(answered),
+            "expires": Time::new(expires),
+            "policies": held.more.get("policies"),
+            "shown_sha256": digest,
         });
         let body = json!({ "statement": sign("countersign-approval+jwt", &said, &self.key)? });
         let recorded: Recorded = self.client.ask("POST", &format!("/v1/approvals/{}", held.call), Some(&body)).await?;
-        Ok(recorded.entry)
+        let missing = if yes { recorded.needs.saturating_sub(recorded.approvals) } else { 0 };
+        Ok((recorded.entry, missing))
     }
 }
 

@@ -468,7 +468,7 @@ async fn a_receipt_of_another_call_or_by_another_key_is_not_believed() {
     let (entry, _, said) = world.receipt().await;
     assert_eq!((check(&entry, "result"), said.as_deref()), ("unknown_key", Some("received")));
     // The key becomes known: the receipt is asked for again.
-    world.gateway.key("registered", "bank", &jwk(21), "test").await.unwrap();
+    world.gateway.key("registered", "bank", &jwk(21), None, "test").await.unwrap();
     let (entry, _) = world.wait(Kind::Receipt, 2).await.remove(1);
     assert_eq!((check(&entry, "result"), &entry.body["late"]), ("valid", &json!(true)));
     world.verify(dir.path(), &[]).await;

@@ -77,7 +77,7 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
     let gateway = Gateway::open(parts).await.unwrap();
     for (party, seed) in [("assistant", 3), ("ann", 4)] {
         let jwk = Jwk::ed25519(&key(seed).verifying_key());
-        gateway.key("registered", party, &jwk, "test").await.unwrap();
+        gateway.key("registered", party, &jwk, None, "test").await.unwrap();
     }
     let url = format!("http://{}", bank().await).parse().unwrap();
     let settings = Settings::new(vec![Upstream::new("bank", url)]);
