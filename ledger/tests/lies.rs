@@ -159,9 +159,9 @@ impl World {
         self.add(Some("i"), &self.call(held), &[("digest", json!("d1"))])
     }
 
-    /// Held calls that an approver answers with her passkey, whose authenticator counts like this.
-    fn with_passkey(&self, counters: &[u32]) {
-        let mut authenticator = Authenticator::new(3, "https://approve.example");
+    /// An approver's passkey, with the thumbprint under which it is registered.
+    fn passkey(&self) -> (Authenticator, String) {
+        let authenticator = Authenticator::new(3, "https://approve.example");
         let jwk: Jwk = serde_json::from_value(authenticator.jwk()).unwrap();
         let passkey = Some(serde_json::from_value(authenticator.passkey()).unwrap());
         let (kid, jwk) = (jwk.thumbprint(), Some(json!(jwk)));
@@ -175,6 +175,12 @@ impl World {
             ..Default::default()
         };
         self.add(None, &key, &[]);
+        (authenticator, kid)
+    }
+
+    /// Held calls that an approver answers with her passkey, whose authenticator counts like this.
+    fn with_passkey(&self, counters: &[u32]) {
+        let (mut authenticator, kid) = self.passkey();
         for counter in counters {
             authenticator.counter = *counter;
             let call = self.held();
@@ -230,8 +236,8 @@ impl World {
     }
 
     /// A call whose outcome leaves open whether it was executed.
-    fn perhaps_sent(&self) -> Hash {
-        let call = self.add(Some("i"), &self.call(|c| c.upstream_n = Some(0)), &[]);
+    fn perhaps_sent(&self, upstream_n: u64) -> Hash {
+        let call = self.add(Some("i"), &self.call(|c| c.upstream_n = Some(upstream_n)), &[]);
         self.add(Some("i"), &body::Outcome { sent: "maybe".into(), ..self.outcome(call) }, &[]);
         call
     }
@@ -671,7 +677,7 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
         (
             "a call settled twice",
             lie(|w| {
-                let call = w.perhaps_sent();
+                let call = w.perhaps_sent(0);
                 w.add(Some("i"), &w.settlement(call, true), &[]);
                 w.add(Some("i"), &w.settlement(call, true), &[]);
             }),
@@ -681,7 +687,7 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
         (
             "a settlement that nobody signed",
             lie(|w| {
-                let call = w.perhaps_sent();
+                let call = w.perhaps_sent(0);
                 w.add(Some("i"), &w.settlement(call, false), &[]);
             }),
             &["settled-groundless"],
@@ -812,6 +818,7 @@ fn honest(w: &World) {
     let call = w.add(Some("i"), &w.call(by_sub), &[]);
     w.add(Some("i"), &w.outcome(call), &[]);
     w.with_passkey(&[0, 0, 1, 7]);
+    w.settled(2, |_| ());
     w.revoke(None, "action", "read");
     let (what, id, lifted) = ("action".into(), "read".into(), true);
     w.add(None, &body::Revocation { what, id, lifted, ..Default::default() }, &[]);
@@ -819,7 +826,7 @@ fn honest(w: &World) {
     w.revoke(Some("i"), "grant", "g");
     w.add(Some("i"), &w.call(|c| c.verdict = "deny".into()), &[]);
     w.add(None, &w.key("revoked", false), &[]);
-    let closed = vec![body::Total { instruction: "i".into(), entries: 20 }];
+    let closed = vec![body::Total { instruction: "i".into(), entries: 23 }];
     w.add(None, &body::Heartbeat { closed, ..Default::default() }, &[]);
 }
 
@@ -830,7 +837,7 @@ fn the_same_things_told_as_they_were_are_not_found_fault_with() {
     honest(&w);
     let (whole, part) = both(dir.path(), &w);
     assert_eq!((codes(&whole), codes(&part)), (vec![], vec![]), "{whole}\n{part}");
-    assert_eq!((whole.counts.calls, whole.counts.statements), (2, 5));
+    assert_eq!((whole.counts.calls, whole.counts.statements), (3, 6));
 }
 
 /// Every code that the documentation of `verify` explains is found by a test, here, in `tamper.rs`, or (the store) through the binary.

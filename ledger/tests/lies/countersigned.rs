@@ -1,4 +1,4 @@
-//! Lies about what others stated: the agent's own counts, and the API's receipts.
+//! Lies about what others stated: the agent's own counts, the API's receipts, and what a person signed of a call.
 
 use countersign_ledger::{checkpoint::Checkpoint, signed_text::SignedText};
 use data_encoding::BASE64;
@@ -57,6 +57,23 @@ impl World {
         let mut value = json!({ "status": 200, "signature": text });
         change(&mut receipt, &mut value);
         self.add(Some("i"), &receipt, &[("receipt", value)]);
+    }
+
+    /// Records what a person signed of a call that was perhaps sent: that it was executed, whatever they signed.
+    fn executed(&self, call: Hash, statement: &Value) {
+        let check = Stated::read(statement).unwrap().check("valid", Some("ann"));
+        let (subject, by) = (self.emma.clone(), "ann".into());
+        let settled = body::Settlement { subject, executed: true, by, check: Some(check), ..self.settlement(call, true) };
+        self.add(Some("i"), &settled, &[("statement", statement.clone())]);
+    }
+
+    /// What an approver's key signs of a call that was perhaps sent, and how it is recorded.
+    pub(super) fn settled(&self, upstream_n: u64, signed: impl Fn(&mut Value)) {
+        let call = self.perhaps_sent(upstream_n);
+        let mut said = json!({ "origin": ORIGIN, "call": call, "executed": true });
+        signed(&mut said);
+        let statement = Statement::sign("countersign-settlement+jwt", &said, &self.approver).unwrap();
+        self.executed(call, &json!(statement));
     }
 }
 
@@ -144,6 +161,29 @@ pub fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
             }),
             &["receipt-checkpoint"],
             false,
+        ),
+        (
+            "a settlement that records the opposite of what was signed",
+            lie(|w| w.settled(0, |said| said["executed"] = json!(false))),
+            &["statement-says-other"],
+            true,
+        ),
+        (
+            "a settlement of which it was not signed whether the call was executed",
+            lie(|w| w.settled(0, |said| drop(said.as_object_mut().unwrap().remove("executed")))),
+            &["statement-says-other"],
+            true,
+        ),
+        (
+            "a settlement signed with a passkey, which signs instructions and approvals only",
+            lie(|w| {
+                let (authenticator, kid) = w.passkey();
+                let call = w.perhaps_sent(0);
+                let said = json!({ "origin": ORIGIN, "call": call, "executed": true });
+                w.executed(call, &authenticator.state("countersign-settlement+passkey", &kid, &said));
+            }),
+            &["statement-says-other"],
+            true,
         ),
     ]
 }

@@ -23,6 +23,8 @@ TYPES = {
     "answer": "countersign-answer",
     "approval": "countersign-approval",
 }
+# What a passkey may sign.
+BY_PASSKEY = ("instruction", "approval")
 # What a statement and its entry must say alike: texts of the entry, counts of an agent, disclosed values.
 TEXTS = ("origin", "call", "decision", "action", "from")
 COUNTS = ("n", "decisions")
@@ -101,6 +103,8 @@ def _follow_counter(entry: Entry, assertion: Assertion, by: Registered, report: 
 
 def _says_other(entry: Entry, stated: Statement | Assertion, party: str) -> str | None:
     form = "passkey" if isinstance(stated, Assertion) else "jwt"
+    if form == "passkey" and entry.kind not in BY_PASSKEY:
+        return "form"
     if entry.kind in TYPES and stated.typ != f"{TYPES[entry.kind]}+{form}":
         return "typ"
     said = stated.payload if isinstance(stated.payload, dict) else {}
