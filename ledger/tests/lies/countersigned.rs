@@ -63,7 +63,8 @@ impl World {
     fn executed(&self, call: Hash, statement: &Value) {
         let check = Stated::read(statement).unwrap().check("valid", Some("ann"));
         let (subject, by) = (self.emma.clone(), "ann".into());
-        let settled = body::Settlement { subject, executed: true, by, check: Some(check), ..self.settlement(call, true) };
+        let settled =
+            body::Settlement { subject, executed: true, by, check: Some(check), ..self.settlement(call, true) };
         self.add(Some("i"), &settled, &[("statement", statement.clone())]);
     }
 
