@@ -21,6 +21,7 @@ mod budget;
 mod ceiling;
 mod envoy;
 mod exports;
+mod held;
 mod import;
 mod incident;
 mod life;

@@ -73,14 +73,18 @@ impl Sidecar {
     /// In front of the bank, with the approvers' pages, and a catalogue that is changed before.
     pub fn approving(catalogue: impl FnOnce(String) -> String) -> Sidecar {
         let (bank, address) = bank();
+        let catalogue = catalogue(include_str!("../../deploy/catalogues/bank.toml").to_owned());
+        Sidecar::approving_before(&format!("http://{address}"), &catalogue, Some(bank))
+    }
+
+    /// In front of an API, with the approvers' pages.
+    pub fn approving_before(url: &str, catalogue: &str, bank: Option<Child>) -> Sidecar {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let upstream = format!(
-            "[approvals]\norigin = \"http://localhost:{port}\"\n[[upstream]]\nname = \"bank\"\nurl = \"http://{address}\"\n\
+            "[approvals]\norigin = \"http://localhost:{port}\"\n[[upstream]]\nname = \"bank\"\nurl = \"{url}\"\n\
              catalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n"
         );
-        let catalogue = catalogue(include_str!("../../deploy/catalogues/bank.toml").to_owned());
-        let mut sidecar =
-            Sidecar::prepared(&upstream, &[("bank.toml", &catalogue), ("bank.key", BANK_KEY)], Some(bank), port);
+        let mut sidecar = Sidecar::prepared(&upstream, &[("bank.toml", catalogue), ("bank.key", BANK_KEY)], bank, port);
         sidecar.serve();
         sidecar
     }

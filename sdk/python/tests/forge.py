@@ -210,7 +210,7 @@ def _values(data: bytes | None) -> dict:
             shown[name] = found
             continue
         value = json.loads(unb64url(found["disclosure"]))[2]
-        if name == "statement":
+        if name == "statement" and isinstance(value, str):
             header, payload, _ = value.split(".")
             shown[name] = {"header": json.loads(unb64url(header)), "jws": json.loads(unb64url(payload))}
         elif name == "receipt" and isinstance(value.get("signature"), dict):
