@@ -321,7 +321,6 @@ impl Step<Identified> for Authorize {
         let http = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref(), of_model);
         let exchange = begun(catalogue, http.as_ref().ok(), &live);
         let normal = http.and_then(|http| message(limits, catalogue, http, &parts));
-        let decision = decision.and_then(Result::ok);
         let asking = catalogue.zip(normal.as_ref().ok()).filter(|_| of_model).and_then(|asked| asking(asked, &live));
         // What a model proposed last is on record before a call is judged that may be made of it.
         let _ = tokio::time::timeout(limits.seal_timeout, live.settled()).await;
@@ -335,7 +334,7 @@ impl Step<Identified> for Authorize {
             agent: identified.agent,
             shown: Arc::new(identified.shown),
             upstream,
-            decision,
+            decision: decision.and_then(Result::ok),
             traceparent: identified.traceparent,
             via: arrival.via,
             n: None,
