@@ -85,9 +85,8 @@ pub async fn serve(
     let agents = Server::bind(&settings.gateway, &settings.limits).await?;
     let others = Server::bind(&settings.api, &settings.limits).await?;
     let asking = asked(&settings).await?;
-    let upstreams: Result<Vec<_>, _> =
-        settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new)).collect();
-    let upstreams = upstreams?;
+    let upstreams = settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new));
+    let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;
     receipts::begin(&gateway, &upstreams).await?;
     let signing = settings.signing.map(|signing| published(signing, settings.api.tls.is_some(), others.bound()));
     let keys = signing.iter().flat_map(Signing::listed).collect();
@@ -95,7 +94,6 @@ pub async fn serve(
     let credentials = api::Credentials::from(credentials);
     let router =
         api::router(gateway.clone(), credentials.clone(), &settings.limits, proposer, keys, settings.approvals.clone());
-    let now = gateway.now();
     let context = Arc::new(Context {
         gateway: gateway.clone(),
         limits: settings.limits.clone(),
@@ -107,7 +105,7 @@ pub async fn serve(
         shows_certificates: settings.gateway.tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
         agents: settings.agents,
         quotas: Quotas::new(settings.limits.agent, settings.limits.grant),
-        proofs: Proofs::new(settings.proofs, now),
+        proofs: Proofs::new(settings.proofs, gateway.now()),
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),
     });
