@@ -101,7 +101,9 @@ fn jobs(table: &Table, full: bool, wanted: &[&str]) -> (Vec<Job>, Vec<String>) {
 /// The evidence that can be made.
 fn there() -> Evidence {
     Evidence(
-        ["receipts", "model", "sdk", "values", "checkpoint_outside", "bundle_of_other_party"].map(str::to_owned).into(),
+        ["receipts", "model", "sdk", "values", "api_log", "checkpoint_outside", "bundle_of_other_party"]
+            .map(str::to_owned)
+            .into(),
     )
 }
 
@@ -154,6 +156,7 @@ async fn in_one_world(
         }
     }
     world.settled().await;
+    world.reconcile().await;
     let found = said::all_by_trace(&world.sidecar).unwrap();
     for (at, instruction) in instructions {
         let evidence = &jobs[at].variant.evidence;

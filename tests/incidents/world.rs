@@ -1,6 +1,6 @@
 //! A sidecar between host, agent, model and API, each in a process of its own but the agent and the host, which are this one.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use countersign_ledger::{keys, statement::Jwk};
 use countersign_sdk::{Approver, Host, Plain};
@@ -13,7 +13,7 @@ use crate::{
         api::{self, PATIENCE_SECONDS, Script},
         model::Turn,
     },
-    sidecar::Sidecar,
+    sidecar::{Sidecar, path},
     table::Evidence,
 };
 
@@ -44,12 +44,14 @@ pub struct Setting {
     pub shadow: bool,
     /// The APIs give receipts.
     pub receipts: bool,
+    /// The APIs' own logs are read and compared.
+    pub api_log: bool,
 }
 
 impl Setting {
     /// The world that gives this evidence.
     pub fn of(evidence: &Evidence) -> Setting {
-        Setting { receipts: evidence.has("receipts"), ..Setting::default() }
+        Setting { receipts: evidence.has("receipts"), api_log: evidence.has("api_log"), ..Setting::default() }
     }
 }
 
@@ -60,6 +62,9 @@ pub struct World {
     pub approver: Approver,
     pub agent_key: SigningKey,
     pub actors: Arc<Actors>,
+    /// By which the APIs know this world's gateway.
+    pub credential: String,
+    begun: jiff::Timestamp,
     setting: Setting,
 }
 
@@ -107,6 +112,8 @@ pub fn traceparent(trace: &str) -> String {
 impl World {
     pub async fn start(actors: &Arc<Actors>, setting: Setting) -> World {
         let shadow = setting.shadow;
+        let credential = uuid::Uuid::new_v4().simple().to_string();
+        let key = format!("{}{credential}", api::KEY);
         let mut upstreams = String::new();
         for name in ["bank", "airline"] {
             let url = &actors.api(name).url;
@@ -130,11 +137,11 @@ impl World {
             ("bank.toml", BANK),
             ("airline.toml", AIRLINE),
             ("model.toml", MODEL),
-            ("api.key", api::KEY),
+            ("api.key", &key),
             ("bank.jwk", &bank),
             ("airline.jwk", &airline),
         ];
-        let world = World::behind(actors, Sidecar::with(&upstreams, &files, None), setting).await;
+        let world = World::behind(actors, Sidecar::with(&upstreams, &files, None), setting, credential).await;
         if setting.receipts {
             // The APIs give receipts to gateways whose keys they know.
             let key = keys::load(&world.sidecar.keys().join("signature.pem")).unwrap();
@@ -148,7 +155,8 @@ impl World {
     }
 
     /// Registers everybody.
-    async fn behind(actors: &Arc<Actors>, sidecar: Sidecar, setting: Setting) -> World {
+    async fn behind(actors: &Arc<Actors>, sidecar: Sidecar, setting: Setting, credential: String) -> World {
+        let begun = jiff::Timestamp::now();
         let (agent_key, approver_key) = (keys::generate().unwrap(), keys::generate().unwrap());
         let api = format!("http://{}", sidecar.api);
         let operator = Plain::new(&api, sidecar.secret("operator")).unwrap();
@@ -166,7 +174,7 @@ impl World {
         }
         let host = Host::new(&api, sidecar.secret("host")).unwrap();
         let approver = Approver::new(&api, sidecar.secret("approver"), approver_key).unwrap();
-        World { sidecar, host, approver, agent_key, actors: actors.clone(), setting }
+        World { sidecar, host, approver, agent_key, actors: actors.clone(), credential, begun, setting }
     }
 
     /// The sidecar was started again: its addresses may be others.
@@ -180,6 +188,50 @@ impl World {
         // A receipt that did not come is asked for up to five seconds after the call.
         let wait = if self.setting.receipts { 7_000 } else { 900 };
         tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+    }
+
+    /// Reads the APIs' own logs, where that is among the evidence, and has the result recorded.
+    pub async fn reconcile(&self) {
+        if !self.setting.api_log {
+            return;
+        }
+        let dir = self.sidecar.dir.path();
+        let secret = dir.join("operator.secret");
+        fs::write(&secret, self.sidecar.secret("operator")).unwrap();
+        for name in ["bank", "airline"] {
+            let client = Plain::anonymous(&self.actors.api(name).url).unwrap();
+            let log = dir.join(format!("{name}.log"));
+            fs::write(&log, client.send("GET", "/_admin/log", None).await.unwrap().body).unwrap();
+            let (from, to) = (self.begun.to_string(), jiff::Timestamp::now().to_string());
+            let (ledger, keys, api) = (self.sidecar.ledger(), self.sidecar.keys(), self.api());
+            let (code, text) = self.sidecar.tool(&[
+                "reconcile",
+                path(&ledger),
+                "--upstream",
+                name,
+                "--log",
+                path(&log),
+                "--format",
+                "jsonl",
+                "--credential",
+                &self.credential,
+                "--clock-skew",
+                "5",
+                "--from",
+                &from,
+                "--to",
+                &to,
+                "--keys",
+                path(&keys),
+                "--submit",
+                &api,
+                "--secret-file",
+                path(&secret),
+            ]);
+            assert!(code < 2, "{text}");
+        }
+        // A reader beside the sidecar sees what was recorded a moment later.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
 
     pub fn gateway(&self) -> String {

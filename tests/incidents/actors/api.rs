@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
 
-/// The key that the API demands of the gateway; a thief may have it too.
+/// What each gateway's key begins with; behind it stands which one it is. A thief may have one too.
 pub const KEY: &str = "bank-key-0123456789";
 
 /// How long the gateway waits for a connection, and then again for the first byte of an answer, in seconds.
@@ -214,9 +214,10 @@ fn reads(method: &Method, path: &str) -> bool {
 async fn answer(State(api): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if bearer != Some(&format!("Bearer {KEY}")) {
+    let Some(credential) = bearer.and_then(|bearer| bearer.strip_prefix("Bearer ")?.strip_prefix(KEY)) else {
         return StatusCode::UNAUTHORIZED.into_response();
-    }
+    };
+    let credential = credential.to_owned();
     let now = parts.extensions.get::<Now>().copied().unwrap_or(Now(None)).0;
     let read = to_bytes(body, usize::MAX).await;
     let body = match parts.extensions.get::<Rewritten>() {
@@ -227,7 +228,7 @@ async fn answer(State(api): State<Shared>, request: Request) -> Response {
     facts.say(|said| said.id = Some(uuid::Uuid::new_v4().to_string()));
     let trace = super::trace(&parts.headers);
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let change = Change { api, trace, method: parts.method, target, body, headers: parts.headers, facts };
+    let change = Change { api, trace, credential, method: parts.method, target, body, headers: parts.headers, facts };
     if reads(&change.method, &change.target) {
         return change.read();
     }
@@ -286,6 +287,7 @@ async fn answer(State(api): State<Shared>, request: Request) -> Response {
 struct Change {
     api: Shared,
     trace: String,
+    credential: String,
     method: Method,
     target: String,
     body: Bytes,
@@ -330,6 +332,7 @@ impl Change {
                     said.replay = Some(true);
                     said.changed = Some(0);
                 });
+                self.note(201);
                 return done_answer("1");
             }
             self.api.runs.lock().entry(self.trace.clone()).or_default().keys.insert(key, Value::Null);
@@ -354,10 +357,11 @@ impl Change {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let time = jiff::Timestamp::now().to_string();
         let (method, path) = (self.method.as_str(), &self.target);
-        self.api
-            .log
-            .lock()
-            .push(json!({ "time": time, "method": method, "path": path, "status": status, "body": body }));
+        let traceparent = self.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        self.api.log.lock().push(json!({
+            "time": time, "method": method, "path": path, "status": status, "body": body, "traceparent": traceparent,
+            "credential": self.credential,
+        }));
     }
 }
 

@@ -8,12 +8,13 @@ use countersign_ledger::{
     evidence::{Evidence as Bundle, Shown},
     record::Kind,
 };
+use countersign_sdk::Plain;
 use data_encoding::BASE64;
 use serde_json::json;
 
 use super::{altered, honest, model};
 use crate::{
-    actors::api::What,
+    actors::api::{self, What},
     dice::Dice,
     judge::Finding,
     run::{self, Plan},
@@ -40,6 +41,8 @@ pub enum Own {
     LeavesOut,
     /// Shows another amount in the bundle.
     ChangesValue,
+    /// Lost the API's credential to a thief, who calls around the sidecar.
+    Robbed,
 }
 
 impl Own {
@@ -67,6 +70,7 @@ pub fn plan(kind: &str, dice: &mut Dice) -> Option<(Own, Plan)> {
         "ledger-signed-again" => (Own::SignsAgain, pay(dice)),
         "ledger-rolled-back" => (Own::RollsBack, pay(dice)),
         "call-left-out-of-bundle" => (Own::LeavesOut, honest(tasks::look_and_pay(dice), dice)),
+        "bypass-with-stolen-credential" => (Own::Robbed, pay(dice)),
         "value-changed-in-bundle" => (Own::ChangesValue, pay(dice)),
         _ => return None,
     })
@@ -86,10 +90,22 @@ pub async fn run(
             with_catalogue(&mut world, &BANK.replace("binds = true", "binds = false"));
             let ran = run::run(&world, plan, evidence).await?;
             with_catalogue(&mut world, BANK);
+            world.reconcile().await;
             said::by_trace(&world.sidecar, &ran.granted.instruction, evidence)
         }
         Own::Shadow => {
             let ran = run::run(&world, plan, evidence).await?;
+            world.reconcile().await;
+            said::by_trace(&world.sidecar, &ran.granted.instruction, evidence)
+        }
+        Own::Robbed => {
+            let ran = run::run(&world, plan, evidence).await?;
+            let thief = Plain::new(&actors.bank.url, &format!("{}{}", api::KEY, world.credential))?;
+            let stolen = altered(&plan.task.calls[0], &mut Dice::of("thief", ran.became.len() as u64));
+            let answer = thief.send(&stolen.method, &stolen.target, stolen.body.as_ref()).await?;
+            anyhow::ensure!(answer.status == 201, "the thief got {}", answer.status);
+            world.settled().await;
+            world.reconcile().await;
             said::by_trace(&world.sidecar, &ran.granted.instruction, evidence)
         }
         Own::Crashes => {
@@ -113,6 +129,8 @@ pub async fn run(
             world.sidecar.serve();
             // What was open gets its outcome as the sidecar starts; a reader beside it sees it a moment later.
             world.settled().await;
+            world.again();
+            world.reconcile().await;
             said::by_trace(&world.sidecar, &granted.instruction, evidence)
         }
         Own::SignsAgain | Own::RollsBack => history(own, &mut world, plan, evidence).await,
