@@ -590,6 +590,9 @@ pub struct TraceArgs {
     /// The directory of the vault's keys, to show values; once for each ledger, in their order. A bundle carries its own values.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub keys: Vec<PathBuf>,
+    /// Keys that you had from elsewhere, a line each: a party's public key as JWK, or its thumbprint. What is signed with them counts as proven.
+    #[arg(long, value_name = "KEYS", value_hint = ValueHint::FilePath)]
+    pub trust: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -631,7 +634,7 @@ pub struct ReportArgs {
     /// The directory of the vault's keys, to show values; once for each ledger, in their order. A bundle carries its own values.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub keys: Vec<PathBuf>,
-    /// Verifier keys that you had from elsewhere, a line each.
+    /// Keys that you had from elsewhere, a line each: verifier keys of ledgers, and parties' public keys as JWK or their thumbprints.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub trust: Option<PathBuf>,
     /// A checkpoint or proof that somebody outside the operator kept.

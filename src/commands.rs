@@ -16,6 +16,7 @@ pub mod replay;
 pub mod report;
 pub mod revoke;
 pub mod serve;
+mod trust;
 pub mod verify;
 
 use std::{

@@ -4,6 +4,7 @@
 //! either the report says *self-consistent only*, because whoever holds the ledger's key could have written it anew.
 //! `docs/verify.md` explains each code.
 
+mod again;
 mod authority;
 mod bundle;
 mod counted;
@@ -37,6 +38,7 @@ use crate::{
     proof::Proof,
     signed_text::SignedText,
 };
+pub use again::is_borne_out;
 pub use bundle::{verify_bundle, verify_bundle_file};
 
 /// Something somebody outside kept.

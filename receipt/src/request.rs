@@ -116,6 +116,10 @@ pub struct Caller {
     pub n: u64,
     /// SHA-256 that the content must have.
     pub content: Option<Hash>,
+    /// When it was signed, in seconds since 1970.
+    pub created: i64,
+    /// Until when the signature holds.
+    pub expires: i64,
     /// SHA-256 of the signature: by this and by the entry the receipt is found later.
     pub signature_sha256: Hash,
 }
@@ -150,7 +154,7 @@ pub enum CallerError {
 }
 
 /// By how many seconds clocks may differ.
-const SKEW_SECONDS: i64 = 60;
+pub const SKEW_SECONDS: i64 = 60;
 
 /// Who calls, if a gateway says so: `None` when the request bears no signature of the kind, as a person's does not.
 ///
@@ -187,6 +191,8 @@ pub fn caller(asked: &Asked, now: i64, key: impl Fn(&str) -> Option<Jwk>) -> Res
         entry: parse(&signed, "\"countersign-entry\"").ok_or(CallerError::Malformed("countersign-entry"))?,
         n: parse(&signed, "\"countersign-n\"").ok_or(CallerError::Malformed("countersign-n"))?,
         content,
+        created,
+        expires,
         signature_sha256: signed.signature_sha256(),
     }))
 }

@@ -18,7 +18,7 @@ use countersign_ledger::{
 use countersign_trace::{export::Format as Foreign, trace as trace_chains};
 use serde_json::{Value, json};
 
-use super::{report, say};
+use super::{report, say, trust};
 use crate::cli::{ExportArgs, ExportFormat, Selection, ShowArgs, TraceArgs, Wanted};
 
 /// What opens a vault's attachments for the ledger's readers.
@@ -113,7 +113,8 @@ fn calls_of(path: &Path, incident: &str) -> anyhow::Result<Vec<Part>> {
 
 pub fn trace(args: &TraceArgs) -> anyhow::Result<u8> {
     let evidence = wanted(&args.paths, &args.wanted, &args.keys)?;
-    let chains = trace_chains(&evidence.iter().collect::<Vec<_>>(), &BTreeSet::new());
+    let trusted = trust::read(args.trust.as_deref())?.parties;
+    let chains = trace_chains(&evidence.iter().collect::<Vec<_>>(), &trusted);
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&chains)?))?;
     } else if chains.is_empty() {

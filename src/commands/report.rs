@@ -15,7 +15,7 @@ use countersign_ledger::{
 };
 use countersign_trace::{message::Lang, report::Report};
 
-use super::{look, verify};
+use super::{look, trust, verify};
 use crate::cli::{Language, ReportArgs};
 
 pub fn run(args: &ReportArgs) -> anyhow::Result<u8> {
@@ -30,12 +30,12 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<u8> {
             part.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();
         }
     }
-    let trust = args.trust.as_deref().map(verify::read_keys).transpose()?.unwrap_or_default();
-    let options = Options { trust, against: verify::held(&args.against)?, ..Options::default() };
+    let trusted = trust::read(args.trust.as_deref())?;
+    let options = Options { trust: trusted.ledgers, against: verify::held(&args.against)?, ..Options::default() };
     let report = Report {
         integrity: evidence.iter().map(|evidence| verify_bundle(evidence, &options)).collect(),
         evidence: evidence.iter().collect(),
-        trusted: BTreeSet::new(),
+        trusted: trusted.parties,
         incident: args.wanted.incident.clone(),
     };
     let lang = match args.lang {

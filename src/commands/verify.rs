@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use countersign_authorize::grant::Grant;
 use countersign_ledger::{
     checkpoint::VerifierKey,
@@ -19,11 +19,15 @@ use countersign_ledger::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{look::opener, say};
+use super::{look::opener, say, trust};
 use crate::cli::VerifyArgs;
 
 pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
-    let trust = args.trust.as_deref().map(read_keys).transpose()?.unwrap_or_default();
+    let trust = trust::read(args.trust.as_deref())?.ledgers;
+    // Without one the answer would silently be that of no `--trust` at all.
+    if args.trust.is_some() && trust.is_empty() {
+        bail!("the file of --trust has no verifier key of a ledger (`name+hash+key`)");
+    }
     let against = held(&args.against)?;
     let begun = Instant::now();
     let report = if args.path.is_dir() {
@@ -52,20 +56,6 @@ pub fn held(paths: &[PathBuf]) -> anyhow::Result<Vec<Held>> {
         Held::parse(&text).map_err(|error| anyhow!("`{}`: {error}", path.display()))
     };
     paths.iter().map(read).collect()
-}
-
-/// Verifier keys, a line each; empty lines and lines that begin with `#` do not count.
-///
-/// # Errors
-/// When the file cannot be read, or a line is no key.
-pub fn read_keys(path: &Path) -> anyhow::Result<Vec<VerifierKey>> {
-    let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-    lines
-        .map(|(number, line)| {
-            line.parse().map_err(|error| anyhow!("`{}` line {}: {error}", path.display(), number + 1))
-        })
-        .collect()
 }
 
 fn directory(args: &VerifyArgs, trust: Vec<VerifierKey>, against: Vec<Held>) -> anyhow::Result<Report> {

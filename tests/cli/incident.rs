@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use countersign_ledger::statement::{Jwk, Statement};
 use serde_json::{Value, json};
 
 use crate::sidecar::{Sidecar, countersign, path};
@@ -136,4 +137,98 @@ fn an_incident_keeps_what_it_needs_from_erasure_until_it_is_closed() {
     assert_eq!(incident(&["close", &id, "--reason", "again"]).0, 2);
     let (code, text) = sidecar.verify();
     assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_report_of_an_incident_shows_the_claim_and_what_the_users_own_key_proves() {
+    let mut sidecar = Sidecar::start();
+    let key = user(&sidecar, "emma");
+    let words = "Pay GB29NWBK60161331926819 5";
+    let said = json!({ "origin": "bank.example/agents", "principal": "emma", "words": words });
+    let signing = countersign_ledger::keys::load(&key).unwrap();
+    let statement = Statement::sign("countersign-instruction+jwt", &said, &signing).unwrap();
+    let scope = json!({ "actions": ["transactions.send"] });
+    let asked =
+        json!({ "words": words, "principal": "emma", "agent": "assistant", "scope": scope, "statement": statement });
+    let granted = sidecar.ask(&sidecar.api, "POST", "/v1/instructions", sidecar.secret("host"), Some(&asked)).json();
+    pay(&sidecar, &granted);
+    let instruction = granted["instruction"].as_str().unwrap().to_owned();
+    let entries = sidecar.ask(
+        &sidecar.api,
+        "GET",
+        &format!("/v1/instructions/{instruction}"),
+        sidecar.secret("investigator"),
+        None,
+    );
+    let entries = entries.json();
+    let is_call = |entry: &&Value| entry["bytes"].as_str().unwrap().contains("\"kind\":\"call\"");
+    let call = entries["entries"].as_array().unwrap().iter().find(is_call).unwrap()["hash"].as_str().unwrap();
+    let secret = sidecar.dir.path().join("secret");
+    fs::write(&secret, sidecar.secret("operator")).unwrap();
+    let api = format!("http://{}", sidecar.api);
+    let opened = sidecar.tool(&[
+        "incident",
+        "open",
+        "--call",
+        call,
+        "--claimant",
+        "emma",
+        "--harm",
+        "I wanted 4",
+        "--amount",
+        "1 EUR",
+        "--api",
+        &api,
+        "--secret-file",
+        path(&secret),
+    ]);
+    assert_eq!(opened.0, 0, "{}", opened.1);
+    let incident = opened.1.split_whitespace().nth(1).unwrap();
+    sidecar.stop();
+
+    let (ledger, keys) = (sidecar.ledger(), sidecar.keys());
+    let jwk = Jwk::ed25519(&signing.verifying_key());
+    let trust = sidecar.dir.path().join("trust");
+    let file = |text: &str| fs::write(&trust, text).unwrap();
+    let said = |more: &[&str]| {
+        let args = ["trace", path(&ledger), "--incident", incident, "--keys", path(&keys), "--json"];
+        let (code, text) = sidecar.tool(&[&args[..], more].concat());
+        assert_eq!(code, 0, "{text}");
+        let chains: Value = serde_json::from_str(&text).unwrap();
+        let links = chains[0]["links"].as_array().unwrap().clone();
+        links.into_iter().find(|link| link["step"] == "said").unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said(&[]), "claimed");
+    for line in [json!(jwk).to_string(), jwk.thumbprint()] {
+        file(&format!("# from emma herself\n{line}\n"));
+        assert_eq!(said(&["--trust", path(&trust)]), "proven", "{line}");
+        let (code, text) = sidecar.tool(&["verify", path(&ledger), "--trust", path(&trust)]);
+        assert!(code == 2 && text.contains("no verifier key"), "{text}");
+        for (lang, claim, proven) in [("en", incident, "proven"), ("zh-CN", incident, "证")] {
+            let out = sidecar.dir.path().join(format!("{lang}{}.html", line.len()));
+            let (code, text) = sidecar.tool(&[
+                "report",
+                path(&ledger),
+                "--incident",
+                incident,
+                "--keys",
+                path(&keys),
+                "--trust",
+                path(&trust),
+                "--lang",
+                lang,
+                "-o",
+                path(&out),
+            ]);
+            assert_eq!(code, 0, "{text}");
+            let html = fs::read_to_string(&out).unwrap();
+            assert!(html.contains(claim) && html.contains(proven) && html.contains("GB29NWBK60161331926819"), "{html}");
+        }
+    }
+    file("no key\n");
+    let (code, text) = sidecar.tool(&["trace", path(&ledger), "--incident", incident, "--trust", path(&trust)]);
+    assert!(code == 2 && text.contains("line 1"), "{text}");
+    let (code, _) =
+        sidecar.tool(&["report", path(&ledger), "--incident", "no-such", "-o", path(&trust.with_extension("x"))]);
+    assert_eq!(code, 2);
 }

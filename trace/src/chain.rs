@@ -263,10 +263,13 @@ impl<'g> Links<'_, 'g> {
     }
 
     /// What a party's own statement establishes.
-    fn stated(&self, check: Option<&body::Check>) -> (State, Option<Message>) {
-        let state = self.case.graph.stated(check);
+    fn stated(&self, node: &Node<'_>, check: Option<&body::Check>) -> (State, Option<Message>) {
+        let state = self.case.graph.stated(node, check);
         let missing = match check {
             _ if state == State::Proven => None,
+            Some(check) if check.result == "valid" && self.case.graph.is_trusted(&check.kid) => {
+                Some(Need::Disclosure.settles())
+            }
             Some(check) if check.result == "valid" => {
                 Some(Message::new(&w::KEY_SOURCE).with("key", check.kid.as_str()))
             }
@@ -279,7 +282,7 @@ impl<'g> Links<'_, 'g> {
 
     fn said(&mut self, node: &'g Node<'g>) {
         let Some(said) = node.body::<body::Instruction>() else { return };
-        let (state, missing) = self.stated(said.check.as_ref());
+        let (state, missing) = self.stated(node, said.check.as_ref());
         let text = if said.attested_by == "host" { &w::SAID_BY_HOST } else { &w::SAID };
         let what = Message::new(text).with("words", shown(node, "words")).with("host", said.host.as_str());
         self.push(Step::Said, node, self.case.user(), what, state, missing);
@@ -288,8 +291,10 @@ impl<'g> Links<'_, 'g> {
     fn settled(&mut self, node: &'g Node<'g>) {
         let Some(settled) = node.body::<body::Settlement>() else { return };
         let (state, missing) = match settled.check.as_ref() {
-            Some(check) => self.stated(Some(check)),
-            None => (State::Observed, None),
+            Some(check) => self.stated(node, Some(check)),
+            // A receipt is checked where it stands; an API's own log is its word.
+            None if settled.source == "receipt" => (State::Observed, None),
+            None => (State::Claimed, None),
         };
         let what = Message::new(if settled.executed { &w::SETTLED } else { &w::SETTLED_NOT });
         self.push(Step::Answered, node, self.case.graph.platform(&settled.by), what, state, missing);
@@ -323,7 +328,7 @@ impl<'g> Links<'_, 'g> {
         let Some(decision) = node.body::<body::Decision>() else { return };
         let observed = decision.source == "gateway";
         let (mut state, mut missing) =
-            if observed { (State::Observed, None) } else { self.stated(decision.check.as_ref()) };
+            if observed { (State::Observed, None) } else { self.stated(node, decision.check.as_ref()) };
         let model = decision.model.clone().unwrap_or_else(|| "?".to_owned());
         let mut what = Message::new(if observed { &w::PROPOSED } else { &w::DECIDED })
             .with("action", decision.action.as_str())
@@ -370,7 +375,7 @@ impl<'g> Links<'_, 'g> {
 
     fn approved(&mut self, node: &'g Node<'g>) {
         let Some(approval) = node.body::<body::Approval>() else { return };
-        let (mut state, mut missing) = self.stated(approval.check.as_ref());
+        let (mut state, mut missing) = self.stated(node, approval.check.as_ref());
         let held = self.case.graph.find(&approval.call);
         let digests = held.and_then(|held| held.value("digest")).zip(node.value("digest"));
         if held.is_none() {
@@ -428,7 +433,7 @@ impl<'g> Links<'_, 'g> {
     }
 
     fn receipt(&mut self, receipt: &Receipt<'g>) {
-        let (state, missing) = self.stated(receipt.check.as_ref());
+        let (state, missing) = self.stated(receipt.node, receipt.check.as_ref());
         // The gateway had it from the API itself, and it fits what it saw.
         let good = receipt.check.as_ref().is_some_and(|check| check.result == "valid");
         let state = if good && state == State::Claimed { State::Observed } else { state };
@@ -445,7 +450,7 @@ impl<'g> Links<'_, 'g> {
 
     fn told(&mut self, node: &'g Node<'g>) {
         let Some(answer) = node.body::<body::Answer>() else { return };
-        let (state, missing) = self.stated(answer.check.as_ref());
+        let (state, missing) = self.stated(node, answer.check.as_ref());
         let what = Message::new(&w::TOLD).with("text", shown(node, "text"));
         self.push(Step::Told, node, self.case.graph.agent(&answer.agent), what, state, missing);
     }

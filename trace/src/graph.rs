@@ -13,8 +13,11 @@ use std::{
 
 use countersign_ledger::{
     Entry, Hash, Kind,
+    disclosure::Disclosure,
     evidence::{Evidence, Item, Selection, Shown},
     record::body,
+    statement::Jwk,
+    verify::is_borne_out,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -320,13 +323,34 @@ impl<'e> Graph<'e> {
         })
     }
 
-    /// How well a party's own statement establishes what it says.
-    pub fn stated(&self, check: Option<&body::Check>) -> State {
+    /// Whether a key was had from elsewhere than the operator.
+    pub fn is_trusted(&self, kid: &str) -> bool {
+        self.trusted.contains(kid)
+    }
+
+    /// How well a party's own statement establishes what it says. What the gateway recorded of a signature proves nothing to who does not trust it: the
+    /// statement must be there, be signed with a key had from elsewhere, and say what the entry records.
+    pub fn stated(&self, node: &Node<'_>, check: Option<&body::Check>) -> State {
         match check {
-            Some(check) if check.result == "valid" && self.trusted.contains(&check.kid) => State::Proven,
+            Some(check) if check.result == "valid" && self.is_borne_out(node, &check.kid) => State::Proven,
             Some(check) if check.result == "invalid" => State::Contradicted,
             _ => State::Claimed,
         }
+    }
+
+    fn is_borne_out(&self, node: &Node<'_>, kid: &str) -> bool {
+        let keys = self.nodes.iter().filter(|node| node.kind() == "key" && self.is_trusted(kid));
+        let jwk = keys
+            .filter_map(|node| serde_json::from_value::<Jwk>(node.clear("jwk")?.clone()).ok())
+            .find(|jwk| jwk.thumbprint() == kid);
+        let shown = node.names().filter_map(|name| node.shown(name));
+        let opened: Vec<&Disclosure> = shown
+            .filter_map(|shown| match shown {
+                Shown::Value(disclosure) => Some(disclosure),
+                _ => None,
+            })
+            .collect();
+        jwk.is_some_and(|jwk| is_borne_out(node.entry(), &opened, &jwk))
     }
 }
 

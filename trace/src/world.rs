@@ -7,7 +7,9 @@ use countersign_ledger::{
     disclosure::Disclosure,
     evidence::{Evidence, Shown},
     record::body::{self, Body, Check},
+    statement::{Jwk, Statement},
 };
+use ed25519_dalek::SigningKey;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -351,6 +353,35 @@ impl World {
             ..Default::default()
         };
         self.add(&answer, self.grant.into_iter().collect(), &[("text", json!(text))])
+    }
+
+    /// What the agent told the user, signed by somebody as `signed`, and recorded as if by the agent's key.
+    pub fn tells_signed(&mut self, text: &str, signed: &str, by: &SigningKey, agents: &SigningKey) {
+        let jwk = Jwk::ed25519(&agents.verifying_key());
+        let instruction = std::mem::take(&mut self.instruction);
+        let key = body::Key {
+            event: "registered".into(),
+            kid: jwk.thumbprint(),
+            party: "assistant".into(),
+            jwk: Some(json!(jwk)),
+            by: "the-operator".into(),
+            ..Default::default()
+        };
+        self.add(&key, vec![], &[]);
+        self.instruction = instruction;
+        let grant = format!("g-{}", self.instruction);
+        let said = json!({ "grant": grant, "text": signed });
+        let statement = Statement::sign("countersign-answer+jwt", &said, by).unwrap();
+        let check = Check { party: Some("assistant".into()), ..check("valid", &jwk.thumbprint()) };
+        let answer = body::Answer {
+            grant,
+            subject: "s".into(),
+            agent: "assistant".into(),
+            check: Some(check),
+            ..Default::default()
+        };
+        let values = [("text", json!(text)), ("statement", json!(statement))];
+        self.add(&answer, self.grant.into_iter().collect(), &values);
     }
 
     /// Somebody claims harm.

@@ -18,14 +18,18 @@ use countersign_ledger::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Role, bad_request, named, read, sealed_answer};
+use super::{Api, Role, bad_request, named, read, sealed_answer, settle::Grounds};
 use crate::{problem::Problem, state::StateError};
 
 /// The most that is recorded at once.
 const MAX_FOUND: usize = 500;
 
 /// What can be said of a call.
-const OF_CALLS: [&str; 5] = ["not_seen", "differs", "twice", "time", "undetermined"];
+const OF_CALLS: [&str; 7] = ["not_seen", "differs", "twice", "time", "undetermined", EXECUTED, NOT_EXECUTED];
+
+/// What settles a call of which nobody knew whether it was executed.
+const EXECUTED: &str = "executed";
+const NOT_EXECUTED: &str = "not_executed";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,12 +98,24 @@ pub(super) async fn record(State(api): State<Api>, headers: HeaderMap, bytes: By
     }
     let recorded = drafts.len();
     let queued: Result<Vec<Ticket>, _> = drafts.into_iter().map(|draft| api.gateway.ledger.enqueue(draft)).collect();
-    let mut last = None;
+    let mut sealed = Vec::new();
     for ticket in queued.map_err(StateError::from)? {
-        last = Some(ticket.sealed().await.map_err(StateError::from)?);
+        sealed.push(ticket.sealed().await.map_err(StateError::from)?);
     }
-    let last = last.ok_or_else(|| bad_request("there is nothing to record"))?;
-    Ok(sealed_answer(StatusCode::CREATED, &last, json!({ "recorded": recorded })))
+    let mut settled = 0_u64;
+    for (found, entry) in asked.found.iter().zip(&sealed) {
+        settled += u64::from(settle(&api, found, entry.hash, &by).await?);
+    }
+    let last = sealed.last().ok_or_else(|| bad_request("there is nothing to record"))?;
+    Ok(sealed_answer(StatusCode::CREATED, last, json!({ "recorded": recorded, "settled": settled })))
+}
+
+/// Settles a call of which nobody knew whether it was executed, on the log's word; false when the entry settles nothing, or nothing was open.
+async fn settle(api: &Api, found: &Found, entry: Hash, by: &str) -> Result<bool, Problem> {
+    let (Some(call), EXECUTED | NOT_EXECUTED) = (found.call, found.result.as_str()) else { return Ok(false) };
+    let grounds =
+        Grounds { source: "reconciliation", by: by.to_owned(), reason: None, entry: Some(entry), statement: None };
+    Ok(api.gateway.settle(&call, found.result == EXECUTED, grounds).await?.is_some())
 }
 
 /// The call that something is said of; none for what only a line without a call is.

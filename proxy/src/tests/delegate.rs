@@ -285,9 +285,8 @@ async fn a_grant_bound_to_a_key_is_handed_on_and_spoken_under_with_that_key_only
     assert_eq!(world.entries(&Kind::Delegation)[0].1.body["check"]["result"], "valid");
 }
 
-#[tokio::test]
-async fn what_nobody_knows_stays_reserved_until_a_person_signs_what_became_of_it() {
-    // The API hangs up in the middle of its answer's head: perhaps it executed the payment.
+/// An API that hangs up in the middle of its answer's head: perhaps it executed what it was asked.
+async fn hangs_up() -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -297,7 +296,12 @@ async fn what_nobody_knows_stays_reserved_until_a_person_signs_what_became_of_it
             let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await;
         }
     });
-    let world = World::start(address).await;
+    address
+}
+
+#[tokio::test]
+async fn what_nobody_knows_stays_reserved_until_a_person_signs_what_became_of_it() {
+    let world = World::start(hangs_up().await).await;
     let (token, _) = world.delegated(&world.token, "helper", pays("60")).await;
     assert_eq!(world.pay_as(&token, IBAN, "40").await.status, 502);
     let (outcome, _) = world.outcome().await;
@@ -327,4 +331,32 @@ async fn what_nobody_knows_stays_reserved_until_a_person_signs_what_became_of_it
     assert_eq!(world.ask("POST", &path, APPROVER, &good).await.status, 404, "once");
     assert_eq!(world.spent(), ["0", "0"], "it was not executed, so it is given back");
     assert_eq!(world.entries(&Kind::Settlement).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_apis_own_log_settles_what_nobody_knows_once_and_gives_back_what_was_not_executed() {
+    for (executed, left) in [(true, "40"), (false, "0")] {
+        let world = World::start(hangs_up().await).await;
+        let (token, _) = world.delegated(&world.token, "helper", pays("60")).await;
+        assert_eq!(world.pay_as(&token, IBAN, "40").await.status, 502);
+        let (outcome, _) = world.outcome().await;
+        assert_eq!(outcome.text("sent"), Some("maybe"));
+        let call = outcome.text("call").unwrap();
+        let result = if executed { "executed" } else { "not_executed" };
+        let found = json!([{ "result": result, "call": call, "details": { "why": "named-and-done" } }]);
+        let body = json!({ "run": "r", "upstream": "api", "found": found });
+        let settled = world.ask("POST", "/v1/reconciliations", OPERATOR, &body).await;
+        assert_eq!((settled.status, &settled.json()["settled"]), (201, &json!(1)), "{settled:?}");
+        assert_eq!(world.spent(), [left, left]);
+        let again = world.ask("POST", "/v1/reconciliations", OPERATOR, &body).await;
+        assert_eq!(again.json()["settled"], json!(0), "once");
+        let [(_, settlement)] = world.entries(&Kind::Settlement).try_into().unwrap();
+        let (_, reconciled) = &world.entries(&Kind::Reconciliation)[0];
+        assert_eq!(reconciled.text("result"), Some(result));
+        assert_eq!(
+            (settlement.text("source"), &settlement.body["executed"]),
+            (Some("reconciliation"), &json!(executed))
+        );
+        assert_eq!(settlement.parents.len(), 3, "the call, its outcome and what the log said");
+    }
 }

@@ -1,8 +1,9 @@
-use countersign_ledger::{Entry, Kind};
+use countersign_ledger::{Entry, Kind, statement::Jwk};
+use ed25519_dalek::SigningKey;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::world::{Made, World, check, payment};
+use crate::world::{Made, World, payment};
 
 fn incident() -> World {
     let mut world = World::new("What is my balance?");
@@ -95,15 +96,29 @@ fn what_is_erased_or_withheld_is_said_to_be() {
 
 #[test]
 fn a_signature_counts_as_proof_only_under_a_key_had_from_elsewhere() {
-    let mut world = incident();
-    world.tells("Your balance is 5.");
-    let state = |trusted: &[&str]| {
-        let trusted = trusted.iter().map(|kid| (*kid).to_owned()).collect();
-        trace(&[&world.evidence], &trusted)[0].links.last().unwrap().state
+    let (key, other) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+    let kid = |key: &SigningKey| Jwk::ed25519(&key.verifying_key()).thumbprint();
+    let state = |world: &World, trusted: &[String]| {
+        trace(&[&world.evidence], &trusted.iter().cloned().collect())[0].links.last().unwrap().state
     };
-    assert_eq!(check("valid", "agent-key").kid, "agent-key");
-    assert_eq!(state(&[]), State::Claimed);
-    assert_eq!(state(&["agent-key"]), State::Proven);
+    let told = |signed: &str, by: &SigningKey| {
+        let mut world = incident();
+        world.tells_signed("Your balance is 5.", signed, by, &key);
+        world
+    };
+    let mut world = told("Your balance is 5.", &key);
+    assert_eq!(state(&world, &[]), State::Claimed);
+    assert_eq!(state(&world, &[kid(&other)]), State::Claimed);
+    assert_eq!(state(&world, &[kid(&key)]), State::Proven);
+    // That the gateway recorded the signature as good proves nothing: not when it is another's, says something else, or is not shown.
+    assert_eq!(state(&told("Your balance is 5.", &other), &[kid(&key)]), State::Claimed);
+    assert_eq!(state(&told("Your balance is 6.", &key), &[kid(&key)]), State::Claimed);
+    for item in world.evidence.items.values_mut().filter(|item| item.entry.kind == Kind::Answer) {
+        item.values.insert("statement".into(), Shown::Withheld);
+    }
+    let chains = trace(&[&world.evidence], &[kid(&key)].into());
+    let told = chains[0].links.last().unwrap();
+    assert_eq!((told.state, told.missing.as_ref().unwrap()), (State::Claimed, &Need::Disclosure.settles()));
 }
 
 #[test]

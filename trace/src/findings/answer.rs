@@ -139,7 +139,7 @@ fn told<'g>(case: &Case<'g>) -> Option<(&'g Node<'g>, body::Answer, &'g str)> {
 }
 
 fn finding(rule: &Rule, case: &Case<'_>, node: &Node<'_>, answer: &body::Answer, says: Message) -> Finding {
-    let state = case.graph.stated(answer.check.as_ref());
+    let state = case.graph.stated(node, answer.check.as_ref());
     let says = says.with("agent", answer.agent.as_str()).with("entry", node.seq());
     Finding::new(rule, Kind::Fault, case.graph.agent(&answer.agent), says).rests_on(Step::Told, state, node)
 }

@@ -47,7 +47,7 @@ fn congested(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
                 .with("call", wording::call(call))
                 .with("queue", execution.queue_ms.unwrap_or_default())
                 .with("lock", execution.lock_ms.unwrap_or_default());
-            let state = case.graph.stated(receipt.check.as_ref());
+            let state = case.graph.stated(receipt.node, receipt.check.as_ref());
             let finding = Finding::new(rule, Kind::Fault, case.graph.api(&receipt.api), says)
                 .rests_on(Step::Sent, State::Observed, ended.node)
                 .rests_on(Step::Answered, state, receipt.node);
@@ -66,7 +66,7 @@ fn deadlock(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             let says = Message::new(&DEADLOCK)
                 .with("call", wording::call(call))
                 .with("lock", execution.lock_ms.map_or_else(|| "?".to_owned(), |ms| ms.to_string()));
-            let state = case.graph.stated(receipt.check.as_ref());
+            let state = case.graph.stated(receipt.node, receipt.check.as_ref());
             let finding = Finding::new(rule, kind, case.graph.api(&receipt.api), says)
                 .rests_on(Step::Judged, State::Observed, call.node)
                 .rests_on(Step::Answered, state, receipt.node);
@@ -99,7 +99,8 @@ fn failed(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             ended.node,
         );
         if let Some((receipt, _)) = signed {
-            finding = finding.rests_on(Step::Answered, case.graph.stated(receipt.check.as_ref()), receipt.node);
+            finding =
+                finding.rests_on(Step::Answered, case.graph.stated(receipt.node, receipt.check.as_ref()), receipt.node);
         }
         found.push(finding);
     }

@@ -53,7 +53,7 @@ fn hasty(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             .with("approver", answer.body.approver.as_str())
             .with("call", wording::call(answer.held))
             .with("took", took(&answer.body));
-        let state = case.graph.stated(answer.body.check.as_ref());
+        let state = case.graph.stated(answer.node, answer.body.check.as_ref());
         Finding::new(rule, Kind::Fault, case.graph.user(&answer.body.approver), says)
             .rests_on(Step::Judged, State::Observed, answer.held.node)
             .rests_on(Step::Approved, state, answer.node)
@@ -142,7 +142,7 @@ fn given(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             .with("took", took(&answer.body))
             .with("shown", shown);
         let kind = if disputed { Kind::Fault } else { Kind::Note };
-        let state = case.graph.stated(answer.body.check.as_ref());
+        let state = case.graph.stated(answer.node, answer.body.check.as_ref());
         let finding = Finding::new(rule, kind, case.graph.user(&answer.body.approver), says)
             .rests_on(Step::Judged, State::Observed, answer.held.node)
             .rests_on(Step::Approved, state, answer.node);

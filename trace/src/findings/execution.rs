@@ -15,13 +15,14 @@ pub(super) const RULES: &[Rule] = &[
     rule("receipt-withheld", Step::Answered, &T_WITHHELD, receipt_withheld),
     rule("receipt-not-good", Step::Answered, &T_NOT_GOOD, receipt_not_good),
     rule("log-undecided", Step::Answered, &T_UNDECIDED, log_undecided),
+    rule("outcome-settled", Step::Answered, &T_SETTLED, outcome_settled),
     rule("execution-unproven", Step::Answered, &T_UNPROVEN, execution_unproven),
 ];
 
 /// A finding on what the API itself signed.
 fn signed(rule: &Rule, case: &Case<'_>, call: &Call<'_>, receipt: &Receipt<'_>, text: &'static Text) -> Finding {
     let says = Message::new(text).with("call", wording::call(call)).with("fate", wording::fate(call));
-    let state = case.graph.stated(receipt.check.as_ref());
+    let state = case.graph.stated(receipt.node, receipt.check.as_ref());
     let finding = Finding::new(rule, Kind::Fault, case.graph.api(&receipt.api), says)
         .rests_on(Step::Judged, State::Observed, call.node)
         .rests_on(Step::Answered, state, receipt.node);
@@ -111,7 +112,8 @@ fn blind_to_key(rule: &Rule, case: &Case<'_>, call: &Call<'_>) -> Option<Finding
     let (receipt, _) = call.executions().next()?;
     let mut finding = signed(rule, case, call, receipt, &TWICE_KEY);
     for (receipt, _) in first.executions() {
-        finding = finding.rests_on(Step::Answered, case.graph.stated(receipt.check.as_ref()), receipt.node);
+        finding =
+            finding.rests_on(Step::Answered, case.graph.stated(receipt.node, receipt.check.as_ref()), receipt.node);
     }
     Some(finding)
 }
@@ -189,6 +191,23 @@ fn log_undecided(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     found
 }
 
+/// Nobody knew whether it was executed, until somebody said so.
+fn outcome_settled(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
+    let settled = case.calls.iter().filter_map(|call| Some((call, call.settlement.as_ref()?)));
+    let found = settled.map(|(call, (node, said))| {
+        let (by, state) = match said.source.as_str() {
+            "person" => (&BY_PERSON, case.graph.stated(node, said.check.as_ref())),
+            "receipt" => (&BY_RECEIPT, State::Observed),
+            _ => (&BY_LOG, State::Claimed),
+        };
+        let says = Message::new(if said.executed { &SETTLED } else { &SETTLED_NOT })
+            .with("call", wording::call(call))
+            .with("source", Message::new(by).with("by", said.by.as_str()));
+        Finding::new(rule, Kind::Note, Holder::unknown(), says).rests_on(Step::Answered, state, node)
+    });
+    found.collect()
+}
+
 /// Whether the API's log was compared for the time of a call.
 fn was_reconciled(case: &Case<'_>, call: &Call<'_>) -> bool {
     let at = call.node.entry().time.instant();
@@ -208,7 +227,8 @@ fn execution_unproven(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let sent: Vec<&Call<'_>> = case.calls.iter().filter(reached).collect();
     let unsigned: Vec<&Call<'_>> = sent.iter().copied().filter(|call| call.good_receipts().next().is_none()).collect();
     let unlogged = sent.iter().any(|call| !was_reconciled(case, call));
-    let unknown: Vec<&Call<'_>> = unsigned.iter().copied().filter(|call| call.fate() == Fate::Unknown).collect();
+    let open = |call: &&Call<'_>| call.fate() == Fate::Unknown && call.settlement.is_none();
+    let unknown: Vec<&Call<'_>> = unsigned.iter().copied().filter(open).collect();
     let (text, about, lacks) = match (unknown.is_empty(), unsigned.is_empty(), unlogged) {
         (false, ..) => (&UNKNOWN, &unknown, vec![Need::ApiReceipt, Need::ApiLog]),
         (true, false, true) => (&UNPROVEN, &unsigned, vec![Need::ApiReceipt, Need::ApiLog]),
@@ -252,6 +272,12 @@ texts! {
     TIME: "The API's own log has {call} at a time that cannot be.", "接口自身日志中 {call} 的时间不可能成立。";
     NOT_SEEN: "The API's own log has nothing of {call}, for which there was no good answer either: it was not executed, as far as the log is complete.",
         "接口自身日志中没有 {call}，而该调用亦无有效答复：若日志完整，则其未被执行。";
+    T_SETTLED: "How a call ended was found out later", "调用结果系事后查明";
+    SETTLED: "There was no answer to {call}; it was settled later, {source}, that the API executed it.", "{call} 当时未获答复；事后{source}查明接口已执行该调用。";
+    SETTLED_NOT: "There was no answer to {call}; it was settled later, {source}, that the API did not execute it.", "{call} 当时未获答复；事后{source}查明接口并未执行该调用。";
+    BY_PERSON: "on the signed word of {by}", "依 {by} 的签名陈述";
+    BY_RECEIPT: "by the receipt of {by}", "依 {by} 的回执";
+    BY_LOG: "by the API's own log as {by} compared it", "依 {by} 所比对的接口自身日志";
     T_UNPROVEN: "What the API executed is not proven", "接口执行了什么未获证明";
     UNKNOWN: "Whether the API executed {calls} is not known: there was no answer, and neither a receipt nor its own log is there.", "接口是否执行了 {calls} 无从得知：没有答复，亦无回执或其自身日志。";
     UNPROVEN: "That the API executed {calls} as it answered is not proven: neither a receipt nor its own log is there.", "接口是否如其答复执行了 {calls} 未获证明：既无回执，也无其自身日志。";

@@ -40,7 +40,7 @@ fn wider_than_words(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
             .with("host", instruction.host.as_str())
             .with("fate", wording::fate(call));
         let mut finding = Finding::new(rule, Kind::Fault, case.graph.host(&instruction.host), says)
-            .rests_on(Step::Said, case.graph.stated(instruction.check.as_ref()), said)
+            .rests_on(Step::Said, case.graph.stated(said, instruction.check.as_ref()), said)
             .rests_on(Step::Judged, State::Observed, call.node);
         if let Some(grant) = call.body.grant.as_deref().and_then(|grant| case.graph.grant(grant)) {
             finding = finding.rests_on(Step::Scoped, State::Observed, grant);

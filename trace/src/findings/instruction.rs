@@ -70,7 +70,7 @@ fn consent_unproven(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 /// What is disputed is what the user's own words named.
 fn act_as_instructed(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let Some((node, said)) = case.said() else { return Vec::new() };
-    let state = case.graph.stated(said.check.as_ref());
+    let state = case.graph.stated(node, said.check.as_ref());
     let by_the_user = said.check.as_ref().is_some_and(|check| check.result == "valid");
     let as_said = |call: &&Call<'_>| {
         let given = call.provenance();

@@ -103,6 +103,8 @@ pub struct Call<'g> {
     pub receipts: Vec<Receipt<'g>>,
     /// What comparing with the API's own log gave.
     pub reconciled: Vec<&'g Node<'g>>,
+    /// What somebody said later of whether it was executed, where its outcome left that open.
+    pub settlement: Option<(&'g Node<'g>, body::Settlement)>,
     /// What the agent stated that it chose, before it called.
     pub stated: Vec<&'g Node<'g>>,
     /// What the gateway saw the model propose.
@@ -128,6 +130,7 @@ impl<'g> Call<'g> {
             outcome: ended,
             receipts: of("receipt").into_iter().map(receipt).collect(),
             reconciled: of("reconciliation"),
+            settlement: of("settlement").into_iter().find_map(|node| Some((node, node.body()?))),
             stated: decisions("agent"),
             proposed: decisions("gateway"),
             answers: of("approval"),

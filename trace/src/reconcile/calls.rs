@@ -28,6 +28,8 @@ pub struct Sent {
     pub completed: bool,
     /// Whether it certainly did not reach the API.
     pub unsent: bool,
+    /// Whether its outcome left open whether the API executed it, and nobody settled that yet.
+    pub open: bool,
     /// The HTTP method; none where it is not disclosed or not HTTP as the API logs it.
     pub method: Option<String>,
     /// The path.
@@ -80,7 +82,9 @@ impl Gather {
     pub fn wants(&self, entry: &Entry) -> bool {
         match entry.kind {
             Kind::Call => entry.text("upstream") == Some(&self.upstream) && entry.body.contains_key("upstream_n"),
-            Kind::Outcome | Kind::Receipt => of_call(entry).is_some_and(|call| self.calls.contains_key(&call)),
+            Kind::Outcome | Kind::Receipt | Kind::Settlement => {
+                of_call(entry).is_some_and(|call| self.calls.contains_key(&call))
+            }
             _ => false,
         }
     }
@@ -92,6 +96,7 @@ impl Gather {
             match entry.kind {
                 Kind::Call => drop(self.calls.insert(hash, call(hash, entry, value))),
                 Kind::Outcome => self.outcome(entry, value),
+                Kind::Settlement => self.settlement(entry),
                 _ => self.receipt(entry, value),
             }
         }
@@ -119,11 +124,18 @@ impl Gather {
         call.end = Some(at);
         call.completed = entry.text("result") == Some("completed");
         call.unsent = entry.text("sent") == Some("no");
+        call.open = entry.text("sent") == Some("maybe");
         call.status = entry.body.get("status").and_then(Value::as_u64).and_then(|status| status.try_into().ok());
         call.bytes = entry.body.get("bytes").and_then(|bytes| bytes.get(1)?.as_u64()).filter(|_| call.completed);
         let sent = value("request").filter(|sent| sent.get("bytes").and_then(Value::as_u64) != Some(0));
         call.body = sent.and_then(|sent| sent.get("sha256")?.as_str()?.parse().ok());
         self.ended.insert((at, hash));
+    }
+
+    fn settlement(&mut self, entry: &Entry) {
+        if let Some(call) = of_call(entry).and_then(|hash| self.calls.get_mut(&hash)) {
+            call.open = false;
+        }
     }
 
     fn receipt(&mut self, entry: &Entry, value: &dyn Fn(&str) -> Option<Value>) {

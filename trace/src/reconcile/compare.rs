@@ -232,7 +232,8 @@ impl<I: Iterator<Item = Sent>> Comparison<I> {
         if self.found.len() > MAX_FOUND {
             return Err(TooMany::Found);
         }
-        if self.found.len() >= 8 && !self.counts.contains_key("matched") {
+        let none = |found: &Found| !matches!(found.result, Outcome::Executed | Outcome::NotExecuted);
+        if self.found.len() >= 8 && !self.counts.contains_key("matched") && self.found.iter().all(none) {
             return Err(TooMany::Nothing);
         }
         for found in &self.found {

@@ -32,6 +32,10 @@ pub enum Result {
     Undetermined,
     /// The ledger has nothing of the line.
     Bypass,
+    /// Nobody knew whether the call was executed, and a line that names it says so.
+    Executed,
+    /// Nobody knew, and the lines that name it say that the API refused it.
+    NotExecuted,
 }
 
 impl Result {
@@ -46,6 +50,8 @@ impl Result {
             Result::Time => "time",
             Result::Undetermined => "undetermined",
             Result::Bypass => "bypass",
+            Result::Executed => "executed",
+            Result::NotExecuted => "not_executed",
         }
     }
 }
@@ -307,7 +313,13 @@ impl<I: Iterator<Item = Sent>> Comparison<I> {
             let more = [&[id][..], &waiting.again, &waiting.perhaps].concat();
             return self.of_call(waiting, Result::Undetermined, "more-lines-than-calls", &more);
         }
-        self.of_call(waiting, Result::Matched, "", &[id])
+        // What the gateway does not know only a line that names the call tells, never one that looks like it, and never that there is none.
+        let lines: Vec<&Line> = named.iter().filter_map(line_of).collect();
+        match (sent.open, line.is_good(), lines.iter().all(|line| line.is_refused())) {
+            (true, true, _) => self.of_call(waiting, Result::Executed, "named-and-done", named),
+            (true, _, true) => self.of_call(waiting, Result::NotExecuted, "named-and-refused", named),
+            _ => self.of_call(waiting, Result::Matched, "", &[id]),
+        }
     }
 
     /// Of a call that no line fits; and the lines that may be it.

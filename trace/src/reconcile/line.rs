@@ -55,6 +55,16 @@ impl Line {
         self.status.is_none_or(|status| status < 400) && self.failed != Some(true)
     }
 
+    /// Whether it says plainly that the API did what it was asked.
+    pub fn is_good(&self) -> bool {
+        self.status.is_some_and(|status| (200..400).contains(&status)) && self.failed != Some(true)
+    }
+
+    /// Whether it says plainly that the API did not. A 408 and nginx's 499 say that it lost its caller, and from 500 on it may have done a part.
+    pub fn is_refused(&self) -> bool {
+        self.status.is_some_and(|status| (400..499).contains(&status) && status != 408)
+    }
+
     /// A line's path and query from a request target, without the scheme and host of a proxy's request and without the API's base path.
     pub(crate) fn target(&mut self, target: &str, base: &str) {
         let origin = target
