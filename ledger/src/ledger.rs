@@ -265,6 +265,15 @@ impl Ledger {
         self.0.shared.enqueue(draft)
     }
 
+    /// As [`Ledger::enqueue`], for an entry whose seal nobody waits for: it is sealed with the next entry that somebody waits for, at the latest after
+    /// [`Limits::unawaited_interval`](crate::writer::Limits::unawaited_interval) and the sync of a batch that is being written.
+    ///
+    /// # Errors
+    /// [`AppendError`]. Nothing tells of an error that comes after the entry was accepted but [`Ledger::status`].
+    pub fn enqueue_unawaited(&self, draft: Draft) -> Result<(), AppendError> {
+        self.0.shared.enqueue_unawaited(draft)
+    }
+
     /// Records a draft and waits until it is sealed.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The one ordered writer: chain, tree, checkpoint, journal, acknowledgement; behind it the store, then the archive, then trimming.
 //!
-//! Group commit: the next batch is what queued while the last one was being synced. There is no timer.
+//! Group commit: the next batch is what queued while the last one was being synced. What nobody waits for (how a call ended) goes with the next entry
+//! that somebody does, or after a short time: else a call would cost two syncs instead of one.
 //! Any I/O error poisons the ledger: all who wait fail, nothing more is accepted, no failed sync is tried again.
 
 mod apply;
@@ -59,6 +60,8 @@ pub struct Limits {
     pub queue_entries: usize,
     /// The most bytes that wait; more are refused.
     pub queue_bytes: usize,
+    /// How long an entry that nobody waits for may wait for one that somebody does.
+    pub unawaited_interval: Duration,
     /// How many entries the store may be behind the journal before the writer waits for it.
     pub store_lag_entries: u64,
     /// How many bytes the store may be behind the journal, and the archive behind the store, before the one waits for the other.
@@ -82,6 +85,7 @@ impl Default for Limits {
             batch_bytes: 1 << 20,
             queue_entries: 8192,
             queue_bytes: 32 << 20,
+            unawaited_interval: Duration::from_millis(2),
             store_lag_entries: 16_384,
             store_lag_bytes: 24 << 20,
             store_interval: Duration::from_millis(50),
@@ -281,6 +285,11 @@ impl Shared {
         let (sender, receiver) = oneshot::channel();
         self.queue.push(Prepared::new(draft, &self.origin, sender)?, &self.limits)?;
         Ok(Ticket(receiver))
+    }
+
+    pub(crate) fn enqueue_unawaited(&self, draft: Draft) -> Result<(), AppendError> {
+        self.check_poison()?;
+        self.queue.push(Prepared::without_waiter(draft, &self.origin)?, &self.limits)
     }
 
     /// The numbers of the entries with this term, in order.

@@ -24,7 +24,7 @@ pub(crate) struct Prepared {
     middle: Vec<u8>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) state: Vec<StatePut>,
-    /// Whoever waits; none for the writer's own entries.
+    /// Whoever waits, if anybody does.
     pub(crate) waiter: Option<Waiter>,
 }
 

@@ -21,7 +21,18 @@ pub(crate) struct Queue {
 struct Waiting {
     drafts: VecDeque<Prepared>,
     bytes: usize,
+    /// How many of `drafts` somebody waits for.
+    awaited: usize,
+    /// Since when the oldest of `drafts` waits.
+    since: Option<Instant>,
     closed: Option<AppendError>,
+}
+
+impl Waiting {
+    /// Whether a batch is to be written now.
+    fn is_due(&self, limits: &Limits) -> bool {
+        self.awaited > 0 || self.drafts.len() >= limits.batch_entries || self.bytes >= limits.batch_bytes
+    }
 }
 
 impl Queue {
@@ -34,30 +45,41 @@ impl Queue {
         if waiting.drafts.len() >= limits.queue_entries || waiting.bytes >= limits.queue_bytes {
             return Err(AppendError::Full);
         }
+        let was_due = waiting.is_due(limits);
         waiting.bytes += draft.size();
+        waiting.awaited += usize::from(draft.waiter.is_some());
+        waiting.since.get_or_insert_with(Instant::now);
         waiting.drafts.push_back(draft);
-        if waiting.drafts.len() == 1 {
+        // The first is told too, so that its time runs.
+        if waiting.drafts.len() == 1 || !was_due && waiting.is_due(limits) {
             self.changed.notify_one();
         }
         Ok(())
     }
 
-    /// Waits for drafts and takes a batch; `None` when the queue is closed and empty.
+    /// Waits for drafts and takes a batch; `None` when the queue is closed and empty. Drafts that nobody waits for go with the next that somebody does,
+    /// or after [`Limits::unawaited_interval`].
     pub(crate) fn take(&self, limits: &Limits) -> Option<Vec<Prepared>> {
         let mut waiting = self.inner.lock();
-        while waiting.drafts.is_empty() {
-            if waiting.closed.is_some() {
-                return None;
+        while waiting.closed.is_none() && !waiting.is_due(limits) {
+            match waiting.since.map(|since| since + limits.unawaited_interval) {
+                None => self.changed.wait(&mut waiting),
+                Some(until) if until <= Instant::now() => break,
+                Some(until) => drop(self.changed.wait_until(&mut waiting, until)),
             }
-            self.changed.wait(&mut waiting);
+        }
+        if waiting.drafts.is_empty() {
+            return None;
         }
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < limits.batch_entries && bytes < limits.batch_bytes {
             let Some(draft) = waiting.drafts.pop_front() else { break };
             bytes += draft.size();
+            waiting.awaited -= usize::from(draft.waiter.is_some());
             batch.push(draft);
         }
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        waiting.since = (!waiting.drafts.is_empty()).then(Instant::now);
         Some(batch)
     }
 
@@ -79,7 +101,7 @@ impl Queue {
     pub(crate) fn fail(&self, error: &AppendError) {
         let mut waiting = self.inner.lock();
         waiting.closed = Some(error.clone());
-        waiting.bytes = 0;
+        (waiting.bytes, waiting.awaited, waiting.since) = (0, 0, None);
         for draft in waiting.drafts.drain(..) {
             if let Some(waiter) = draft.waiter {
                 let _ = waiter.send(Err(error.clone()));

@@ -240,11 +240,22 @@ enum CloseError {
 
 /// Queues the outcome; the instruction learns what became of the call in the same moment, so that its next call can build on it.
 pub(crate) fn close(receipt: &mut Receipt, ending: Ending) {
-    drop(close_with_ticket(receipt, ending));
+    conclude(receipt, ending, Seal::Unawaited);
 }
 
 /// The same; gives what waits for the outcome's seal, where it was queued at once.
 pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option<Ticket> {
+    conclude(receipt, ending, Seal::Awaited)
+}
+
+/// Whether somebody waits for an entry's seal.
+#[derive(Debug, Clone, Copy)]
+enum Seal {
+    Awaited,
+    Unawaited,
+}
+
+fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Ticket> {
     receipt.mark("end");
     let trail = receipt.closed();
     let call = receipt.call();
@@ -273,7 +284,7 @@ pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option
     let mut live = call.live.lock();
     // Before the outcome, which says that it came: then whoever takes the receipt away leaves a hole.
     countersign(receipt, &trail, &ending);
-    match queue(receipt.context(), draft) {
+    match queue(receipt.context(), draft, seal) {
         Ok(ticket) => {
             live.end(&hash, trail.sent.as_str());
             if let Some((action, judged, _, json)) = &observed {
@@ -285,7 +296,7 @@ pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option
             // Larger than an entry may be: the values stay behind, and nothing may be built on them.
             live.end(&hash, trail.sent.as_str());
             let small = small(receipt, &hash, &trail, &ending);
-            let queued = small.map(|small| queue(receipt.context(), small));
+            let queued = small.map(|small| queue(receipt.context(), small, seal));
             match queued {
                 Ok(Ok(ticket)) => ticket,
                 _ => {
@@ -321,7 +332,7 @@ fn countersign(receipt: &Receipt, trail: &Trail, ending: &Ending) {
         }
         draft
     });
-    let queued = draft.map(|draft| queue(context, draft));
+    let queued = draft.map(|draft| queue(context, draft, Seal::Unawaited));
     if !matches!(queued, Ok(Ok(_))) {
         tracing::error!(call = %receipt.sealed().hash, "a receipt cannot be written");
     }
@@ -341,10 +352,14 @@ fn is_due(receipt: &Receipt, trail: &Trail) -> bool {
 }
 
 /// Queues a draft; when the queue is full, goes on trying behind the caller's back.
-fn queue(context: &Arc<Context>, draft: Draft) -> Result<Option<Ticket>, AppendError> {
+fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<Option<Ticket>, AppendError> {
     let ledger = &context.gateway.ledger;
-    match ledger.enqueue(draft.clone()) {
-        Ok(ticket) => Ok(Some(ticket)),
+    let queued = match seal {
+        Seal::Awaited => ledger.enqueue(draft.clone()).map(Some),
+        Seal::Unawaited => ledger.enqueue_unawaited(draft.clone()).map(|()| None),
+    };
+    match queued {
+        Ok(ticket) => Ok(ticket),
         Err(AppendError::Full) => {
             let runtime = tokio::runtime::Handle::try_current().map_err(|_| AppendError::Full)?;
             let ledger = ledger.clone();
