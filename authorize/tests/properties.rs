@@ -203,6 +203,8 @@ proptest! {
             prop_assert_eq!(spent, open.iter().map(|(.., amount)| *amount).sum::<Decimal>());
             prop_assert_eq!(usage.calls, open.len() as u64);
             prop_assert_eq!(usage.by_action.get("transactions.send").copied().unwrap_or_default(), usage.calls);
+            // What was given back leaves no trace: a ledger has none of it.
+            prop_assert!(!open.is_empty() || usage == Usage::default());
         }
     }
 

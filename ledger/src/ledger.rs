@@ -48,7 +48,7 @@ use crate::{
     term::Term,
     tree::{self, Frontier},
     writer::{
-        AppendError, Applier, Archiver, Behind, Queue, ROUND, Sealed, Shared, Status, Tail, Ticket, WriterThread,
+        AppendError, Applier, Archiver, Behind, Queue, ROUND, Sealed, Shared, Space, Status, Tail, Ticket, WriterThread,
     },
 };
 
@@ -188,9 +188,9 @@ impl Ledger {
 
     fn start(options: Options, signer: CheckpointSigner, clock: Arc<dyn Clock>, begun: Begun, lock: File) -> Ledger {
         let shared = Arc::new(Shared {
-            dir: options.dir.clone(),
             origin: signer.verifier().name().to_owned(),
             limits: options.limits.clone(),
+            space: Space::new(options.disk.clone(), options.dir.clone(), options.limits.min_free_bytes),
             queue: Queue::default(),
             applying: Behind::new(APPLIED_TOGETHER),
             archiving: Behind::new(ROUND),
@@ -224,7 +224,6 @@ impl Ledger {
         };
         let writer = WriterThread {
             shared: shared.clone(),
-            disk: options.disk.clone(),
             clock,
             signer,
             journal: begun.journal,
@@ -305,13 +304,11 @@ impl Ledger {
     /// # Errors
     /// [`AppendError`]: why it would not.
     pub fn can_seal(&self) -> Result<(), AppendError> {
-        let (shared, Options { dir, disk, limits, .. }) = (&self.0.shared, &self.0.options);
+        let (shared, reserve) = (&self.0.shared, self.0.options.limits.min_free_bytes);
         shared.check_poison()?;
         shared.queue.check_open()?;
-        let (free, reserve) = match disk.space(dir) {
-            Ok((free, _)) => (free, limits.min_free_bytes),
-            Err(error) => return Err(AppendError::Poisoned(format!("free space cannot be read: {error}").into())),
-        };
+        let unreadable = |error| AppendError::Poisoned(format!("free space cannot be read: {error}").into());
+        let free = shared.space.free().map_err(unreadable)?;
         if free < reserve { Err(AppendError::NoSpace { free, reserve }) } else { Ok(()) }
     }
 

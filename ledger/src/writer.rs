@@ -10,12 +10,12 @@ mod queue;
 mod recheck;
 mod run;
 mod shelve;
+mod space;
 mod tail;
 
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
     pin::Pin,
     sync::{
         Arc,
@@ -35,6 +35,7 @@ pub(crate) use self::{
     queue::{Behind, Queue},
     run::WriterThread,
     shelve::{Archiver, ROUND},
+    space::Space,
     tail::Tail,
 };
 use crate::{
@@ -240,9 +241,9 @@ pub struct Status {
 
 /// What the ledger's threads share.
 pub(crate) struct Shared {
-    pub(crate) dir: PathBuf,
     pub(crate) origin: String,
     pub(crate) limits: Limits,
+    pub(crate) space: Space,
     pub(crate) queue: Queue,
     /// From the writer to the store.
     pub(crate) applying: Behind,
@@ -282,6 +283,7 @@ impl Shared {
 
     pub(crate) fn enqueue(&self, draft: Draft) -> Result<Ticket, AppendError> {
         self.check_poison()?;
+        self.space.admit(&draft.kind)?;
         let (sender, receiver) = oneshot::channel();
         self.queue.push(Prepared::new(draft, &self.origin, sender)?, &self.limits)?;
         Ok(Ticket(receiver))
@@ -289,6 +291,7 @@ impl Shared {
 
     pub(crate) fn enqueue_unawaited(&self, draft: Draft) -> Result<(), AppendError> {
         self.check_poison()?;
+        self.space.admit(&draft.kind)?;
         self.queue.push(Prepared::without_waiter(draft, &self.origin)?, &self.limits)
     }
 

@@ -49,6 +49,8 @@ struct Faulty {
     steps: Arc<AtomicU64>,
     fail_at: u64,
     failure: Failure,
+    /// Free space as the disk says it, after so many questions; before, as much as there is.
+    free: Option<(Arc<AtomicU64>, u64)>,
 }
 
 impl Faulty {
@@ -112,7 +114,15 @@ impl Disk for Faulty {
     }
 
     fn space(&self, dir: &Path) -> io::Result<(u64, u64)> {
-        SystemDisk.space(dir)
+        let (free, size) = SystemDisk.space(dir)?;
+        match &self.free {
+            Some((questions, said))
+                if questions.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() =>
+            {
+                Ok((*said, size))
+            }
+            _ => Ok((free, size)),
+        }
     }
 }
 
@@ -166,10 +176,41 @@ fn append(ledger: &Ledger) -> (Vec<(u64, Hash)>, Option<AppendError>) {
     (acknowledged, None)
 }
 
+/// A forwarded call that was queued when there was room has its number at its upstream: refusing it would leave a hole in the numbers, which is what a call
+/// that was left out looks like.
+#[test]
+fn a_call_with_its_number_is_written_although_the_disk_fills_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let questions = Arc::new(AtomicU64::new(u64::MAX));
+    let faulty = Faulty {
+        steps: Arc::default(),
+        fail_at: u64::MAX,
+        failure: Failure::NotDone,
+        free: Some((questions.clone(), 600 << 10)),
+    };
+    let ledger = Ledger::create(options(dir.path(), Arc::new(faulty)), signer(), Arc::new(SystemClock), None).unwrap();
+    let call = |n: u64| {
+        let mut draft = draft(0);
+        draft.body.insert("upstream_n".to_owned(), n.into());
+        draft
+    };
+    // Room when it is queued, none when it is written.
+    questions.store(1, Ordering::SeqCst);
+    ledger.append_blocking(call(1)).unwrap();
+    assert!(matches!(ledger.enqueue(call(2)), Err(AppendError::NoSpace { .. })));
+    questions.store(1, Ordering::SeqCst);
+    assert!(matches!(ledger.append_blocking(draft(1)), Err(AppendError::NoSpace { .. })));
+    let outcome = Draft { kind: Kind::Outcome, ..draft(2) };
+    ledger.append_blocking(outcome).unwrap();
+    questions.store(u64::MAX, Ordering::SeqCst);
+    ledger.append_blocking(call(2)).unwrap();
+    ledger.close().unwrap();
+}
+
 /// One run in which one step fails. Gives whether that step came.
 fn run(fail_at: u64, failure: Failure) -> bool {
     let dir = tempfile::tempdir().unwrap();
-    let faulty = Faulty { steps: Arc::default(), fail_at, failure };
+    let faulty = Faulty { steps: Arc::default(), fail_at, failure, free: None };
     let what = format!("step {fail_at} {failure:?}");
     let created = Ledger::create(options(dir.path(), Arc::new(faulty.clone())), signer(), Arc::new(SystemClock), None);
     let (mut acknowledged, mut stopped) = (Vec::new(), true);

@@ -14,6 +14,7 @@ use std::{
 use countersign_authorize::{
     ENGINE,
     catalogue::{Catalogue, Effect},
+    grant::Usage,
     policy::File,
     request::Request,
     verdict::Judgement,
@@ -24,7 +25,7 @@ use countersign_ledger::{
     evidence::{Evidence, Item, Shown},
     record::{Time, body},
 };
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 
 use self::rules::{InForce, Library};
@@ -336,8 +337,17 @@ fn differences(item: &Item, call: &body::Call, judgement: &Judgement) -> Vec<Dif
         ("budget", json!([budget, above]), json!([judgement.usage, judgement.above])),
         ("digest", value("digest"), json!(judgement.digest)),
     ];
-    let differs = pairs.into_iter().filter(|(_, recorded, replayed)| recorded != replayed);
+    let differs = pairs.into_iter().filter(|(what, recorded, replayed)| match *what {
+        "budget" => recorded != replayed && !is_same_usage(recorded, replayed),
+        _ => recorded != replayed,
+    });
     differs.map(|(what, recorded, replayed)| Difference { what, recorded, replayed }).collect()
+}
+
+/// Whether the numbers are the same, however they are written: an amount that was given back leaves its decimals behind (5 and 0.50, less 0.50: 5.00).
+fn is_same_usage(recorded: &Value, replayed: &Value) -> bool {
+    let [recorded, replayed] = [recorded, replayed].map(<(Usage, Vec<Usage>)>::deserialize);
+    recorded.is_ok_and(|recorded| replayed.is_ok_and(|replayed| recorded == replayed))
 }
 
 fn reason(code: &str, argument: Option<&str>) -> Value {

@@ -98,6 +98,9 @@ impl Usage {
                 *spent = spent.saturating_sub(added).max(Decimal::ZERO);
             }
         }
+        // As if it had never been reserved: whoever replays what was recorded does not know of what never was.
+        after.by_action.retain(|_, calls| *calls > 0);
+        after.spent.retain(|action, _| after.by_action.contains_key(action));
         after
     }
 }

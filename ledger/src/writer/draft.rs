@@ -24,6 +24,8 @@ pub(crate) struct Prepared {
     middle: Vec<u8>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) state: Vec<StatePut>,
+    /// Whether it is a call that has its number at its upstream.
+    pub(crate) is_numbered: bool,
     /// Whoever waits, if anybody does.
     pub(crate) waiter: Option<Waiter>,
 }
@@ -51,6 +53,7 @@ impl Prepared {
         let prepared = Prepared {
             terms: Term::of(&draft.kind, id, body.get("call"), body.get("closed")),
             instruction: id.map(Term::instruction),
+            is_numbered: body.contains_key("upstream_n"),
             kind: draft.kind,
             start,
             middle,

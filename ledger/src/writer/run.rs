@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -13,9 +12,8 @@ use crate::{
     batch::{Batch, Stored},
     checkpoint::CheckpointSigner,
     clock::Clock,
-    disk::Disk,
     journal::Journal,
-    record::{Draft, Kind, Time, body},
+    record::{Draft, Time, body},
     store::Head,
     term::Term,
     tree::{self, Frontier},
@@ -26,7 +24,6 @@ const MAX_COUNTERS: usize = 100_000;
 
 pub(crate) struct WriterThread {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) signer: CheckpointSigner,
     pub(crate) journal: Journal,
@@ -41,7 +38,7 @@ impl WriterThread {
     /// Until the queue is closed or an error stops it.
     pub(crate) fn run(mut self) {
         while let Some(drafts) = self.shared.queue.take(&self.shared.limits) {
-            let drafts = match self.refuse_without_space(drafts) {
+            let drafts = match self.shared.space.accept(drafts) {
                 Ok(drafts) => drafts,
                 Err(error) => return self.shared.poison(&format!("free space cannot be read: {error}")),
             };
@@ -64,24 +61,6 @@ impl WriterThread {
             });
         }
         self.shared.applying.close();
-    }
-
-    /// Below the reserve only what ends a call is accepted, down to half of it.
-    fn refuse_without_space(&self, drafts: Vec<Prepared>) -> io::Result<Vec<Prepared>> {
-        let reserve = self.shared.limits.min_free_bytes;
-        let (free, _) = self.disk.space(&self.shared.dir)?;
-        if free >= reserve {
-            return Ok(drafts);
-        }
-        let mut accepted = Vec::new();
-        for draft in drafts {
-            if free >= reserve / 2 && matches!(draft.kind, Kind::Outcome | Kind::Revocation | Kind::Ledger) {
-                accepted.push(draft);
-            } else if let Some(waiter) = draft.waiter {
-                let _ = waiter.send(Err(AppendError::NoSpace { free, reserve }));
-            }
-        }
-        Ok(accepted)
     }
 
     /// Makes drafts durable and says so to those who wait. After an error `waiting` has those who were not told.

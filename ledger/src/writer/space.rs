@@ -1,0 +1,59 @@
+//! What is accepted while the disk is short of space.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use super::{AppendError, Prepared};
+use crate::{disk::Disk, record::Kind};
+
+/// Free space against the reserve. Below the reserve only what ends a call is accepted, down to half of it.
+pub(crate) struct Space {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    reserve: u64,
+}
+
+impl Space {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, reserve: u64) -> Space {
+        Space { disk, dir, reserve }
+    }
+
+    /// Whether an entry of this kind may be queued.
+    ///
+    /// # Errors
+    /// [`AppendError::NoSpace`].
+    pub(crate) fn admit(&self, kind: &Kind) -> Result<(), AppendError> {
+        match self.free() {
+            Ok(free) if !self.takes(kind, free) => Err(AppendError::NoSpace { free, reserve: self.reserve }),
+            // What cannot be read stops the writer, which asks too.
+            _ => Ok(()),
+        }
+    }
+
+    /// Of a batch what is written; the rest is told that it is not. A forwarded call has its number at its upstream by now, so without it there would be
+    /// a hole that nobody could tell from a call that was left out: it is written. No more of them come.
+    ///
+    /// # Errors
+    /// When free space cannot be read.
+    pub(crate) fn accept(&self, drafts: Vec<Prepared>) -> io::Result<Vec<Prepared>> {
+        let free = self.free()?;
+        if free >= self.reserve {
+            return Ok(drafts);
+        }
+        let (accepted, refused): (Vec<_>, Vec<_>) =
+            drafts.into_iter().partition(|draft| draft.is_numbered || self.takes(&draft.kind, free));
+        for waiter in refused.into_iter().filter_map(|draft| draft.waiter) {
+            let _ = waiter.send(Err(AppendError::NoSpace { free, reserve: self.reserve }));
+        }
+        Ok(accepted)
+    }
+
+    /// Free bytes now.
+    pub(crate) fn free(&self) -> io::Result<u64> {
+        Ok(self.disk.space(&self.dir)?.0)
+    }
+
+    fn takes(&self, kind: &Kind, free: u64) -> bool {
+        free >= self.reserve
+            || free >= self.reserve / 2 && matches!(kind, Kind::Outcome | Kind::Revocation | Kind::Ledger)
+    }
+}
