@@ -25,7 +25,7 @@ pub fn is_borne_out(entry: &Entry, opened: &[&Disclosure], jwk: &Jwk) -> bool {
     let found = match &receipt {
         _ if keys.change(&registered).is_some() => None,
         Some(receipt) => countersigned::check(receipt, opened, &keys, &Roots::default()),
-        None => stated::check(entry, opened, &keys),
+        None => stated::check(entry, opened, &mut keys),
     };
     found.is_some_and(|wrong| wrong.is_none())
 }
