@@ -4,6 +4,7 @@ mod approvals;
 mod envoy;
 mod listener;
 mod proposer;
+mod telemetry;
 mod upstream;
 mod values;
 
@@ -25,6 +26,7 @@ use serde::Deserialize;
 pub use self::{
     listener::{Agent, Listener, Proof, Tls},
     proposer::Proposer,
+    telemetry::{Format, Log, Metrics, Otlp},
     upstream::Upstream,
     values::{Address, Files, Origin, Url},
 };
@@ -71,6 +73,13 @@ pub struct Config {
     /// How requests to APIs are signed.
     #[serde(default)]
     pub signing: Signing,
+    /// What Prometheus scrapes.
+    pub metrics: Option<Metrics>,
+    /// Metrics, traces and logs over OTLP.
+    pub telemetry: Option<Otlp>,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub log: Log,
     /// How often a heartbeat is written, in seconds.
     #[serde(default = "sixty")]
     pub heartbeat_seconds: u64,
@@ -132,6 +141,8 @@ pub struct Limits {
     hold_seconds: Option<u64>,
     delegations: Option<usize>,
     held_calls: Option<usize>,
+    api_per_credential: Option<u32>,
+    api_per_peer: Option<u32>,
     /// The calls of one agent; a refusal beyond is 429.
     agent: Quota,
     /// The calls under one grant.
@@ -178,6 +189,7 @@ impl Config {
                 resolve(path);
             }
         }
+        telemetry::resolve(config.metrics.as_mut(), config.telemetry.as_mut(), base);
         config.policy.file.iter_mut().for_each(resolve);
         for upstream in &mut config.upstream {
             upstream.files_mut().for_each(resolve);
@@ -284,6 +296,8 @@ impl Config {
         limits.hold_timeout = self.limits.hold_seconds.map_or(limits.hold_timeout, Duration::from_secs);
         limits.delegations = self.limits.delegations.unwrap_or(limits.delegations);
         (limits.agent, limits.grant) = (self.limits.agent.settings(), self.limits.grant.settings());
+        limits.api_per_credential = self.limits.api_per_credential.unwrap_or(limits.api_per_credential);
+        limits.api_per_peer = self.limits.api_per_peer.unwrap_or(limits.api_per_peer);
         Ok(settings::Settings {
             gateway: self.gateway.settings(),
             api: self.api.settings(),
@@ -297,6 +311,7 @@ impl Config {
             drain: Duration::from_secs(self.drain_seconds),
             signing: None,
             heartbeat: Duration::from_secs(self.heartbeat_seconds.max(1)),
+            telemetry: countersign_proxy::observe::Telemetry::default(),
         })
     }
 }

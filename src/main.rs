@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod demo;
 mod running;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -18,12 +19,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| "warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    // The sidecar's configuration says how it logs.
+    if !matches!(cli.command, Command::Serve(_)) {
+        telemetry::begin_logs(&config::Log::default(), None);
+    }
     match run(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

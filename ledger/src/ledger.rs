@@ -11,7 +11,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -48,7 +48,8 @@ use crate::{
     term::Term,
     tree::{self, Frontier},
     writer::{
-        AppendError, Applier, Archiver, Behind, Queue, ROUND, Sealed, Shared, Space, Status, Tail, Ticket, WriterThread,
+        AppendError, Applier, Archiver, Behind, Observer, Queue, ROUND, Sealed, Shared, Space, Status, Tail, Ticket,
+        WriterThread,
     },
 };
 
@@ -206,6 +207,7 @@ impl Ledger {
             dropped: AtomicU64::new(begun.head.dropped),
             segments: AtomicU64::new(1),
             last_sync_us: AtomicU64::new(0),
+            observer: OnceLock::new(),
             poisoned: Mutex::new(None),
         });
         let applier = Applier { shared: shared.clone() };
@@ -297,6 +299,20 @@ impl Ledger {
     /// How it is doing.
     pub fn status(&self) -> Status {
         self.0.shared.status()
+    }
+
+    /// Tells `observer` of each batch from now on; the first one that is set stays.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        // INVARIANT: set once, so the writer reads it without a lock.
+        let _ = self.0.shared.observer.set(observer);
+    }
+
+    /// Bytes free on the ledger's disk, and how many of them are its reserve.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn space(&self) -> io::Result<(u64, u64)> {
+        Ok((self.0.shared.space.free()?, self.0.options.limits.min_free_bytes))
     }
 
     /// Whether it would accept and seal an entry now; asks the disk for its free space.

@@ -18,7 +18,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -44,7 +44,7 @@ use crate::{
     checkpoint::Checkpoint,
     index::Index,
     proof::Proof,
-    record::{Draft, EntryError, Time},
+    record::{Draft, EntryError, Kind, Time},
     store::Store,
     term::Term,
     tree::{self, Place},
@@ -229,14 +229,35 @@ pub struct Status {
     pub size: u64,
     /// Entries that wait.
     pub queued: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
     /// Entries that are sealed and not in the store yet.
     pub store_lag: u64,
     /// Entries in the archive.
     pub archived: u64,
+    /// Segments of the journal that are not trimmed yet.
+    pub segments: u64,
     /// How long the last write and sync of the journal took.
     pub last_sync: Duration,
     /// The error that stopped it.
     pub poisoned: Option<String>,
+}
+
+/// Hears of each batch that was sealed, in the writer's thread: it must not wait for anything.
+pub trait Observer: Send + Sync {
+    /// A batch is durable under its checkpoint.
+    fn sealed(&self, batch: &SealedBatch<'_>);
+}
+
+/// A batch that was sealed.
+#[derive(Debug, Clone, Copy)]
+pub struct SealedBatch<'a> {
+    /// The kinds of its entries, in order.
+    pub kinds: &'a [Kind],
+    /// About how much it takes in the journal.
+    pub bytes: usize,
+    /// How long the journal's write and sync took.
+    pub sync: Duration,
 }
 
 /// What the ledger's threads share.
@@ -264,6 +285,7 @@ pub(crate) struct Shared {
     pub(crate) dropped: AtomicU64,
     pub(crate) segments: AtomicU64,
     pub(crate) last_sync_us: AtomicU64,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     pub(crate) poisoned: Mutex<Option<Arc<str>>>,
 }
 
@@ -317,11 +339,14 @@ impl Shared {
 
     pub(crate) fn status(&self) -> Status {
         let size = self.head.borrow().size();
+        let (queued, queued_bytes) = self.queue.waiting();
         Status {
             size,
-            queued: self.queue.len(),
+            queued,
+            queued_bytes,
             store_lag: size.saturating_sub(self.applied.load(Ordering::Acquire)),
             archived: self.archived.load(Ordering::Acquire),
+            segments: self.segments.load(Ordering::Acquire),
             last_sync: Duration::from_micros(self.last_sync_us.load(Ordering::Relaxed)),
             poisoned: self.poisoned.lock().as_deref().map(str::to_owned),
         }

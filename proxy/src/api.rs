@@ -12,6 +12,7 @@ mod dry_run;
 mod exchange;
 mod host;
 mod incident;
+mod limit;
 mod mine;
 mod operator;
 mod pages;
@@ -39,10 +40,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use credentials::{Credential, Credentials, Role};
+pub(crate) use limit::Peer;
 use pages::Pages;
 pub use settle::Grounds;
 
+use self::limit::Limiter;
 use crate::{
+    observe::watch,
     problem::Problem,
     propose::Proposer,
     settings::{Approvals, Limits},
@@ -87,6 +91,7 @@ pub fn router(
 ) -> Router {
     let pages = approvals.and_then(Pages::new);
     let shown = pages.as_ref().map_or_else(Router::new, |_| pages::router());
+    let (observe, limiter) = (gateway.observe().clone(), Limiter::new(limits, gateway.observe()));
     let (limits, signing) = (Arc::new(limits.clone()), Arc::new(signing));
     let api =
         Api { gateway, credentials: credentials.into(), limits, proposer: proposer.map(Arc::new), signing, pages };
@@ -128,6 +133,9 @@ pub fn router(
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "No such method here", "see /openapi.json")
         })
         .layer(middleware::from_fn(border::cross))
+        // Before a body is read or a credential looked at.
+        .layer(middleware::from_fn_with_state(limiter, limit::limit))
+        .layer(middleware::from_fn_with_state(observe, watch))
         .with_state(api)
 }
 

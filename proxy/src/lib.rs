@@ -5,7 +5,7 @@
 //! # Reading order
 //!
 //! [`stack`] shows the way: [`identify`] → [`limit`] → [`authorize`] → [`record`] → [`outcome`] around [`forward`]. [`settings`] is what it is told,
-//! [`shown`] what a person is shown, [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model, [`envoy`] where Envoy forwards, [`receipts`] what is done with an API's signed word. [`api`] is the other listener.
+//! [`shown`] what a person is shown, [`state`] what changes, [`upstream`] whom it calls, [`error`] what it answers when it does not. [`mcp`] is what differs for MCP, [`model`] for a language model, [`envoy`] where Envoy forwards, [`receipts`] what is done with an API's signed word. [`api`] is the other listener, [`observe`] what is said of all this while it runs.
 
 pub mod settings;
 pub mod shown;
@@ -32,6 +32,7 @@ pub mod receipts;
 
 pub mod api;
 pub mod error;
+pub mod observe;
 mod pem;
 pub mod problem;
 pub mod propose;

@@ -170,7 +170,8 @@ impl Step<Identified> for Limit {
             credential: identified.shown.credential,
             counted: "limited",
         };
-        let mut answer = stranger::refuse(&self.context, &identified.request, identified.arrival.via, &refused).await;
+        let (seen, via) = (&identified.seen, identified.arrival.via);
+        let mut answer = stranger::refuse(&self.context, seen, &identified.request, via, &refused).await;
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
         Err(answer)
     }

@@ -97,11 +97,13 @@ impl Reload {
         }
         self.context.upstreams.replace(upstreams);
         self.credentials.replace(fresh.credentials);
+        self.context.gateway.observe().count(|told| told.reload("applied"));
         Ok(changed)
     }
 
     /// Notes, for the operator to see, that a change was refused before it came here.
     pub fn refuse(&self, what: impl Into<String>) {
+        self.context.gateway.observe().count(|told| told.reload("refused"));
         self.context.gateway.refuse_rules(what);
     }
 }

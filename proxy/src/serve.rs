@@ -8,23 +8,28 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
     time::MissedTickBehavior,
 };
+use tower::ServiceBuilder;
 
 use crate::{
-    api,
+    api::{self, Peer},
     envoy::Authorizer,
     identify::Proofs,
     limit::Quotas,
+    observe::{self, Observe, Scrape, Telemetry},
     propose::Proposer,
     receipts,
     reload::Reload,
-    server::{Bound, ListenError, Server},
-    settings::{Settings, Signing},
+    server::{Arrival, Bound, ListenError, Server},
+    settings::{Limits, Settings, Signing},
     stack::{Context, stack},
     state::{Gateway, StateError},
     upstream::{Upstream, UpstreamError, Upstreams},
@@ -59,6 +64,8 @@ pub struct Running {
     pub api: Bound,
     /// Where Envoy asks, if it may.
     pub envoy: Option<Bound>,
+    /// Where Prometheus scrapes, if it does.
+    pub metrics: Option<Bound>,
     /// What can be changed while it runs.
     pub reload: Reload,
     drained: JoinHandle<()>,
@@ -85,9 +92,13 @@ pub async fn serve(
     let agents = Server::bind(&settings.gateway, &settings.limits).await?;
     let others = Server::bind(&settings.api, &settings.limits).await?;
     let asking = asked(&settings).await?;
+    let scraped = observed(&gateway, &settings.telemetry, &settings.limits).await?;
     let upstreams = settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new));
     let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;
     receipts::begin(&gateway, &upstreams).await?;
+    for upstream in upstreams.iter().filter(|upstream| upstream.settings.receipts.is_some()) {
+        gateway.observe().count(|told| told.gives_receipts(&upstream.settings.name));
+    }
     let signing = settings.signing.map(|signing| published(signing, settings.api.tls.is_some(), others.bound()));
     let keys = signing.iter().flat_map(Signing::listed).collect();
     let proposer = settings.proposer.map(Proposer::new).transpose()?;
@@ -116,6 +127,7 @@ pub async fn serve(
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
     let envoy = asking.as_ref().map(|server| server.bound().clone());
     let authorizer = settings.envoy.map(|envoy| Authorizer::new(context.clone(), envoy)).zip(asking);
+    let metrics = scraped.as_ref().map(|(server, _)| server.bound().clone());
     let (stop, stopped) = watch::channel(false);
     let (calls, talks, asks) = (ended(stopped.clone()), ended(stopped.clone()), stopped.clone());
     let drained = tokio::spawn(async move {
@@ -135,18 +147,21 @@ pub async fn serve(
             drain,
             move || cut.cut.store(true, Ordering::Relaxed),
         );
-        let talking = others.run(move |_| TowerToHyperService::new(router.clone()), talks, drain, || {});
+        let talking = talk(others, router, talks, drain);
         let authorizing = async {
             if let Some((authorizer, server)) = authorizer {
                 authorizer.run(server, || ended(asks.clone()), drain).await;
             }
         };
+        // To the very end: a drain is to be seen too.
+        let scraping = tokio::spawn(scrape(scraped));
         tokio::join!(calling, talking, authorizing);
+        scraping.abort();
         fetching.abort();
         let _ = beat.await;
         last_calls(&open).await;
     });
-    Ok(Running { gateway: addresses.0, api: addresses.1, envoy, reload, drained })
+    Ok(Running { gateway: addresses.0, api: addresses.1, envoy, metrics, reload, drained })
 }
 
 /// Waits for calls whose agent went away while they were being sealed: they end behind everybody's back.
@@ -164,6 +179,44 @@ async fn asked(settings: &Settings) -> Result<Option<Server>, ListenError> {
     match &settings.envoy {
         Some(envoy) => Server::bind(&envoy.listener, &settings.limits).await.map(Some),
         None => Ok(None),
+    }
+}
+
+/// Begins to measure what the settings want measured; gives the listener of Prometheus, if there is one.
+async fn observed(
+    gateway: &Arc<Gateway>,
+    telemetry: &Telemetry,
+    limits: &Limits,
+) -> Result<Option<(Server, Scrape)>, ListenError> {
+    let scraped = match &telemetry.scrape {
+        Some((listener, scrape)) => Some((Server::bind(listener, limits).await?, scrape.clone())),
+        None => None,
+    };
+    let observe = Observe::new(telemetry);
+    gateway.set_observe(observe.clone());
+    observe::register(gateway, &observe, telemetry);
+    Ok(scraped)
+}
+
+/// Serves the API.
+async fn talk(server: Server, router: Router, end: impl Future<Output = ()>, drain: Duration) {
+    let service = move |arrival: Arrival| {
+        let peer = Peer(arrival.from.map(|from| from.ip()));
+        let with_peer = move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        };
+        TowerToHyperService::new(ServiceBuilder::new().map_request(with_peer).service(router.clone()))
+    };
+    server.run(service, end, drain, || {}).await;
+}
+
+/// Serves Prometheus, for ever.
+async fn scrape(scraped: Option<(Server, Scrape)>) {
+    if let Some((server, scrape)) = scraped {
+        let router = observe::router(scrape);
+        let service = move |_| TowerToHyperService::new(router.clone());
+        server.run(service, std::future::pending(), Duration::ZERO, || {}).await;
     }
 }
 

@@ -16,7 +16,7 @@ use countersign_receipt::Signer;
 use http::{HeaderName, HeaderValue, Uri};
 use zeroize::Zeroizing;
 
-use crate::envoy;
+use crate::{envoy, observe::Telemetry};
 
 /// Everything [`crate::serve`] needs to know beside the gateway's state.
 #[derive(Debug, Clone)]
@@ -45,6 +45,8 @@ pub struct Settings {
     pub signing: Option<Signing>,
     /// How often a heartbeat says "so many calls, none left out".
     pub heartbeat: Duration,
+    /// Where metrics and traces go.
+    pub telemetry: Telemetry,
 }
 
 /// How often a heartbeat is written unless something else is said.
@@ -105,6 +107,7 @@ impl Settings {
             drain: Duration::from_secs(5),
             signing: None,
             heartbeat: HEARTBEAT,
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -463,6 +466,10 @@ pub struct Limits {
     pub agent: Quota,
     /// The calls under one grant.
     pub grant: Quota,
+    /// Requests a second to the API with one credential; 0 is no limit.
+    pub api_per_credential: u32,
+    /// Requests a second to the API from one address; 0 is no limit.
+    pub api_per_peer: u32,
 }
 
 impl Default for Limits {
@@ -488,6 +495,8 @@ impl Default for Limits {
             delegations: 3,
             agent: Quota::default(),
             grant: Quota::default(),
+            api_per_credential: 1000,
+            api_per_peer: 2000,
         }
     }
 }

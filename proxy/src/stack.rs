@@ -29,6 +29,7 @@ use crate::{
     identify::{Identify, Proofs},
     inward::Inward,
     limit::{Limit, Quotas},
+    observe::Watch,
     outcome::Outcome,
     record::{Record, Recorded},
     server::Arrival,
@@ -92,8 +93,11 @@ where
     S: Service<Recorded, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
+    let (observe, secure) = (context.gateway.observe().clone(), arrival.secure);
     ServiceBuilder::new()
-        // Outermost, so that a fault in any step still becomes an answer; the record closes itself as it is dropped.
+        // Outermost: whatever the answer is, it is timed, and whatever is logged on the way names its trace.
+        .layer_fn(move |next| Watch { observe: observe.clone(), secure, next })
+        // Around all steps, so that a fault in any step still becomes an answer; the record closes itself as it is dropped.
         .layer_fn(CatchPanic)
         // Before anything is read of the request: who calls, under which grant, to which API.
         .layer(Then(Identify::new(context.clone(), arrival)))

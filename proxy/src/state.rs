@@ -11,7 +11,7 @@ mod under_way;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -41,7 +41,7 @@ pub use self::{
     rules::Rules,
     under_way::{Named, UnderWay},
 };
-use crate::token::Tokens;
+use crate::{observe::Observe, token::Tokens};
 
 /// The most instructions that are kept in memory; others are loaded again when needed.
 const MAX_LIVE: usize = 100_000;
@@ -117,6 +117,8 @@ pub struct Gateway {
     administration: tokio::sync::Mutex<()>,
     /// State of missing receipts that is taken out: by the next heartbeat where true, by an entry already where false.
     pub(crate) let_go: Mutex<BTreeMap<Vec<u8>, bool>>,
+    /// What is said of it while it runs.
+    observe: OnceLock<Observe>,
     /// The data subject of what belongs to nobody.
     pub nobody: String,
 }
@@ -169,6 +171,7 @@ impl Gateway {
             sweep_at: AtomicUsize::new(MAX_LIVE),
             administration: tokio::sync::Mutex::default(),
             let_go: Mutex::default(),
+            observe: OnceLock::new(),
             nobody,
         }))
     }
@@ -243,6 +246,11 @@ impl Gateway {
         self.held.read().iter().map(|(call, instruction)| (call.clone(), instruction.clone())).collect()
     }
 
+    /// How many calls are held.
+    pub(crate) fn held_count(&self) -> usize {
+        self.held.read().len()
+    }
+
     /// The instruction of a held call.
     pub fn instruction_of_held(&self, call: &str) -> Option<String> {
         self.held.read().get(call).cloned()
@@ -295,6 +303,16 @@ impl Gateway {
         Ok(enqueued)
     }
 
+    /// Reports to `observe` from now on; the first one that is set stays.
+    pub(crate) fn set_observe(&self, observe: Observe) {
+        let _ = self.observe.set(observe);
+    }
+
+    /// What is said of it while it runs.
+    pub(crate) fn observe(&self) -> &Observe {
+        self.observe.get().unwrap_or(Observe::OFF)
+    }
+
     /// Counts a call for the heartbeat.
     pub fn count(&self, verdict: &str) {
         *self.counts.lock().verdicts.entry(verdict.to_owned()).or_default() += 1;
@@ -343,6 +361,7 @@ impl Gateway {
         draft.state.extend(let_go.iter().map(|key| StatePut { key: key.clone(), value: None }));
         match self.ledger.append(draft).await {
             Ok(sealed) => {
+                self.observe().count(|told| dead.iter().for_each(|_| told.approval("expired")));
                 self.let_go.lock().retain(|key, open| *open && !let_go.contains(key));
                 Ok(sealed)
             }

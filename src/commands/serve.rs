@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use countersign_ledger::Ledger;
+use countersign_proxy::Running;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::say;
-use crate::{cli::ConfigArgs, config::Config, running};
+use crate::{cli::ConfigArgs, config::Config, running, telemetry};
 
 pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     // Looked at before they are read, so that no change in between is missed.
@@ -20,7 +21,9 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     if let Some((_, state)) = seen.first_mut() {
         *state = before;
     }
-    let settings = running::settings(&config)?;
+    let exporting = telemetry::begin(&config)?;
+    let mut settings = running::settings(&config)?;
+    settings.telemetry = exporting.telemetry.clone();
     let gateway = running::gateway(&config).await?;
     let hangup = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -35,20 +38,27 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     let running = countersign_proxy::serve(settings, gateway, config.credential.clone(), shutdown).await?;
     let watching = tokio::spawn(watch::watch(args.config.clone(), config, seen, hangup, running.reload.clone()));
     // One line on standard output, when both listeners are ready.
-    say(format_args!(
-        "{}",
-        serde_json::json!({
-            "gateway": running.gateway.to_string(),
-            "api": running.api.to_string(),
-            "ext_authz": running.envoy.as_ref().map(ToString::to_string),
-        })
-    ))?;
+    say(format_args!("{}", ready(&running)))?;
     tell(&[NotifyState::Ready]);
     tokio::spawn(watchdog(ledger.clone()));
     running.drained().await;
     watching.abort();
-    ledger.close().context("the ledger did not close cleanly")?;
-    Ok(0)
+    let closed = ledger.close().context("the ledger did not close cleanly");
+    exporting.end().await;
+    closed.map(|()| 0)
+}
+
+/// Where everything listens.
+fn ready(running: &Running) -> serde_json::Value {
+    let mut ready = serde_json::json!({
+        "gateway": running.gateway.to_string(),
+        "api": running.api.to_string(),
+        "ext_authz": running.envoy.as_ref().map(ToString::to_string),
+    });
+    if let (Some(metrics), Some(ready)) = (&running.metrics, ready.as_object_mut()) {
+        ready.insert("metrics".to_owned(), metrics.to_string().into());
+    }
+    ready
 }
 
 /// Tells the service manager, where there is one (sd_notify(3)).

@@ -290,7 +290,7 @@ impl Ceiling {
 }
 
 impl Credential {
-    pub(super) fn settings(&self) -> anyhow::Result<settings::Credential> {
+    pub(crate) fn settings(&self) -> anyhow::Result<settings::Credential> {
         let secret = match (&self.file, &self.environment) {
             (Some(file), None) => fs::read_to_string(file)
                 .with_context(|| format!("the credential `{}` cannot be read", file.display()))?,

@@ -142,12 +142,19 @@ impl Sidecar {
     }
 
     pub fn serve(&mut self) {
-        let mut serve =
-            Command::new(BINARY).args(["serve", "--config"]).arg(self.config()).stdout(Stdio::piped()).spawn().unwrap();
+        self.serve_saying(Stdio::inherit(), None);
+    }
+
+    /// With what it logs going there, and as much of it as `level` says. Gives where everything listens.
+    pub fn serve_saying(&mut self, stderr: Stdio, level: Option<&str>) -> Value {
+        let mut serve = Command::new(BINARY);
+        serve.args(["serve", "--config"]).arg(self.config()).stdout(Stdio::piped()).stderr(stderr);
+        let mut serve = serve.envs(level.map(|level| ("COUNTERSIGN_LOG", level))).spawn().unwrap();
         let ready = first_line(&mut serve);
         self.gateway = ready["gateway"].as_str().unwrap().to_owned();
         self.api = ready["api"].as_str().unwrap().to_owned();
         self.serve = Some(serve);
+        ready
     }
 
     /// Starts the sidecar if it will start; else gives what it says.

@@ -87,8 +87,10 @@ impl Queue {
         self.inner.lock().closed.clone().map_or(Ok(()), Err)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.inner.lock().drafts.len()
+    /// How many drafts wait, and their bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let waiting = self.inner.lock();
+        (waiting.drafts.len(), waiting.bytes)
     }
 
     /// Accepts nothing more; what waits is still taken.

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Acknowledged, AppendError, Cover, Prepared, Shared, Waiter, recheck::is_as_signed};
+use super::{Acknowledged, AppendError, Cover, Prepared, SealedBatch, Shared, Waiter, recheck::is_as_signed};
 use crate::{
     Hash,
     batch::{Batch, Stored},
@@ -69,6 +69,8 @@ impl WriterThread {
         let before = self.frontier.clone();
         let mut nodes: BTreeMap<_, _> = before.nodes().collect();
         let (first, mut entries) = (self.head.size, Vec::with_capacity(drafts.len()));
+        let observer = self.shared.observer.get();
+        let kinds: Vec<Kind> = observer.iter().flat_map(|_| drafts.iter().map(|draft| draft.kind.clone())).collect();
         waiting.extend(drafts.iter_mut().map(|draft| draft.waiter.take()));
         for draft in drafts {
             let (seq, n) = (self.frontier.size(), self.counter(draft.instruction)?);
@@ -87,8 +89,8 @@ impl WriterThread {
         let begun = Instant::now();
         let check = |payload: &[u8]| is_as_signed(payload, before, &batch);
         self.journal.append(&batch, check).map_err(|error| format!("the journal cannot be written: {error}"))?;
-        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.shared.last_sync_us.store(took, Ordering::Relaxed);
+        let sync = begun.elapsed();
+        self.shared.last_sync_us.store(u64::try_from(sync.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.publish(&batch, &nodes, &checkpoint);
         let cover = Arc::new(Cover { checkpoint, nodes });
         for ((seq, stored), waiter) in (first..).zip(&batch.entries).zip(waiting.drain(..)) {
@@ -97,6 +99,9 @@ impl WriterThread {
                 let bytes = stored.bytes.clone();
                 let _ = waiter.send(Ok(Acknowledged { seq, n, hash, time, bytes, cover: cover.clone() }));
             }
+        }
+        if let Some(observer) = self.shared.observer.get() {
+            observer.sealed(&SealedBatch { kinds: &kinds, bytes: batch.size(), sync });
         }
         self.shared.segments.store(self.journal.segments(), Ordering::Release);
         self.shared.applying.push(batch, self.head.clone());

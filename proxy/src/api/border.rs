@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http_body_util::LengthLimitError;
+use opentelemetry::trace::FutureExt as _;
 
 use crate::problem::Problem;
 
@@ -33,7 +34,7 @@ pub(super) async fn cross(request: Request, next: Next) -> Response {
         Ok(Err(_)) => return problem(StatusCode::BAD_REQUEST).into_response(),
         Err(_) => return problem(StatusCode::REQUEST_TIMEOUT).into_response(),
     };
-    let handled = tokio::spawn(next.run(Request::from_parts(parts, Body::from(body)))).await;
+    let handled = tokio::spawn(next.run(Request::from_parts(parts, Body::from(body))).with_current_context()).await;
     let mut response = handled.unwrap_or_else(|error| {
         tracing::error!(%error, "a handler of the API did not end");
         problem(StatusCode::INTERNAL_SERVER_ERROR).into_response()

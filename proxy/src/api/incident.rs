@@ -12,7 +12,7 @@ use countersign_ledger::{Draft, Hash, record::body, writer::Sealed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Role, bad_request, not_found, read, reconciliation::call, sealed_answer};
+use super::{Api, Role, bad_request, not_found, read, reader::access, reconciliation::call, sealed_answer};
 use crate::{
     problem::Problem,
     state::{IncidentRow, Registry, StateError},
@@ -63,7 +63,8 @@ pub(super) async fn incident(State(api): State<Api>, headers: HeaderMap, bytes: 
 
 /// The incidents that are open.
 pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    api.caller(&headers, &[Role::Operator])?;
+    let (_, by) = api.caller(&headers, &[Role::Operator])?;
+    access(&api, by, "incidents", "", &[]).await?;
     let registry = api.gateway.registry.read();
     let rows: Vec<Value> = registry
         .incidents

@@ -19,7 +19,7 @@ use countersign_ledger::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Role, bad_request, named, not_found, read, sealed_answer};
+use super::{Api, Role, bad_request, named, not_found, read, reader::access, sealed_answer};
 use crate::{
     problem::Problem,
     state::{KeyRow, Live, Registry, StateError},
@@ -99,7 +99,8 @@ pub(super) async fn key(State(api): State<Api>, headers: HeaderMap, bytes: Bytes
 
 /// What calls are judged by now, and what was last refused.
 pub(super) async fn policies(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    api.caller(&headers, &[Role::Operator])?;
+    let (_, by) = api.caller(&headers, &[Role::Operator])?;
+    access(&api, by, "policies", "", &[]).await?;
     let rules = api.gateway.rules();
     let row = |name: &str, sha256: [u8; 32]| json!({ "name": name, "sha256": Hash::from(sha256) });
     let catalogues = rules.catalogues().map(|catalogue| row(catalogue.upstream(), *catalogue.sha256()));
@@ -132,7 +133,8 @@ struct Revoke {
 
 /// What is withdrawn now.
 pub(super) async fn revoked(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    api.caller(&headers, &[Role::Operator])?;
+    let (_, by) = api.caller(&headers, &[Role::Operator])?;
+    access(&api, by, "revocations", "", &[]).await?;
     let registry = api.gateway.registry.read();
     let rows = registry.revoked.iter().filter_map(|name| name.split_once('/'));
     let rows: Vec<Value> = rows.map(|(what, id)| json!({ "what": what, "id": id })).collect();

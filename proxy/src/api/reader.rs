@@ -31,7 +31,7 @@ fn show(api: &Api, seq: u64) -> Result<Value, Problem> {
 }
 
 /// A look is itself an entry.
-async fn access(api: &Api, by: String, what: &str, of: &str, shown: &[Value]) -> Result<(), Problem> {
+pub(super) async fn access(api: &Api, by: String, what: &str, of: &str, shown: &[Value]) -> Result<(), Problem> {
     let mut disclosed: Vec<String> = shown
         .iter()
         .filter_map(|entry| entry.get("values")?.as_object())

@@ -30,6 +30,7 @@ use crate::{
     inward::{Inward, Withheld},
     mcp::Exchange,
     model::{Asking, is_model},
+    observe::{Meaning, Seen},
     server::Arrival,
     settings::Limits,
     stack::{Context, Step},
@@ -132,6 +133,8 @@ pub struct Call {
     pub traceparent: Option<String>,
     /// Who asked for the verdict in the agent's place, if anybody did.
     pub via: Option<&'static str>,
+    /// How it is seen.
+    pub seen: Seen,
     /// Its number among the calls forwarded to this API, once it is recorded.
     pub n: Option<u64>,
     /// What it is judged by.
@@ -309,6 +312,7 @@ impl Step<Identified> for Authorize {
 
     async fn step(&self, identified: Identified) -> Result<Judged, Response<Body>> {
         let Identified { destination, decision, arrival, live, .. } = identified;
+        let part = identified.seen.part("authorize");
         let (parts, body) = identified.request.into_parts();
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
         // Taken once: whatever comes into force meanwhile is for the next call.
@@ -337,6 +341,7 @@ impl Step<Identified> for Authorize {
             decision: decision.and_then(Result::ok),
             traceparent: identified.traceparent,
             via: arrival.via,
+            seen: identified.seen,
             n: None,
             rules: rules.clone(),
             view: None,
@@ -350,24 +355,16 @@ impl Step<Identified> for Authorize {
         let judgement = self.judge(&session, &turn, &call, normal.as_ref(), key_hash, judged.instant());
         note(&mut session, &mut call, &judgement, key_hash, catalogue);
         let waits = (judgement.verdict == Verdict::Hold).then(|| self.wait(&mut session, &call, &judgement.digest));
-        let (mut approval, mut allowed) = (None, Value::Null);
         let before = session.state(&call.grant).map(|state| state.usage.clone()).unwrap_or_default();
         // Reserved before anything waits, so that calls side by side cannot spend the same money.
         let reserved = session.reserve(&call.grant, &judgement);
-        if let Some(state) = session.state_mut(&call.grant) {
-            allowed = verdict::allowed(&state.grant, judgement.action.as_deref());
-            if judgement.verdict == Verdict::Allow {
-                call.view = view(&rules, &judgement, &state.grant);
-            }
-            call.exchange = exchange.map(|exchange| exchanged(exchange, catalogue, &state.grant, normal.as_ref().ok()));
-            if judgement.approved {
-                approval = state.approved.remove(&judgement.digest);
-            }
-        }
+        let (approval, allowed) =
+            granted(&mut session, &mut call, &judgement, exchange, catalogue, normal.as_ref().ok());
+        let meaning = Meaning::of(normal.as_ref().ok());
         let request = describe(&call, &parts, normal.as_ref().ok(), &arrived);
         let permit = permit(&call, &judgement, parts, normal, arrived, arrival);
         call.follows = follow(&mut session, catalogue, &judgement, key_hash, permit.is_some());
-        Ok(Judged {
+        let judged = Judged {
             call,
             judgement,
             judged,
@@ -380,8 +377,28 @@ impl Step<Identified> for Authorize {
             permit,
             session,
             turn,
-        })
+        };
+        judged.call.seen.judged(part, &judged, &meaning);
+        Ok(judged)
     }
+}
+
+/// What the grant says of the answer, and of what is refused: the approval that is used up, and what would have been allowed.
+fn granted(
+    session: &mut Session,
+    call: &mut Call,
+    judgement: &Judgement,
+    exchange: Option<Exchange>,
+    catalogue: Option<&Arc<Catalogue>>,
+    request: Option<&request::Request>,
+) -> (Option<Approved>, Value) {
+    let Some(state) = session.state_mut(&call.grant) else { return (None, Value::Null) };
+    if judgement.verdict == Verdict::Allow {
+        call.view = view(&call.rules, judgement, &state.grant);
+    }
+    call.exchange = exchange.map(|exchange| exchanged(exchange, catalogue, &state.grant, request));
+    let approval = judgement.approved.then(|| state.approved.remove(&judgement.digest)).flatten();
+    (approval, verdict::allowed(&state.grant, judgement.action.as_deref()))
 }
 
 /// What the instruction knows from now on: before anything waits, so that what is judged next builds on it, as its entry stands behind this one's.

@@ -18,6 +18,7 @@ use self::body::Sending;
 use crate::{
     Body,
     authorize::{Arrived, Outgoing},
+    identify::TRACEPARENT,
     record::{Receipt, Sent},
     upstream::{CallError, Upstream},
 };
@@ -138,6 +139,11 @@ pub(crate) fn request(
     let uri = upstream.uri(&outgoing.target).map_err(|error| ForwardError::Request(error.to_string()))?;
     let streams = matches!(outgoing.body, Arrived::Stream(_));
     let mut headers = headers::of_request(&outgoing, &upstream.settings);
+    let context = receipt.call().seen.forwarding(&receipt.sealed().hash);
+    // What the catalogue declares as an argument was judged, and is sent as it was.
+    if let Some(context) = context.filter(|_| !outgoing.declared.contains(&TRACEPARENT)) {
+        headers.insert(TRACEPARENT, context);
+    }
     let trailers = headers::trailers_of_request(&outgoing, &upstream.settings);
     let limit = receipt.context().limits.body_bytes;
     let mut content = None;

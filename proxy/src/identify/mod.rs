@@ -15,6 +15,7 @@ use crate::{
     inward::Inward,
     limit::Place,
     model::is_model,
+    observe::Seen,
     record::stranger::{self, Refused},
     server::Arrival,
     stack::{Context, Step},
@@ -53,6 +54,8 @@ pub struct Identified {
     pub decision: Option<Result<Hash, String>>,
     /// The trace context, if it is one.
     pub traceparent: Option<String>,
+    /// How it is seen.
+    pub seen: Seen,
     /// How it came.
     pub arrival: Arrival,
     /// The request itself.
@@ -202,6 +205,7 @@ impl Step<Request<Inward>> for Identify {
     type Out = Identified;
 
     async fn step(&self, mut request: Request<Inward>) -> Result<Identified, Response<Body>> {
+        let seen: Seen = request.extensions_mut().remove().unwrap_or_default();
         let destination = destination(&self.context.upstreams.all(), &request);
         let rules = self.context.gateway.rules();
         let catalogue = destination.as_ref().and_then(|(to, _)| rules.catalogue(&to.settings.name));
@@ -209,8 +213,8 @@ impl Step<Request<Inward>> for Identify {
         let Who { live, grant, agent, proof } = match who {
             Ok(who) => who,
             Err(refusal) => {
-                let mut answer =
-                    stranger::refuse(&self.context, &request, self.arrival.via, &Refused::unknown(&refusal)).await;
+                let refused = Refused::unknown(&refusal);
+                let mut answer = stranger::refuse(&self.context, &seen, &request, self.arrival.via, &refused).await;
                 if refusal.code == "proof-nonce" {
                     // RFC 9449 §8.
                     let nonce = self.context.proofs.nonce(self.context.gateway.now());
@@ -235,7 +239,9 @@ impl Step<Request<Inward>> for Identify {
             shown: Shown { credential: self.credential(proof.as_ref()), proof, places: Vec::new() },
             destination,
             decision,
-            traceparent,
+            // Where the agent has no trace, the call's own span begins one.
+            traceparent: traceparent.or_else(|| seen.traceparent()),
+            seen,
             arrival: self.arrival.clone(),
             request,
         })
@@ -275,7 +281,7 @@ fn token_or_key(headers: &HeaderMap) -> Result<Option<(Scheme, &str)>, Refusal> 
     }
 }
 
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())?.to_str().ok()
 }
@@ -302,7 +308,7 @@ fn destination<B>(upstreams: &[Arc<Upstream>], request: &Request<B>) -> Option<(
 }
 
 /// Whether a text is a trace context of version 00 (W3C Trace Context §3.2); any other is dropped, as §3.2.2.3 asks.
-fn is_traceparent(text: &str) -> bool {
+pub(crate) fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [version, trace, parent, flags] = parts.as_slice() else { return false };
     let hex = |part: &str, len: usize| {

@@ -30,6 +30,7 @@ use crate::{
     error::{answer_call, problem},
     forward::{ForwardError, forward, headers},
     mcp::Exchange,
+    observe::{Answered, Ended},
     receipts::{self, Judged},
     record::{Receipt, Recorded, Sent, Trail, stamp},
     stack::Context,
@@ -51,13 +52,15 @@ pub struct Ending {
     observed: Option<Bytes>,
     /// Of a model's answer: how it could be read, the model that it names, and how many calls it proposes.
     read: Option<(&'static str, Option<String>, u64)>,
+    /// Of a model's answer: tokens in and out.
+    tokens: Option<[u64; 2]>,
     receipt: Option<Judged>,
 }
 
 impl Ending {
     /// One of the results of `docs/format.md`, kind `outcome`.
     pub const fn new(result: &'static str) -> Ending {
-        Ending { result, detail: None, response: None, observed: None, read: None, receipt: None }
+        Ending { result, detail: None, response: None, observed: None, read: None, tokens: None, receipt: None }
     }
 
     /// What a person should know.
@@ -100,6 +103,7 @@ impl Ending {
                 response.insert("left_out".to_owned(), reading.text.len().into());
             }
         }
+        self.tokens = reading.tokens;
         self.read = Some((reading.state.as_str(), reading.model.clone(), reading.calls.len() as u64));
         self
     }
@@ -258,6 +262,21 @@ enum Seal {
 fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Ticket> {
     receipt.mark("end");
     let trail = receipt.closed();
+    let seen = receipt.call().seen.clone();
+    seen.ended(&Ended {
+        result: ending.result,
+        status: trail.status,
+        sent: trail.sent,
+        receipt: owed(receipt, &trail, &ending),
+        answered: Answered {
+            model: ending.read.as_ref().and_then(|(_, model, _)| model.as_deref()),
+            tokens: ending.tokens,
+        },
+    });
+    seen.run(|| write_down(receipt, &trail, &ending, seal))
+}
+
+fn write_down(receipt: &Receipt, trail: &Trail, ending: &Ending, seal: Seal) -> Option<Ticket> {
     let call = receipt.call();
     let hash = receipt.sealed().hash;
     let upstream = call.upstream.as_ref().map_or("", |upstream| upstream.settings.name.as_str());
@@ -268,11 +287,11 @@ fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Ticket>
     });
     let value =
         observed.as_ref().map(|(action, _, text, _)| json!({ "upstream": upstream, "action": action, "body": text }));
-    let draft = draft(receipt, &hash, &trail, &ending, value.as_ref());
+    let draft = draft(receipt, &hash, trail, ending, value.as_ref());
     // Whatever stands in the way of the values, that the call ended is written.
     let draft = draft.or_else(|error| {
         tracing::error!(%error, "an outcome is written without its values");
-        small(receipt, &hash, &trail, &ending)
+        small(receipt, &hash, trail, ending)
     });
     let draft = match draft {
         Ok(draft) => draft,
@@ -283,7 +302,7 @@ fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Ticket>
     };
     let mut live = call.live.lock();
     // Before the outcome, which says that it came: then whoever takes the receipt away leaves a hole.
-    countersign(receipt, &trail, &ending);
+    countersign(receipt, trail, ending);
     match queue(receipt.context(), draft, seal) {
         Ok(ticket) => {
             live.end(&hash, trail.sent.as_str());
@@ -295,7 +314,7 @@ fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Ticket>
         Err(AppendError::Entry(_)) => {
             // Larger than an entry may be: the values stay behind, and nothing may be built on them.
             live.end(&hash, trail.sent.as_str());
-            let small = small(receipt, &hash, &trail, &ending);
+            let small = small(receipt, &hash, trail, ending);
             let queued = small.map(|small| queue(receipt.context(), small, seal));
             match queued {
                 Ok(Ok(ticket)) => ticket,
@@ -351,6 +370,11 @@ fn is_due(receipt: &Receipt, trail: &Trail) -> bool {
         && receipt.call().upstream.as_ref().is_some_and(|upstream| upstream.settings.receipts.is_some())
 }
 
+/// What became of the receipt that the API owes, if it owes one.
+fn owed(receipt: &Receipt, trail: &Trail, ending: &Ending) -> Option<&'static str> {
+    is_due(receipt, trail).then(|| if ending.receipt.is_some() { "received" } else { "missing" })
+}
+
 /// Queues a draft; when the queue is full, goes on trying behind the caller's back.
 fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<Option<Ticket>, AppendError> {
     let ledger = &context.gateway.ledger;
@@ -395,8 +419,7 @@ fn small(receipt: &Receipt, hash: &Hash, trail: &Trail, ending: &Ending) -> Resu
         us: trail.us.clone(),
         detail: ending.detail.clone(),
         attempts: trail.attempts.clone(),
-        receipt: is_due(receipt, trail)
-            .then(|| if ending.receipt.is_some() { "received" } else { "missing" }.to_owned()),
+        receipt: owed(receipt, trail, ending).map(str::to_owned),
         ..bodies::Outcome::default()
     };
     let mut draft = Draft::new(&outcome)?.of_instruction(&call.live.id).caused_by([*hash]);

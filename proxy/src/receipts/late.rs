@@ -61,7 +61,10 @@ pub(crate) async fn fetch_missing(context: Arc<Context>) {
                 // After a restart, what is old is asked for once, not once for each age that it passed.
                 *tries = AGES.iter().take_while(|due| age >= **due).count().max(*tries + 1);
                 match fetch(&context, call, row).await {
-                    Ok(true) => tracing::debug!(call, "a receipt came late"),
+                    Ok(true) => {
+                        context.gateway.observe().count(|told| told.late_receipt(&row.upstream));
+                        tracing::debug!(call, "a receipt came late");
+                    }
                     Ok(false) => {}
                     Err(error) => tracing::warn!(call, %error, "a receipt cannot be fetched"),
                 }

@@ -144,6 +144,7 @@ impl Step<Judged> for Record {
     type Out = Recorded;
 
     async fn step(&self, judged: Judged) -> Result<Recorded, Response<Body>> {
+        judged.call.seen.recording();
         let queued = self.enqueue(&judged);
         let (mut call, mut session, turn) = (judged.call, judged.session, judged.turn);
         call.n = queued.as_ref().ok().and_then(|(_, n)| *n);
@@ -161,7 +162,7 @@ impl Step<Judged> for Record {
             Ok((ticket, _)) => ticket,
             Err(error) => {
                 pending.undo(&mut session);
-                return Err(answer_call(pending.call.exchange.as_deref(), refuse(&error)));
+                return Err(answer_call(pending.call.exchange.as_deref(), refuse(&self.context, &error)));
             }
         };
         // The order is fixed: others may be judged while this one is sealed.
@@ -186,7 +187,19 @@ pub(crate) fn stamp(headers: &mut HeaderMap, sealed: &Sealed) {
     }
 }
 
-fn refuse(error: &NotRecorded) -> Problem {
+/// Why, in a word.
+const fn cause(error: &NotRecorded) -> &'static str {
+    match error {
+        NotRecorded::Append(AppendError::Full) => "full",
+        NotRecorded::Append(AppendError::NoSpace { .. }) => "no_space",
+        NotRecorded::Append(AppendError::Entry(_)) | NotRecorded::Entry(_) => "too_large",
+        NotRecorded::Append(_) => "stopped",
+        NotRecorded::Vault(_) => "vault",
+    }
+}
+
+fn refuse(context: &Context, error: &NotRecorded) -> Problem {
+    context.gateway.observe().count(|told| told.unrecorded(cause(error)));
     match error {
         NotRecorded::Append(AppendError::Entry(_)) | NotRecorded::Entry(EntryError::TooLong(_)) => {
             problem("body-too-large", "the request is too large to be recorded; it was not forwarded")

@@ -62,6 +62,9 @@ impl Sealing {
             (_, queued) => {
                 (self.queued, self.late) = (queued, true);
                 tracing::error!("a call is refused because the ledger is too slow");
+                if let Some((pending, _)) = &self.queued {
+                    pending.context.gateway.observe().count(|told| told.unrecorded("slow"));
+                }
                 let exchange = self.queued.as_ref().and_then(|(pending, _)| pending.call.exchange.as_deref());
                 let problem =
                     problem("not-recorded", "the ledger is too slow; the call was not forwarded, try again later");
@@ -97,10 +100,14 @@ impl Pending {
                     self.context.gateway.open_calls().fetch_sub(1, Ordering::Relaxed);
                 }
                 self.undo(&mut self.call.live.lock());
-                return Err(answer_call(self.call.exchange.as_deref(), refuse(&error.into())));
+                return Err(answer_call(self.call.exchange.as_deref(), refuse(&self.context, &error.into())));
             }
         };
         self.context.gateway.count_for(self.judgement.verdict.as_str(), &self.call.agent, &self.call.grant);
+        let (verdict, reason) = (self.judgement.verdict, self.judgement.reasons.first().map(|reason| reason.code));
+        let shadow = self.permit.as_ref().is_some_and(Permit::is_shadow);
+        self.call.seen.sealed(&sealed.hash);
+        self.call.seen.count(verdict.as_str(), reason, shadow);
         self.settle(&sealed);
         match self.permit {
             Some(permit) => {

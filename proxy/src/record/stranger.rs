@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     Body,
     error::{answer, problem},
+    observe::Seen,
     stack::Context,
 };
 
@@ -38,11 +39,13 @@ impl<'a> Refused<'a> {
 /// Refuses a request.
 pub(crate) async fn refuse<B>(
     context: &Arc<Context>,
+    seen: &Seen,
     request: &Request<B>,
     via: Option<&str>,
     refused: &Refused<'_>,
 ) -> Response<Body> {
     context.gateway.count(refused.counted);
+    context.gateway.observe().count(|told| told.stranger(refused.code));
     let mut response = answer(problem(refused.code, refused.message));
     if !may_record(context) {
         return response;
@@ -50,6 +53,7 @@ pub(crate) async fn refuse<B>(
     let Some(draft) = draft(context, request, via, refused) else { return response };
     // The answer does not depend on it: nothing is forwarded anyway.
     if let Ok(sealed) = context.gateway.ledger.append(draft).await {
+        seen.sealed(&sealed.hash);
         super::stamp(response.headers_mut(), &sealed);
     }
     response

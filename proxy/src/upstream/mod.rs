@@ -4,6 +4,7 @@ mod breaker;
 mod connect;
 pub mod echo;
 mod tls;
+mod whole;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
