@@ -15,7 +15,7 @@ use axum::{Router, http::header, routing::get};
 use http::HeaderMap;
 use opentelemetry::{
     Context, SpanId, TraceFlags, TraceId, global::BoxedTracer, metrics::Meter, trace::SpanContext,
-    trace::TraceContextExt as _,
+    trace::TraceContextExt as _, trace::TraceState,
 };
 
 pub(crate) use self::{
@@ -26,7 +26,7 @@ pub(crate) use self::{
     seen::{Ended, Seen},
 };
 use crate::{
-    identify::{TRACEPARENT, TRACESTATE, is_traceparent, single},
+    identify::{TRACEPARENT, is_traceparent, single},
     settings::Listener,
 };
 
@@ -97,7 +97,8 @@ fn remote(headers: &HeaderMap) -> Option<SpanContext> {
     let trace = TraceId::from_hex(parts.next()?).ok()?;
     let span = SpanId::from_hex(parts.next()?).ok()?;
     let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
-    let state = single(headers, &TRACESTATE).and_then(|text| text.parse().ok()).unwrap_or_default();
+    // `tracestate` goes to the API and stays out of our spans: it is text that anybody may have written.
+    let state = TraceState::default();
     Some(SpanContext::new(trace, span, TraceFlags::new(flags) & TraceFlags::SAMPLED, true, state))
 }
 

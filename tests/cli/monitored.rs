@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     peers::{Peer, is_there},
-    sidecar::{BANK_KEY, Sidecar, bank, countersign, path, raw},
+    sidecar::{BANK_KEY, Sidecar, bank, countersign, path, raw, text},
 };
 
 fn deploy(name: &str) -> PathBuf {
@@ -32,7 +32,9 @@ fn program(name: &str) -> Option<PathBuf> {
 /// A sidecar before the bank, which owes receipts and never gives one.
 fn world() -> (Sidecar, String) {
     let (child, address) = bank();
-    let made = countersign(&["keys", "new", "agent", "--party", "bank", "--json"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bank.pem");
+    let made = countersign(&["keys", "new", "agent", "--party", "bank", "--out", path(&file), "--json"]);
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let upstream = format!(
         "[metrics]\nlisten = \"127.0.0.1:0\"\n\
@@ -50,21 +52,20 @@ fn world() -> (Sidecar, String) {
 
 /// Calls that are allowed, held and refused, strangers, and a look at the API.
 fn load(sidecar: &Sidecar) {
-    let budget = json!({ "argument": "amount", "limit": "100", "currency": "EUR" });
+    let budget = json!({ "argument": "amount", "limit": "100" });
     let actions = json!([{ "action": "transactions.send", "budget": budget }, "account.balance.read"]);
     let body = json!({ "words": "Pay GB29NWBK60161331926819 5", "principal": "emma", "agent": "assistant", "scope": { "actions": actions } });
     let granted = sidecar.ask(&sidecar.api, "POST", "/v1/instructions", sidecar.secret("host"), Some(&body));
-    // Where the catalogue says no currency, the budget has none.
-    let granted = match granted.status {
-        201 => granted.json(),
-        _ => panic!("{}", granted.body),
-    };
+    assert_eq!(granted.status, 201, "{}", granted.body);
+    let granted = granted.json();
     let token = granted["token"].as_str().unwrap();
-    let ask = |method, target, token, body| sidecar.ask(&sidecar.gateway, method, target, token, body).status;
+    let ask = |method: &str, target: &str, token: &str, body: Option<Value>| {
+        sidecar.ask(&sidecar.gateway, method, target, token, body.as_ref()).status
+    };
     let pay = |to: &str| json!({ "recipient": to, "amount": 5, "subject": "rent", "date": "2022-01-01" });
     assert_eq!(ask("GET", "/account/balance", token, None), 200);
-    assert_eq!(ask("POST", "/transactions", token, Some(&pay("GB29NWBK60161331926819"))), 201);
-    assert_eq!(ask("POST", "/transactions", token, Some(&pay("Mallory"))), 403);
+    assert_eq!(ask("POST", "/transactions", token, Some(pay("GB29NWBK60161331926819"))), 201);
+    assert_eq!(ask("POST", "/transactions", token, Some(pay("Mallory"))), 403);
     assert_eq!(ask("DELETE", "/account", token, None), 403);
     assert_eq!(ask("GET", "/account/balance", "nobody", None), 401);
 }
@@ -115,6 +116,38 @@ fn every_metric_is_in_the_documentation_and_every_one_in_the_documentation_is_th
 }
 
 #[test]
+fn the_api_is_limited_per_credential_and_says_when_to_come_back() {
+    let mut sidecar = Sidecar::start();
+    sidecar.stop();
+    let config = fs::read_to_string(sidecar.config()).unwrap();
+    fs::write(
+        sidecar.config(),
+        format!("{config}[limits]\napi_per_credential = 5\n[metrics]\nlisten = \"127.0.0.1:0\"\n"),
+    )
+    .unwrap();
+    let metrics = sidecar.serve_saying(Stdio::inherit(), None)["metrics"].as_str().unwrap().to_owned();
+    let ask = |role: &str, path: &str| {
+        let (api, secret) = (&sidecar.api, sidecar.secret(role));
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {api}\r\nauthorization: Bearer {secret}\r\nconnection: close\r\n\r\n"
+        );
+        text(api, &head)
+    };
+    let begun = Instant::now();
+    let late = loop {
+        let answers: Vec<String> = (0..20).map(|_| ask("investigator", "/v1/checkpoint")).collect();
+        if let Some(late) = answers.into_iter().find(|answer| answer.starts_with("HTTP/1.1 429")) {
+            break late;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "never too many");
+    };
+    assert!(late.contains("retry-after: 1\r\n") && late.contains("too-many-requests"), "{late}");
+    assert!(ask("operator", "/v1/policies").starts_with("HTTP/1.1 200"), "somebody else's share is untouched");
+    assert!((0..20).all(|_| ask("investigator", "/readyz").starts_with("HTTP/1.1 200")), "a probe is free");
+    assert!(!scrape(&metrics).contains("countersign_api_limited_total{by=\"credential\"} 0"));
+}
+
+#[test]
 fn a_real_prometheus_has_everything_that_dashboard_and_alerts_ask_for() {
     let (Some(prometheus), Some(promtool)) = (program("prometheus"), program("promtool")) else { return };
     let promtool = |args: &[&str], input: &str| {
@@ -139,7 +172,7 @@ fn a_real_prometheus_has_everything_that_dashboard_and_alerts_ask_for() {
     promtool(&["check", "metrics"], &scrape(&address));
     let (_prometheus, server) = scraping(&prometheus, &sidecar, &address);
     let ask = |target: &str| {
-        let answer = raw(&server, &format!("GET {target} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n"));
+        let answer = raw(&server, &format!("GET {target} HTTP/1.0\r\nhost: {server}\r\n\r\n"));
         (answer.status, answer.body)
     };
     let query = |expression: &str| {

@@ -272,15 +272,20 @@ pub fn path(path: &Path) -> &str {
 
 /// Sends bytes as they are and reads the answer to its end.
 pub fn raw(to: &str, request: &str) -> Answer {
+    let text = text(to, request);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, body: body.to_owned() }
+}
+
+/// The same, with the answer as it came.
+pub fn text(to: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, body: body.to_owned() }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Drop for Sidecar {

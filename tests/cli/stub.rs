@@ -21,7 +21,6 @@ use prost::Message as _;
 
 /// A request as it came.
 pub struct Asked {
-    pub method: String,
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
@@ -78,8 +77,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         Some(line.trim_end().to_owned())
     };
     let first = next()?;
-    let mut words = first.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let path = first.split(' ').nth(1)?.to_owned();
     let mut headers = Vec::new();
     loop {
         let line = next()?;
@@ -89,7 +87,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    Some(Asked { method, path, headers, body })
+    Some(Asked { path, headers, body })
 }
 
 /// What a collector got.

@@ -155,6 +155,8 @@ pub(super) async fn answer(api: &Api, party: &str, call: &str, statement: &Value
     };
     let yes = Yes { seq: sealed.seq, entry: sealed.hash, approver: party.to_owned(), until: until.instant() };
     inner.answer_hold(&held.entry, &held.digest, said.is_yes().then_some(yes));
+    let decision = if said.is_yes() { "approved" } else { "denied" };
+    api.gateway.observe().count(|told| told.approval(decision));
     let yes = inner.held.get(call).map_or(0, |held| held.yes.len());
     drop(inner);
     let answer = json!({ "call": call, "decision": said.decision, "approvals": yes, "needs": held.needs });

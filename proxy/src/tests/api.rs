@@ -394,6 +394,12 @@ async fn a_look_is_recorded_and_what_is_public_shows_nothing_of_anybody() {
         assert!(!text.contains("upload report") && !text.contains(&world.instruction), "{path}");
     }
     assert_eq!(looks(), 1);
+    for what in ["policies", "revocations", "incidents"] {
+        assert_eq!(world.ask("GET", &format!("/v1/{what}"), OPERATOR, &Value::Null).await.status, 200);
+        let last = world.gateway.entry(world.gateway.ledger.head().size() - 1).unwrap();
+        assert_eq!((last.kind.clone(), last.text("what"), last.text("by")), (Kind::Access, Some(what), Some("olga")));
+    }
+    assert_eq!(looks(), 4);
     let parties = [
         ("/v1/parties", OPERATOR, json!({ "party": "carol", "role": "approver" })),
         ("/v1/holds", OPERATOR, json!({ "event": "placed", "subject": "s", "reason": "r" })),
