@@ -93,12 +93,10 @@ pub async fn serve(
     let others = Server::bind(&settings.api, &settings.limits).await?;
     let asking = asked(&settings).await?;
     let scraped = observed(&gateway, &settings.telemetry, &settings.limits).await?;
+    let scraped = observed(&gateway, &settings.telemetry, &settings.limits).await?;
     let upstreams = settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new));
     let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;
-    receipts::begin(&gateway, &upstreams).await?;
-    for upstream in upstreams.iter().filter(|upstream| upstream.settings.receipts.is_some()) {
-        gateway.observe().count(|told| told.gives_receipts(&upstream.settings.name));
-    }
+    begin_receipts(&gateway, &upstreams).await?;
     let signing = settings.signing.map(|signing| published(signing, settings.api.tls.is_some(), others.bound()));
     let keys = signing.iter().flat_map(Signing::listed).collect();
     let proposer = settings.proposer.map(Proposer::new).transpose()?;
@@ -180,6 +178,15 @@ async fn asked(settings: &Settings) -> Result<Option<Server>, ListenError> {
         Some(envoy) => Server::bind(&envoy.listener, &settings.limits).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// Registers the keys of the APIs that give receipts, and counts those from 0.
+async fn begin_receipts(gateway: &Arc<Gateway>, upstreams: &[Arc<Upstream>]) -> Result<(), receipts::KeysError> {
+    receipts::begin(gateway, upstreams).await?;
+    for upstream in upstreams.iter().filter(|upstream| upstream.settings.receipts.is_some()) {
+        gateway.observe().count(|told| told.gives_receipts(&upstream.settings.name));
+    }
+    Ok(())
 }
 
 /// Begins to measure what the settings want measured; gives the listener of Prometheus, if there is one.

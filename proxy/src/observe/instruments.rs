@@ -59,7 +59,11 @@ impl Instruments {
                 "{call}",
                 "Calls refused because they could not be recorded.",
             ),
-            strangers: counter("countersign.strangers", "{request}", "Requests refused before they are judged: without a valid token, or beyond a limit."),
+            strangers: counter(
+                "countersign.strangers",
+                "{request}",
+                "Requests refused before they are judged: without a valid token, or beyond a limit.",
+            ),
             approvals: counter("countersign.approvals", "{answer}", "Answers to held calls."),
             receipts: counter("countersign.receipts", "{receipt}", "Receipts that the APIs owed."),
             budget: meter
