@@ -93,7 +93,6 @@ pub async fn serve(
     let others = Server::bind(&settings.api, &settings.limits).await?;
     let asking = asked(&settings).await?;
     let scraped = observed(&gateway, &settings.telemetry, &settings.limits).await?;
-    let scraped = observed(&gateway, &settings.telemetry, &settings.limits).await?;
     let upstreams = settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new));
     let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;
     begin_receipts(&gateway, &upstreams).await?;
