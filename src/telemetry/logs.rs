@@ -36,7 +36,7 @@ pub fn begin(log: &Log, loggers: Option<&SdkLoggerProvider>) {
     };
     let exported = loggers.map(|loggers| {
         // INVARIANT: what the exporter says of itself does not go through the exporter.
-        let own = filter_fn(|metadata| is_ours(metadata));
+        let own = filter_fn(is_ours);
         OpenTelemetryTracingBridge::new(loggers).with_filter(own).with_filter(filter())
     });
     let registry = tracing_subscriber::registry();

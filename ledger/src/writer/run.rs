@@ -13,7 +13,7 @@ use crate::{
     checkpoint::CheckpointSigner,
     clock::Clock,
     journal::Journal,
-    record::{Draft, Time, body},
+    record::{Draft, Kind, Time, body},
     store::Head,
     term::Term,
     tree::{self, Frontier},
