@@ -58,14 +58,19 @@ fn matches(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<
         };
     }
     let wrong = |what: &str| Err(format!("{at}: {what}: {value}"));
-    let of_type = match schema["type"].as_str() {
-        Some("object") => value.is_object(),
-        Some("array") => value.is_array(),
-        Some("string") => value.is_string(),
-        Some("integer") => value.is_u64() || value.is_i64(),
-        Some("boolean") => value.is_boolean(),
-        Some(other) => return wrong(other),
-        None => true,
+    let is = |named: &Value| match named.as_str() {
+        Some("object") => Ok(value.is_object()),
+        Some("array") => Ok(value.is_array()),
+        Some("string") => Ok(value.is_string()),
+        Some("integer") => Ok(value.is_u64() || value.is_i64()),
+        Some("boolean") => Ok(value.is_boolean()),
+        Some("null") => Ok(value.is_null()),
+        _ => wrong(&format!("no such type: {named}")).map(|()| false),
+    };
+    let of_type = match &schema["type"] {
+        Value::Null => true,
+        Value::Array(several) => several.iter().map(is).collect::<Result<Vec<_>, _>>()?.contains(&true),
+        one => is(one)?,
     };
     if !of_type {
         return wrong("another type");
@@ -73,7 +78,9 @@ fn matches(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<
     if schema["enum"].as_array().is_some_and(|list| !list.contains(value)) {
         return wrong("not one of the values listed");
     }
-    for name in schema["required"].as_array().into_iter().flatten() {
+    // What must be there must be there in an object; anything else that fits the type has no members.
+    let required = schema["required"].as_array().filter(|_| value.is_object());
+    for name in required.into_iter().flatten() {
         if value.get(name.as_str().unwrap()).is_none() {
             return wrong(&format!("{name} is missing"));
         }
