@@ -67,7 +67,7 @@ fn shown_other(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     for answer in answers(case) {
         let shown = answer.node.value("shown").and_then(|shown| shown.get("arguments")).zip(answer.held.arguments());
         let digest = answer.node.value("digest").zip(answer.held.node.value("digest"));
-        if shown.is_none_or(|(shown, asked)| same(shown, asked)) && digest.is_none_or(|(one, other)| one == other) {
+        if shown.is_none_or(|(shown, asked)| shows(shown, asked)) && digest.is_none_or(|(one, other)| one == other) {
             continue;
         }
         let says = Message::new(&SHOWN_OTHER)
@@ -79,6 +79,14 @@ fn shown_other(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
         found.push(finding);
     }
     found
+}
+
+/// Whether the arguments that were shown are those that were asked for. What the catalogue calls sensitive is shown as hidden.
+fn shows(shown: &Value, asked: &Value) -> bool {
+    let (Some(shown), Some(asked)) = (shown.as_object(), asked.as_object()) else { return same(shown, asked) };
+    let is_hidden = |value: &Value| value.get("hidden").and_then(Value::as_str) == Some("sensitive");
+    shown.len() == asked.len()
+        && asked.iter().all(|(name, asked)| shown.get(name).is_some_and(|shown| is_hidden(shown) || same(shown, asked)))
 }
 
 /// A call that names an approval which does not bear it out.
