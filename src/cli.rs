@@ -24,6 +24,10 @@ pub enum Command {
         after_help = "Exit code: 0 when every task was done and no injected change reached the bank, 1 otherwise."
     )]
     Demo(crate::demo::DemoArgs),
+    /// Write a directory to start from: a commented configuration, a first catalogue, and a secret for each role
+    Init(InitArgs),
+    /// Print every key of the configuration, with what it means
+    Reference,
     /// Run the sidecar
     #[command(
         after_help = "SIGTERM or SIGINT drains: calls in flight end and are recorded, then the ledger is closed."
@@ -140,6 +144,20 @@ pub struct ConfigArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", env = "COUNTERSIGN_CONFIG", value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where to write; made when it is not there. Nothing is written over.
+    #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+    /// The ledger's name, for ever: a URL without its scheme.
+    #[arg(long, value_name = "NAME", default_value = "example.org/agents")]
+    pub origin: String,
+    /// The API behind the gateway.
+    #[arg(long, value_name = "URL", default_value = "https://api.example.org")]
+    pub url: String,
 }
 
 /// `check`.

@@ -1,6 +1,7 @@
 //! The configuration file: TOML as typed, then checked into what the gateway is told. Errors name line and column.
 
 mod approvals;
+mod environment;
 mod envoy;
 mod listener;
 mod proposer;
@@ -21,10 +22,11 @@ use countersign_authorize::{
 };
 use countersign_ledger::{ledger::Options, store::Probe};
 use countersign_proxy::{api, settings};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
-    listener::{Agent, Listener, Proof, Tls},
+    listener::{Agent, Caller, Listener, Proof, Role, Tls},
     proposer::Proposer,
     telemetry::{Format, Log, Metrics, Otlp},
     upstream::Upstream,
@@ -32,7 +34,7 @@ pub use self::{
 };
 
 /// The file as typed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The ledger's name: a URL without its scheme, such as `bank.example/agents`. It can never be changed.
@@ -57,7 +59,7 @@ pub struct Config {
     pub proposer: Option<Proposer>,
     /// Who may talk to the API.
     #[serde(default)]
-    pub credential: Vec<api::Credential>,
+    pub credential: Vec<Caller>,
     /// Agents that show a client certificate.
     #[serde(default)]
     pub agent: Vec<Agent>,
@@ -86,7 +88,7 @@ pub struct Config {
 }
 
 /// `[signing]`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signing {
     /// The origin below which APIs find the gateway's public keys, such as `https://gateway.example`; the API's listener when left out.
@@ -102,7 +104,7 @@ const fn thirty() -> u64 {
 }
 
 /// `[policy]`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Its files in Cedar: one, or several that hold together.
@@ -111,7 +113,7 @@ pub struct Policy {
 }
 
 /// `[ledger]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
     /// Its directory.
@@ -130,16 +132,24 @@ const fn reserve() -> u64 {
 }
 
 /// What bounds a request.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// Bytes of a JSON body, which is read before it is judged; 524288 when left out.
     json_bytes: Option<usize>,
+    /// Bytes of a request to a language model; 8388608 when left out.
     prompt_bytes: Option<usize>,
+    /// Bytes of a body that streams through; 1073741824 when left out.
     body_bytes: Option<u64>,
+    /// Bytes of a response that is read for values that later calls may use; 524288 when left out.
     observe_bytes: Option<usize>,
+    /// Connections per listener; 4096 when left out.
     connections: Option<usize>,
+    /// How long a held call waits for an approver's answer, in seconds; 3600 when left out.
     hold_seconds: Option<u64>,
+    /// How many times a grant is handed on from agent to agent; 3 when left out.
     delegations: Option<usize>,
+    /// How many calls of one instruction may wait for an answer at a time; 20 when left out.
     held_calls: Option<usize>,
     api_per_credential: Option<u32>,
     api_per_peer: Option<u32>,
@@ -150,7 +160,7 @@ pub struct Limits {
 }
 
 /// `[limits.agent]` and `[limits.grant]`; what is left out is not limited.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quota {
     /// Calls at the same time.
@@ -174,7 +184,7 @@ impl Config {
     /// With line and column, when the file is not as it must be.
     pub fn read(path: &Path) -> anyhow::Result<Config> {
         let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
-        let mut config: Config = toml::from_str(&text).map_err(|error| anyhow!("{}:\n{error}", path.display()))?;
+        let mut config = Config::parse(path, &text)?;
         let base = path.parent().unwrap_or(Path::new(""));
         let resolve = |path: &mut PathBuf| *path = base.join(&*path);
         resolve(&mut config.ledger.directory);
@@ -198,18 +208,28 @@ impl Config {
             proposer.authorities.iter_mut().for_each(resolve);
             proposer.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
         }
-        for credential in &config.credential {
-            if credential.sha256.len() != 64
-                || !credential.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            {
-                bail!(
-                    "{}: the `sha256` of the credential of `{}` is not 64 lower-case hexadecimal digits; make one with `countersign keys new`",
-                    path.display(),
-                    credential.party
-                );
-            }
-        }
         Ok(config)
+    }
+
+    /// The file's text, with what the environment puts in its place.
+    fn parse(path: &Path, text: &str) -> anyhow::Result<Config> {
+        let wrong = |error: toml::de::Error| anyhow!("{}:\n{error}", path.display());
+        let overrides = environment::overrides();
+        if overrides.is_empty() {
+            return toml::from_str(text).map_err(wrong);
+        }
+        // Errors of the file itself keep their place, unless an override mends them.
+        let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        environment::apply(&mut table, &overrides)?;
+        table.try_into().map_err(|error| match toml::from_str::<Config>(text) {
+            Err(error) => wrong(error),
+            Ok(_) => anyhow!("{}, with the environment's `COUNTERSIGN__…`:\n{error}", path.display()),
+        })
+    }
+
+    /// Who may talk to the API.
+    pub fn credentials(&self) -> Vec<api::Credential> {
+        self.credential.iter().map(Caller::credential).collect()
     }
 
     /// Every file, beside the configuration's own, that says what is in force: when one changes, all are read again.

@@ -36,6 +36,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Demo(args) => runtime()?.block_on(demo::run(&args)),
+        Command::Init(args) => commands::init::run(&args),
+        Command::Reference => commands::reference::run(),
         Command::Serve(args) => runtime()?.block_on(commands::serve::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Import(import) => runtime()?.block_on(commands::import::run(import)),

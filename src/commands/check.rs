@@ -12,7 +12,10 @@ use countersign_authorize::{
 };
 
 use super::say;
-use crate::{cli::CheckArgs, config::Config};
+use crate::{
+    cli::CheckArgs,
+    config::{Config, Role},
+};
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<u8> {
     if args.schema || !args.policy.is_empty() {
@@ -95,9 +98,14 @@ fn whole(path: &Path) -> anyhow::Result<u8> {
         lint(catalogue, &upstream.catalogue)?;
     }
     let settings = config.settings()?;
-    for role in ["host", "approver", "operator", "investigator"] {
-        let known = config.credential.iter().any(|credential| serde_json::json!(credential.role) == role);
-        if !known {
+    let roles = [
+        ("host", Role::Host),
+        ("approver", Role::Approver),
+        ("operator", Role::Operator),
+        ("investigator", Role::Investigator),
+    ];
+    for (role, wanted) in roles {
+        if !config.credential.iter().any(|credential| credential.role == wanted) {
             say(format_args!(
                 "warning: nobody has a credential of role `{role}`; make one with `countersign keys new {role} --party NAME`"
             ))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use countersign_ledger::{
-    Kind,
+    Hash, Kind,
     directory::Directory,
     evidence::{Evidence, Selection},
     keys,
@@ -53,18 +53,24 @@ fn new_pair(party: &str, out: &Path, as_json: bool) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn new_secret(role: KeyRole, party: &str, as_json: bool) -> anyhow::Result<u8> {
+/// A new secret of a role, and its SHA-256.
+pub fn secret(role: &str) -> anyhow::Result<(String, Hash)> {
     let mut bytes = [0; 32];
     SysRng.try_fill_bytes(&mut bytes).context("the operating system gave no random bytes")?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = format!("csk_{role}_{hex}");
+    let sha256 = Hash::of(secret.as_bytes());
+    Ok((secret, sha256))
+}
+
+fn new_secret(role: KeyRole, party: &str, as_json: bool) -> anyhow::Result<u8> {
     let role = match role {
         KeyRole::Host => "host",
         KeyRole::Approver => "approver",
         KeyRole::Operator => "operator",
         _ => "investigator",
     };
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let secret = format!("csk_{role}_{hex}");
-    let sha256 = countersign_ledger::Hash::of(secret.as_bytes());
+    let (secret, sha256) = secret(role)?;
     if as_json {
         say(format_args!(
             "{}",

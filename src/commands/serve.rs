@@ -35,7 +35,7 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
         tell(&[NotifyState::Stopping]);
     };
     let ledger = gateway.ledger.clone();
-    let running = countersign_proxy::serve(settings, gateway, config.credential.clone(), shutdown).await?;
+    let running = countersign_proxy::serve(settings, gateway, config.credentials(), shutdown).await?;
     let watching = tokio::spawn(watch::watch(args.config.clone(), config, seen, hangup, running.reload.clone()));
     // One line on standard output, when both listeners are ready.
     say(format_args!("{}", ready(&running)))?;

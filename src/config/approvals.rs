@@ -2,10 +2,11 @@
 
 use anyhow::Context as _;
 use countersign_proxy::settings;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[approvals]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Approvals {
     /// Where a browser finds the API's listener, such as `https://approve.bank.example`.

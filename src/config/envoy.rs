@@ -5,12 +5,13 @@ use std::time::Duration;
 use anyhow::bail;
 use countersign_authorize::catalogue::{Catalogue, Protocol};
 use countersign_proxy::{envoy, settings};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Address, Listener, Tls, Upstream};
 
 /// `[ext_authz]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtAuthz {
     /// Where Envoy asks and sends its access log: `unix:/run/countersign/envoy.sock`, or an address as of the other listeners.

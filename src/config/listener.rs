@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use countersign_proxy::settings;
+use countersign_proxy::{api, settings};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{Address, Url};
+use super::values::{Address, Digest, Url};
 
 /// A listener.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// The address: `127.0.0.1:8180` (port 0 takes a free one), `unix:/run/countersign/gateway.sock`, or `systemd:gateway` for a socket that systemd passes.
@@ -18,7 +19,7 @@ pub struct Listener {
 }
 
 /// TLS of a listener.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The chain, leaf first.
@@ -33,7 +34,7 @@ pub struct Tls {
 }
 
 /// `[[agent]]`: an agent that is told by its client certificate.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
     /// The agent, as instructions name it.
@@ -42,8 +43,43 @@ pub struct Agent {
     pub spiffe: String,
 }
 
+/// `[[credential]]`: who may talk to the API. `countersign keys new ROLE --party NAME` makes one.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// What it opens.
+    pub role: Role,
+    /// Whose it is.
+    pub party: String,
+    /// SHA-256 of the secret, 64 lower-case hexadecimal digits.
+    pub sha256: Digest,
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(description = "")]
+pub enum Role {
+    Host,
+    Approver,
+    Operator,
+    Investigator,
+}
+
+impl Caller {
+    pub(super) fn credential(&self) -> api::Credential {
+        let role = match self.role {
+            Role::Host => api::Role::Host,
+            Role::Approver => api::Role::Approver,
+            Role::Operator => api::Role::Operator,
+            Role::Investigator => api::Role::Investigator,
+        };
+        api::Credential { role, party: self.party.clone(), sha256: self.sha256.0.clone() }
+    }
+}
+
 /// `[proof]`: proof of possession of the key that a grant is bound to (RFC 9449, DPoP).
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Proof {
     /// Refuse tokens that are bound to no key, so that a stolen one is always useless.

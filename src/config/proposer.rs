@@ -3,12 +3,13 @@
 use std::{path::PathBuf, time::Duration};
 
 use countersign_proxy::settings;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{upstream::Credential, values::Url};
 
 /// `[proposer]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proposer {
     /// The chat endpoint's whole URL, such as `https://models.example/v1/chat/completions`.
@@ -31,11 +32,14 @@ pub struct Proposer {
 }
 
 /// `[[proposer.allow]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proposable {
+    /// For instructions of this host; of every one when left out.
     host: Option<String>,
+    /// For this user; for every one when left out.
     principal: Option<String>,
+    /// Names of actions, or `name.*`.
     actions: Vec<String>,
 }
 

@@ -11,13 +11,14 @@ use countersign_authorize::catalogue::{self, Catalogue};
 use countersign_ledger::statement::Jwk;
 use countersign_proxy::settings::{self, ReceiptKeys};
 use countersign_receipt::directory;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::values::{Header, Url};
 use crate::commands::ceiling;
 
 /// `[[upstream]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Its name, as its catalogue says it.
@@ -66,7 +67,7 @@ pub struct Upstream {
 }
 
 /// `retries` of an upstream: only of what was not sent, or does the same when it is sent twice.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retries {
     /// How often a request is sent at most, the first time included.
@@ -82,7 +83,7 @@ impl Default for Retries {
 }
 
 /// `breaker` of an upstream.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
     /// After how many failures in a row: no connection, no proper answer, none in time, or 502, 503 or 504.
@@ -98,7 +99,7 @@ impl Default for Breaker {
 }
 
 /// `tls` of an upstream.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientTls {
     /// The chain, leaf first, PEM.
@@ -108,7 +109,7 @@ pub struct ClientTls {
 }
 
 /// `receipts` of an upstream: exactly one of `keys`, `jwks_url` and `directory`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Receipts {
     /// Whose they are: a party's id, which becomes an API provider when it is not known yet.
@@ -125,7 +126,7 @@ pub struct Receipts {
 }
 
 /// `ceiling` of an upstream.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ceiling {
     /// The provider's catalogue.
@@ -137,7 +138,7 @@ pub struct Ceiling {
 }
 
 /// A header that lets the gateway into an API, its value from a file or the environment.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Credential {
     /// The header; `authorization` when left out.
@@ -147,17 +148,21 @@ pub struct Credential {
     pub prefix: String,
     /// The file that holds the secret.
     pub file: Option<PathBuf>,
-    /// The environment variable that holds it.
+    /// The environment variable that holds it; or, where there is none, the one with `_FILE` behind its name that names the file.
     pub environment: Option<String>,
 }
 
 /// How long an upstream may take, in seconds.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
+    /// Name resolution, connection and TLS handshake; 5 when left out.
     connect_seconds: Option<u64>,
+    /// From the last byte sent to the first of the answer; 30 when left out.
     first_byte_seconds: Option<u64>,
+    /// Between two pieces of the answer; 60 when left out.
     idle_seconds: Option<u64>,
+    /// All of it; 600 when left out.
     total_seconds: Option<u64>,
 }
 
@@ -294,12 +299,20 @@ impl Credential {
         let secret = match (&self.file, &self.environment) {
             (Some(file), None) => fs::read_to_string(file)
                 .with_context(|| format!("the credential `{}` cannot be read", file.display()))?,
-            (None, Some(name)) => {
-                std::env::var(name).with_context(|| format!("the environment has no `{name}` for the credential"))?
-            }
+            (None, Some(name)) => of_environment(name)?,
             _ => bail!("the credential needs either `file` or `environment`"),
         };
         let header = self.header.as_ref().map_or(http::header::AUTHORIZATION, |header| header.0.clone());
         Ok(settings::Credential::new(header, format!("{}{}", self.prefix, secret.trim_end()))?)
     }
+}
+
+/// A secret of the environment: `NAME` itself, or the file that `NAME_FILE` names, as container platforms mount them.
+fn of_environment(name: &str) -> anyhow::Result<String> {
+    if let Ok(secret) = std::env::var(name) {
+        return Ok(secret);
+    }
+    let file = std::env::var_os(format!("{name}_FILE"))
+        .with_context(|| format!("the environment has neither `{name}` nor `{name}_FILE` for the credential"))?;
+    fs::read_to_string(&file).with_context(|| format!("`{name}_FILE`: `{}` cannot be read", Path::new(&file).display()))
 }

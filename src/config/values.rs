@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use countersign_ledger::checkpoint::is_key_name;
 use countersign_proxy::settings;
 use http::{HeaderName, Uri};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// One file or several.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a path, or a list of paths")]
 pub enum Files {
     /// One.
@@ -41,7 +42,7 @@ impl Files {
 }
 
 /// A name that can name a key.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 pub struct Origin(pub String);
 
@@ -59,9 +60,9 @@ impl TryFrom<String> for Origin {
 }
 
 /// Where a listener listens.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Address(pub settings::Address);
+pub struct Address(#[schemars(with = "String")] pub settings::Address);
 
 impl TryFrom<String> for Address {
     type Error = String;
@@ -75,9 +76,9 @@ impl TryFrom<String> for Address {
 }
 
 /// An absolute URL.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Url(pub Uri);
+pub struct Url(#[schemars(with = "String")] pub Uri);
 
 impl TryFrom<String> for Url {
     type Error = String;
@@ -91,10 +92,28 @@ impl TryFrom<String> for Url {
     }
 }
 
-/// A header's name.
-#[derive(Debug, Deserialize)]
+/// The SHA-256 of a secret.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Header(pub HeaderName);
+pub struct Digest(pub String);
+
+impl TryFrom<String> for Digest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Digest, String> {
+        match text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            true => Ok(Digest(text)),
+            false => {
+                Err("`sha256` is not 64 lower-case hexadecimal digits; make one with `countersign keys new`".to_owned())
+            }
+        }
+    }
+}
+
+/// A header's name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct Header(#[schemars(with = "String")] pub HeaderName);
 
 impl TryFrom<String> for Header {
     type Error = String;

@@ -65,7 +65,8 @@ impl World {
         let ledger = gateway.ledger.clone();
         let (stop, stopped) = oneshot::channel();
         let ended = async { drop(stopped.await) };
-        let running = countersign_proxy::serve(running::settings(&config)?, gateway, config.credential, ended).await?;
+        let running =
+            countersign_proxy::serve(running::settings(&config)?, gateway, config.credentials(), ended).await?;
         let [host_secret, operator, approver_secret] = secrets;
         let (api, gateway) = (format!("http://{}", running.api), format!("http://{}", running.gateway));
         let (agent_key, approver_key) = (keys::generate()?, keys::generate()?);

@@ -35,6 +35,7 @@ mod policy;
 mod receipts;
 mod reconcile;
 mod service;
+mod start;
 mod telemetry;
 mod tools;
 mod view;

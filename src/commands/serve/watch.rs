@@ -70,7 +70,7 @@ pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup
 async fn put(config: &Config, reload: &Reload) -> anyhow::Result<Vec<String>> {
     let (catalogues, settings) = (config.catalogues()?, config.settings()?);
     let policies = config.policies(&catalogues)?;
-    let (upstreams, credentials) = (settings.upstreams, config.credential.clone());
+    let (upstreams, credentials) = (settings.upstreams, config.credentials());
     let envoy = settings.envoy.and_then(|envoy| envoy.listener.tls);
     let tls = [settings.gateway.tls, settings.api.tls, envoy];
     reload.put(Fresh { catalogues, policies, upstreams, credentials, tls }).await.context("the change is not in force")

@@ -1,0 +1,162 @@
+//! From nothing to a running sidecar: `init`, overrides of the environment, and certificates that change under it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::sidecar::{BINARY, countersign, path, raw};
+
+/// A sidecar that ends with the test.
+struct Running {
+    serve: Child,
+    ready: Value,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.serve.kill();
+        let _ = self.serve.wait();
+    }
+}
+
+fn serve(config: &Path, overrides: &[(&str, &str)]) -> Running {
+    let mut serve = Command::new(BINARY);
+    serve.args(["serve", "--config"]).arg(config).envs(overrides.iter().copied()).stdout(Stdio::piped());
+    let mut serve = serve.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(serve.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    Running { serve, ready }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+const ANYWHERE: [(&str, &str); 2] =
+    [("COUNTERSIGN__GATEWAY__LISTEN", "127.0.0.1:0"), ("COUNTERSIGN__API__LISTEN", "127.0.0.1:0")];
+
+#[test]
+fn what_init_writes_is_accepted_by_check_and_started_by_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = dir.path().join("start");
+    let made = countersign(&["init", path(&start), "--origin", "bank.example/agents", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+    let secret = |role: &str| {
+        let said = text(&made);
+        let line = said.lines().find(|line| line.starts_with(role)).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let config = start.join("countersign.toml");
+    let checked = countersign(&["check", "--config", path(&config)]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked));
+    assert!(!text(&checked).contains("warning"), "{}", text(&checked));
+    assert!(!fs::read_to_string(&config).unwrap().contains(&secret("host")), "only its digest is kept");
+
+    let running = serve(&config, &ANYWHERE);
+    let api = running.ready["api"].as_str().unwrap();
+    let body = json!({ "words": "read item 7", "principal": "ann", "agent": "assistant", "scope": { "actions": ["items.read"] } }).to_string();
+    let answer = raw(
+        api,
+        &format!(
+            "POST /v1/instructions HTTP/1.1\r\nhost: {api}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            secret("host"),
+            body.len()
+        ),
+    );
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    drop(running);
+
+    let again = countersign(&["init", path(&start)]);
+    assert!(again.status.code() == Some(2) && text(&again).contains("is there already"), "{}", text(&again));
+}
+
+#[test]
+fn the_environment_stands_in_place_of_a_key_and_a_wrong_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(countersign(&["init", path(dir.path())]).status.success());
+    let config = dir.path().join("countersign.toml");
+    let check = |name: &str, value: &str| {
+        Command::new(BINARY).args(["check", "--config", path(&config)]).env(name, value).output().unwrap()
+    };
+    for (name, value, says) in [
+        ("COUNTERSIGN__UPSTREAM__API__URL", "no url", "is not a URL"),
+        ("COUNTERSIGN__UPSTREAM__NOBODY__URL", "http://a", "has no `nobody`"),
+        ("COUNTERSIGN__GATEWAY__LISTNE", "127.0.0.1:1", "unknown field `listne`"),
+        ("COUNTERSIGN__DRAIN_SECONDS", "soon", "invalid type"),
+    ] {
+        let checked = check(name, value);
+        assert!(checked.status.code() == Some(2) && text(&checked).contains(says), "{name}: {}", text(&checked));
+    }
+    assert!(check("COUNTERSIGN__UPSTREAM__API__URL", "https://bank.example").status.success());
+
+    // A secret in a file that the environment names.
+    let more = fs::read_to_string(&config).unwrap().replace("# credential = {", "credential = {");
+    fs::write(&config, more).unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "a-secret-of-the-api\n").unwrap();
+    let missing = countersign(&["check", "--config", path(&config)]);
+    assert!(text(&missing).contains("neither `API_KEY` nor `API_KEY_FILE`"), "{}", text(&missing));
+    assert!(check("API_KEY_FILE", path(&secret)).status.success());
+}
+
+#[test]
+fn certificates_are_read_again_when_their_files_change_and_a_broken_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(countersign(&["init", path(dir.path())]).status.success());
+    let config = dir.path().join("countersign.toml");
+    let write = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(dir.path().join("chain.pem"), made.cert.pem()).unwrap();
+        fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    };
+    write();
+    let tls = "listen = \"127.0.0.1:8180\"\ntls = { certificates = \"chain.pem\", key = \"key.pem\" }";
+    let text = fs::read_to_string(&config).unwrap().replacen("listen = \"127.0.0.1:8180\"", tls, 1);
+    let made = countersign(&["keys", "new", "operator", "--party", "olga", "--json"]);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let (operator, sha256) = (made["secret"].as_str().unwrap(), made["credential"]["sha256"].as_str().unwrap());
+    fs::write(
+        &config,
+        format!("{text}\n[[credential]]\nrole = \"operator\"\nparty = \"olga\"\nsha256 = \"{sha256}\"\n"),
+    )
+    .unwrap();
+    let running = serve(&config, &ANYWHERE);
+    let api = running.ready["api"].as_str().unwrap();
+    let refused = || {
+        let answer = raw(
+            api,
+            &format!(
+                "GET /v1/policies HTTP/1.1\r\nhost: {api}\r\nauthorization: Bearer {operator}\r\nconnection: close\r\n\r\n"
+            ),
+        );
+        answer.json()["refused"]["what"].as_str().unwrap_or_default().to_owned()
+    };
+    let until = |wanted: &dyn Fn(&str) -> bool| {
+        for _ in 0..400 {
+            if wanted(&refused()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{}", refused());
+    };
+    fs::write(dir.path().join("key.pem"), "no key").unwrap();
+    until(&|what| what.contains("key.pem"));
+    write();
+    until(&str::is_empty);
+    let ledger = dir.path().join("ledger");
+    let recorded = || {
+        fs::read_dir(ledger.join("policy"))
+            .unwrap()
+            .filter(|file| fs::read_to_string(file.as_ref().unwrap().path()).unwrap().contains("BEGIN CERTIFICATE"))
+            .count()
+    };
+    assert_eq!(recorded(), 2, "the first and the second, and never a key");
+}
