@@ -33,7 +33,8 @@ pub use self::{
     values::{Address, Files, Origin, Url},
 };
 
-/// The file as typed.
+/// The file as typed. Its comments are what `countersign reference` prints: a new key is in the documentation when
+/// `cargo run -q -- reference > docs/configuration-reference.md` was run, and a test says so when it was not.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -40,16 +40,20 @@ impl<'s> Page<'s> {
         let needed: Vec<&str> =
             schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let _ = write!(self.text, "\n## {title}\n\n");
-        if let Some(what) = schema.get("description").and_then(Value::as_str).filter(|_| !path.is_empty()) {
-            let _ = write!(self.text, "{}\n\n", in_one_line(what));
+        let what = schema.get("description").and_then(Value::as_str).map(in_one_line);
+        if let Some(what) = what.filter(|what| !path.is_empty() && what.trim_end_matches('.') != title) {
+            let _ = write!(self.text, "{what}\n\n");
         }
         self.text.push_str("| key | is | needed | what |\n|---|---|---|---|\n");
         let mut inner = Vec::new();
         for (key, value) in keys.into_iter().flatten() {
             let (is, of) = self.is(value);
             let needed = if needed.contains(&key.as_str()) { "yes" } else { "" };
-            let what = value.get("description").and_then(Value::as_str).unwrap_or_default();
-            let _ = writeln!(self.text, "| `{key}` | {is} | {needed} | {} |", in_one_line(what).replace('|', "\\|"));
+            let mut what = in_one_line(value.get("description").and_then(Value::as_str).unwrap_or_default());
+            if let Some(default) = value.get("default").filter(|default| default.is_number()) {
+                what = format!("{}; {default} when left out.", what.trim_end_matches('.'));
+            }
+            let _ = writeln!(self.text, "| `{key}` | {is} | {needed} | {} |", what.replace('|', "\\|"));
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             inner.extend(of.map(|of| (path, of)));
         }
@@ -117,8 +121,17 @@ mod tests {
     fn the_page_in_the_documentation_has_every_key_as_the_code_reads_it() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration-reference.md");
         let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(page == text(), "docs/configuration-reference.md is old: `countersign reference` prints the new one");
-        for key in ["`[gateway.tls]`", "`[[upstream]]`", "| `listen` | text | yes |", "`[upstream.timeouts]`"] {
+        assert!(
+            page == text(),
+            "the configuration's keys changed, and docs/configuration-reference.md did not; run: cargo run -q -- reference > docs/configuration-reference.md"
+        );
+        for key in [
+            "`[gateway.tls]`",
+            "`[[upstream]]`",
+            "| `listen` | text | yes |",
+            "`[upstream.timeouts]`",
+            "; 30 when left out.",
+        ] {
             assert!(page.contains(key), "{key}");
         }
     }
