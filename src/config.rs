@@ -152,7 +152,9 @@ pub struct Limits {
     delegations: Option<usize>,
     /// How many calls of one instruction may wait for an answer at a time; 20 when left out.
     held_calls: Option<usize>,
+    /// Requests a second to the API with one credential; 1000 when left out, and 0 is no limit.
     api_per_credential: Option<u32>,
+    /// Requests a second to the API from one address; 2000 when left out, and 0 is no limit.
     api_per_peer: Option<u32>,
     /// The calls of one agent; a refusal beyond is 429.
     agent: Quota,

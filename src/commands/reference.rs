@@ -50,7 +50,7 @@ impl<'s> Page<'s> {
             let (is, of) = self.is(value);
             let needed = if needed.contains(&key.as_str()) { "yes" } else { "" };
             let mut what = in_one_line(value.get("description").and_then(Value::as_str).unwrap_or_default());
-            if let Some(default) = value.get("default").filter(|default| default.is_number()) {
+            if let Some(default) = value.get("default").filter(|default| default.is_number() || **default == true) {
                 what = format!("{}; {default} when left out.", what.trim_end_matches('.'));
             }
             let _ = writeln!(self.text, "| `{key}` | {is} | {needed} | {} |", what.replace('|', "\\|"));
@@ -96,7 +96,7 @@ impl<'s> Page<'s> {
                 (format!("list of {of}s"), inner.map(|(_, of)| (true, of)))
             }
             Some("string") => ("text".to_owned(), None),
-            Some("integer") => ("number".to_owned(), None),
+            Some("integer" | "number") => ("number".to_owned(), None),
             Some("boolean") => ("`true` or `false`".to_owned(), None),
             Some("object") => ("table of names".to_owned(), None),
             _ => ("value".to_owned(), None),

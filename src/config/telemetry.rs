@@ -3,22 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use countersign_proxy::settings;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Address, Url, upstream::Credential};
 
 /// `[log]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// How lines look.
+    /// How lines look; `text` when left out.
     pub format: Format,
-    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`; the environment's `COUNTERSIGN_LOG` goes before it.
+    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`; the environment's `COUNTERSIGN_LOG` goes before it. `warn` when left out.
     pub level: Level,
 }
 
 /// How a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// For people.
@@ -29,7 +30,7 @@ pub enum Format {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// What fails.
@@ -58,7 +59,7 @@ impl Level {
 }
 
 /// `[metrics]`: what Prometheus scrapes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
     /// The address: `127.0.0.1:9464`, `unix:/run/countersign/metrics.sock` or `systemd:name`. Whoever reaches it reads it: no credential is asked for.
@@ -72,7 +73,7 @@ impl Metrics {
 }
 
 /// `[telemetry]`: metrics, traces and logs over OTLP, as protobuf over HTTP.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Otlp {
     /// The collector, such as `http://127.0.0.1:4318`; `/v1/traces` and so on are added.
@@ -85,7 +86,7 @@ pub struct Otlp {
     /// The name of this sidecar among others.
     #[serde(default = "name")]
     pub service_name: String,
-    /// Which share of the traces that begin here is kept, 0 to 1; a trace that an agent began is kept as it says.
+    /// Which share of the traces that begin here is kept, 0 to 1; a trace that an agent began is kept as it says. 1 when left out.
     #[serde(default)]
     pub sampling: Share,
     /// Send spans.
@@ -115,7 +116,7 @@ const fn minute() -> u64 {
 }
 
 /// A number from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "f64")]
 pub struct Share(pub f64);
 
