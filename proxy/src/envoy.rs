@@ -10,7 +10,7 @@
 //! The steps up to the record are those of every call. What is refused is answered as the gateway answers it; what is allowed is handed over: Envoy is told
 //! which headers to set and which to take away, and the receipt waits until the access log says what became of the call.
 //!
-//! Absent on purpose: everything that needs the API's answer. [`handover`] refuses the calls for which that matters.
+//! Absent on purpose: everything that needs the API's answer. `handover` refuses the calls for which that matters.
 
 mod proto;
 
