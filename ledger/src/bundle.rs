@@ -2,12 +2,14 @@
 //!
 //! The same evidence gives the same bytes.
 
+mod form;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Cursor, Read, Seek, Write},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
 
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     disclosure::Disclosure,
     evidence::{Evidence, Selection, Shown},
     record::{EntryError, MAX_ENTRY_BYTES},
+    strict,
 };
 
 const FORMAT: &str = "countersign-bundle/1";
@@ -200,14 +203,12 @@ fn entry(files: &mut BTreeMap<String, Vec<u8>>, seq: u64, evidence: &mut Evidenc
 
 fn unzip(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
     let mut zip = ZipArchive::new(Cursor::new(bytes))?;
+    form::check(bytes).map_err(|what| bad("zip file", what))?;
     if zip.len() > MAX_FILES {
         return Err(bad("zip file", format!("more than {MAX_FILES} files")));
     }
     // Two readers must not see two different bundles: each name once, no files that only some readers list, nothing before or behind.
     zip.validate_header_consistency().map_err(|error| bad("zip file", error))?;
-    if zip.offset() != 0 || !zip.comment().is_empty() {
-        return Err(bad("zip file", "something stands before or behind the zip file"));
-    }
     let (mut files, mut total) = (BTreeMap::new(), 0);
     for index in 0..zip.len() {
         let file = zip.by_index(index).map_err(|error| bad("zip file", error))?;
@@ -234,6 +235,6 @@ fn text(name: &str, bytes: Vec<u8>) -> Result<String, BundleError> {
     String::from_utf8(bytes).map_err(|_| bad(name, "not UTF-8"))
 }
 
-fn parse<'b, T: Deserialize<'b>>(name: &str, bytes: &'b [u8]) -> Result<T, BundleError> {
-    serde_json::from_slice(bytes).map_err(|error| bad(name, error))
+fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, BundleError> {
+    strict::parse(bytes).map_err(|error| bad(name, error))
 }

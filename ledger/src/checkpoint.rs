@@ -237,7 +237,9 @@ impl Checkpoint {
         let text = self.note.get(..self.text_length).unwrap_or_default();
         let mut signer = None;
         for (name, id, signature) in self.signatures()? {
-            let Some(key) = trusted.iter().find(|key| key.name == name && key.id() == id) else { continue };
+            // The key's name is the ledger's: another ledger's key says nothing of this one.
+            let of_origin = |key: &&VerifierKey| key.name == self.origin && key.name == name && key.id() == id;
+            let Some(key) = trusted.iter().find(of_origin) else { continue };
             let signature =
                 Signature::from_slice(&signature).map_err(|_| CheckpointError::Signature(name.to_owned()))?;
             if key.key.verify_strict(text.as_bytes(), &signature).is_err() {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::strict;
+
 /// Digests of an entry's disclosures by the name of what they commit to: the member `sd` of a body.
 pub type Commitments = BTreeMap<String, Digest>;
 
@@ -76,7 +78,7 @@ impl Disclosure {
     pub fn parse(text: &str) -> Result<Disclosure, DisclosureError> {
         let array = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| DisclosureError::Malformed)?;
         let (_salt, name, value): (String, String, Value) =
-            serde_json::from_slice(&array).map_err(|_| DisclosureError::Malformed)?;
+            strict::parse(&array).map_err(|_| DisclosureError::Malformed)?;
         Ok(Disclosure { text: text.to_owned(), name, value })
     }
 

@@ -32,6 +32,7 @@ pub mod possession;
 pub mod proof;
 pub mod signed_text;
 pub mod statement;
+mod strict;
 pub mod term;
 pub mod tree;
 

@@ -64,8 +64,13 @@ fn is(change: impl FnOnce(&mut body::Call)) -> impl FnOnce(&mut body::Call) {
 impl World {
     /// A catalogue, an approver with a key, one instruction with a grant for two actions.
     fn new(dir: &Path) -> World {
+        World::of(dir, signer())
+    }
+
+    /// The same, of another ledger.
+    fn of(dir: &Path, signer: CheckpointSigner) -> World {
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_800_000_000).unwrap()));
-        let ledger = Ledger::create(LedgerOptions::new(dir), signer(), clock.clone(), None).unwrap();
+        let ledger = Ledger::create(LedgerOptions::new(dir), signer, clock.clone(), None).unwrap();
         let vault = Vault::open(&dir.join("keys")).unwrap();
         let emma = vault.subject("emma").unwrap();
         let policy = ledger.keep_policy(b"upstream = \"bank\"\n").unwrap();
@@ -111,6 +116,12 @@ impl World {
         let (kid, party) = (jwk.thumbprint(), "ann".into());
         let jwk = whole.then(|| serde_json::to_value(&jwk).unwrap());
         body::Key { event: event.into(), kid, party, jwk, by: "test".into(), ..Default::default() }
+    }
+
+    /// Registers a key under its own thumbprint, whatever it is.
+    fn with_key(&self, jwk: Value) {
+        let kid = serde_json::from_value::<Jwk>(jwk.clone()).unwrap().thumbprint();
+        self.add(None, &body::Key { kid, jwk: Some(jwk), ..self.key("registered", true) }, &[]);
     }
 
     fn grant(&self, id: &str) -> body::Grant {
@@ -635,6 +646,18 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
         (
             "a key under another's name",
             lie(|w| _ = w.add(None, &body::Key { kid: "x".into(), ..w.key("registered", true) }, &[])),
+            &["key-mismatch"],
+            true,
+        ),
+        (
+            "a key that is no point of its curve",
+            lie(|w| w.with_key(json!({ "kty": "EC", "crv": "P-256", "x": "A".repeat(43), "y": "A".repeat(43) }))),
+            &["key-mismatch"],
+            true,
+        ),
+        (
+            "a key of a kind that signs nothing",
+            lie(|w| w.with_key(json!({ "kty": "OKP", "crv": "X25519", "x": "A".repeat(43) }))),
             &["key-mismatch"],
             true,
         ),

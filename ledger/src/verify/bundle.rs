@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Counts, Held, Options, Report, finding,
+    Counts, Held, Options, Report,
+    countersigned::Roots,
+    finding,
     meaning::{Extent, Meaning},
 };
 use crate::{
@@ -43,6 +45,10 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
         Some(Selection::Window(..)) => Extent::Window,
     };
     let mut meaning = Meaning::new(&policy, extent, options.narrower);
+    if evidence.items.values().any(|item| item.entry.kind == Kind::Receipt) {
+        let entries = evidence.items.iter().map(|(seq, item)| (*seq, &*item.bytes));
+        meaning.compare_with(Roots::of_entries(entries));
+    }
     let mut report = Report {
         origin: evidence.origin.clone(),
         counts: Counts { entries: evidence.items.len() as u64, ..Counts::default() },
@@ -56,6 +62,7 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
         meaning.entry(*seq, item.hash, &item.entry);
         meaning.values(*seq, item.hash, &item.entry, &item.values);
     }
+    check_checkpoint(evidence, keys, head, &mut report);
     check_order(evidence, &mut report);
     check_parents(evidence, extent, &mut report);
     check_complete(evidence, head, &mut report);
@@ -107,6 +114,31 @@ fn prove(
         );
         report.findings.push(finding("checkpoints-apart", Some(seq), what));
     }
+}
+
+/// The checkpoint that stands by itself is what people and other tools take from a bundle: it must be of the history that the proofs are of.
+fn check_checkpoint(evidence: &Evidence, keys: &[VerifierKey], head: Option<&Checkpoint>, report: &mut Report) {
+    let Some(own) = &evidence.checkpoint else { return };
+    let mut found = |code, what: String| report.findings.push(finding(code, None, format!("`checkpoint.txt` {what}")));
+    if own.origin() != evidence.origin {
+        found("checkpoint-origin", format!("is of the ledger `{}`", own.origin()));
+        return;
+    }
+    if let Err(error) = own.verify(keys) {
+        found("checkpoint-signature", format!("is not signed with a key that counts: {error}"));
+    }
+    let (size, whole) = (own.size(), matches!(evidence.selection, None | Some(Selection::All)));
+    if root_at(evidence, head, size).is_some_and(|root| root != own.root()) {
+        found("checkpoint-root", format!("has another root than the first {size} entries"));
+    }
+    if whole && head.is_some_and(|head| head.size() < size) {
+        found("checkpoint-beyond", format!("covers {size} entries, more than are here"));
+    }
+}
+
+/// The root over the first `size` entries: the head's, or from the entries if all of them are there.
+fn root_at(evidence: &Evidence, head: Option<&Checkpoint>, size: u64) -> Option<Hash> {
+    head.filter(|head| head.size() == size).map(Checkpoint::root).or_else(|| prefix_root(evidence, size))
 }
 
 /// Entries that follow each other must be chained, and no time goes back.
@@ -232,8 +264,7 @@ fn check_held(
             report.findings.push(finding("proof-differs", Some(proof.index), what));
         }
     }
-    let root = head.filter(|head| head.size() == size).map(Checkpoint::root).or_else(|| prefix_root(evidence, size));
-    if let Some(root) = root {
+    if let Some(root) = root_at(evidence, head, size) {
         compared = true;
         if root != checkpoint.root() {
             let what = format!(

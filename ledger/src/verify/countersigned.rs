@@ -11,6 +11,7 @@ use crate::{
     disclosure::Disclosure,
     record::body,
     signed_text::{Signed, SignedText},
+    tree::{self, Frontier},
 };
 
 /// How many of the ledger's newest checkpoints are remembered: what bounds the memory. A receipt comes soon after the checkpoint that it names.
@@ -21,6 +22,8 @@ const REMEMBERED: usize = 1 << 16;
 pub(super) struct Roots {
     roots: BTreeMap<u64, Hash>,
     forgotten: u64,
+    /// Whether they are the roots over first entries that are all here, and nothing is known of others.
+    computed: bool,
 }
 
 impl Roots {
@@ -33,10 +36,25 @@ impl Roots {
         }
     }
 
+    /// The roots over the first entries of a bundle, as far as all of them are there.
+    pub(super) fn of_entries<'e>(entries: impl Iterator<Item = (u64, &'e [u8])>) -> Roots {
+        let (mut frontier, mut roots) = (Frontier::default(), BTreeMap::new());
+        for ((seq, entry), expected) in entries.zip(0..) {
+            if seq != expected {
+                break;
+            }
+            frontier.push(tree::leaf_hash(entry), |_, _| {});
+            roots.insert(frontier.size(), frontier.root());
+        }
+        Roots { roots, forgotten: 0, computed: true }
+    }
+
     /// What is wrong with a checkpoint that an API countersigned.
     fn check(&self, checkpoint: &Checkpoint) -> Option<Wrong> {
         let size = checkpoint.size();
-        if self.roots.is_empty() || size <= self.forgotten || self.roots.get(&size) == Some(&checkpoint.root()) {
+        let unknown =
+            self.roots.is_empty() || size <= self.forgotten || self.computed && !self.roots.contains_key(&size);
+        if unknown || self.roots.get(&size) == Some(&checkpoint.root()) {
             return None;
         }
         let what = format!(

@@ -307,6 +307,11 @@ impl<'s> Meaning<'s> {
         }
     }
 
+    /// What receipts countersign is compared with these.
+    pub(super) fn compare_with(&mut self, roots: Roots) {
+        self.roots = roots;
+    }
+
     /// A receipt is of a forwarded call.
     fn receipt(&mut self, seq: u64, receipt: &body::Receipt) {
         let known = self.open.contains_key(&receipt.call) || self.ended.contains(&receipt.call);

@@ -32,6 +32,9 @@ impl Keys {
         let good = key.event == "registered";
         match (jwk, self.0.get_mut(&key.kid)) {
             (Some(Err(error)), _) => return Some(format!("the key is not one that is supported: {error}")),
+            (Some(Ok(jwk)), _) if jwk.validate().is_err() => {
+                return Some("the key is not one that is supported, or no point of its curve".to_owned());
+            }
             (Some(Ok(jwk)), _) if jwk.thumbprint() != key.kid => {
                 return Some(format!(
                     "the key has the thumbprint `{}`, not the one it is registered under",

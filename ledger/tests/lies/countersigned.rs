@@ -161,7 +161,7 @@ pub fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
                 w.ended(call);
             }),
             &["receipt-checkpoint"],
-            false,
+            true,
         ),
         (
             "a settlement that records the opposite of what was signed",

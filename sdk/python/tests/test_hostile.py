@@ -61,6 +61,18 @@ def test_many_files_over_the_same_bytes_are_refused():
     assert refused(data[:offset] + directory + tail)
 
 
+def test_a_bundle_of_more_files_than_the_end_of_a_zip_file_can_count_is_read_and_nothing_in_its_ends_can_be_changed():
+    policies = {f"policies/{number:064x}": b"" for number in range(65_536)}
+    data = zipped(unzipped(WHOLE) | policies)
+    assert data[-42:-38] == b"PK\x06\x07"
+    assert verify(data).clean
+    for place in range(98):
+        changed = bytearray(data)
+        changed[place - 98] ^= 1
+        # The versions of who wrote it say nothing of what is in it.
+        assert refused(bytes(changed)) or place in range(12, 16), place
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

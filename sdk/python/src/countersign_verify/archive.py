@@ -9,10 +9,14 @@ import zlib
 
 from .findings import Malformed
 
-MAX_FILES = 4_000_000
 _END = struct.Struct("<4s4H2LH")
+# What stands before the end when there are more files than it can count: a larger end, and where that begins.
+_LARGE_END = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+_UNFIT = "zip file: something stands before or behind it, or its end does not fit it"
+MAX_FILES = 1_000_000
 
 
 class NotAZip(Exception):
@@ -55,11 +59,13 @@ def _layout(data: bytes) -> list[str]:
     end_at = len(data) - _END.size
     if end_at < 0 or data[end_at : end_at + 4] != b"PK\x05\x06":
         raise Malformed("zip file: something stands behind it, or it has a comment")
-    _, disk, start_disk, here, total, size, offset, comment = _END.unpack_from(data, end_at)
+    end_at, total, size, offset = _directory(data, end_at)
     if offset + size > end_at or (total and data[end_at - size :][:4] != b"PK\x01\x02"):
         raise NotAZip("not a bundle, or cut off: the zip file has no directory where its end says")
-    if disk or start_disk or here != total or comment or offset + size != end_at:
-        raise Malformed("zip file: something stands before or behind it, or its end does not fit it")
+    if offset + size != end_at:
+        raise Malformed(_UNFIT)
+    if total > MAX_FILES:
+        raise Malformed(f"zip file: more than {MAX_FILES} files")
     names: list[str] = []
     at, place = offset, 0
     for _ in range(total):
@@ -80,6 +86,26 @@ def _layout(data: bytes) -> list[str]:
     if len(set(names)) != len(names):
         raise Malformed("zip file: two files of one name")
     return names
+
+
+def _directory(data: bytes, end_at: int) -> tuple[int, int, int, int]:
+    """Where the directory ends, of how many files it is, its size and where it begins."""
+    _, disk, start_disk, here, total, size, offset, comment = _END.unpack_from(data, end_at)
+    if disk or start_disk or here != total or comment:
+        raise Malformed(_UNFIT)
+    locator_at = end_at - _LOCATOR.size
+    if locator_at < 0 or data[locator_at : locator_at + 4] != b"PK\x06\x07":
+        return end_at, total, size, offset
+    large_at = locator_at - _LARGE_END.size
+    if large_at < 0 or _LOCATOR.unpack_from(data, locator_at)[1:] != (0, large_at, 1):
+        raise Malformed(_UNFIT)
+    magic, length, _, _, disk, start_disk, here, count, large_size, large_offset = _LARGE_END.unpack_from(data, large_at)
+    if (magic, length, disk, start_disk, here) != (b"PK\x06\x06", _LARGE_END.size - 12, 0, 0, count):
+        raise Malformed(_UNFIT)
+    # What does not fit into the end has all its bits set there.
+    if total != min(count, 0xFFFF) or size not in (large_size, 0xFFFFFFFF) or offset not in (large_offset, 0xFFFFFFFF):
+        raise Malformed(_UNFIT)
+    return large_at, count, large_size, large_offset
 
 
 def _local(data: bytes, at: int, central: tuple, name: bytes, end: int) -> int:

@@ -82,6 +82,7 @@ class Bundle:
     call: str | None
     keys: list[VerifierKey]
     entries: list[Entry]
+    checkpoint: Checkpoint | None = None
     policies: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -99,14 +100,13 @@ def load(data: bytes) -> Bundle:
         match = _NUMBERED.fullmatch(name)
         if match and (match[2] or match[4]) not in listed:
             raise Malformed(f"`{name}`: this file does not belong to a bundle, or its entry is not listed")
-    if "checkpoint.txt" in files:
-        # It is there for people and other tools; what counts is the checkpoint in each proof.
-        _named("checkpoint.txt", lambda: Checkpoint.parse(files["checkpoint.txt"]))
+    own = _named("checkpoint.txt", lambda: Checkpoint.parse(files["checkpoint.txt"])) if "checkpoint.txt" in files else None
     return Bundle(
         origin=origin,
         instruction=selection.get("instruction"),
         window=tuple(selection["window"]) if "window" in selection else None,
         call=selection.get("call"),
+        checkpoint=own,
         keys=_named("keys.txt", lambda: [VerifierKey.parse(line.strip()) for line in _lines(_need(files, "keys.txt"))]),
         entries=[_entry(files, number) for number in sorted(numbers)],
         policies={name.removeprefix("policies/"): content for name, content in files.items() if name.startswith("policies/")},

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from . import values
+from . import integrity, values
 from .bodies import seconds_between
 from .bundle import Bundle, Entry
 from .counted import Counted
@@ -79,6 +79,7 @@ class Conduct:
         self._open: dict[str, Entry] = {}
         self._ended: set[str] = set()
         self._receipts: set[str] = set()
+        self._roots: dict[int, bytes] | None = None
         self._receipted: dict[str, int] = {}
         self._next_n: dict[str, int] = {}
         self._next_at: dict[str, int] = {}
@@ -110,7 +111,7 @@ class Conduct:
                 self._kinds[entry.kind](entry)
             self._shown(entry)
             if entry.seq in sound and entry.kind == "receipt":
-                values.check_receipt(entry, self.keys, self.report)
+                values.check_receipt(entry, self.keys, self._root_over, self.report)
             if entry.seq in sound and entry.kind == "call":
                 self._request(entry)
         self._end()
@@ -309,6 +310,12 @@ class Conduct:
         wrong = self._unsettled.settle(entry)
         if wrong is not None and not self._in_window:
             self._add(wrong[0], entry, wrong[1])
+
+    def _root_over(self, size: int) -> bytes | None:
+        """The root over the first `size` entries, where all of them are there."""
+        if self._roots is None:
+            self._roots = integrity.prefix_roots(self.bundle)
+        return self._roots.get(size)
 
     def _receipt(self, entry: Entry) -> None:
         call = entry.body["call"]

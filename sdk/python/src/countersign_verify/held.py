@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import merkle, strict_json
+from . import strict_json
 from .bundle import Bundle
 from .findings import Malformed, Report
-from .integrity import head_of, leads
+from .integrity import leads, root_at
 from .note import Checkpoint, Proof, VerifierKey
 from .receipts import Signed
 
@@ -42,7 +42,7 @@ def compare(held: Held, bundle: Bundle, keys: list[VerifierKey], report: Report)
     if not checkpoint.signed_by(keys):
         report.add("held-signature", None, "what was held outside is not signed with this ledger's key: the ledger was signed anew, or that is none of it")
     compared = held.proof is not None and _proof(held.proof, bundle, report)
-    root = _root(bundle, checkpoint.size)
+    root = root_at(bundle, checkpoint.size)
     if root is not None and root != checkpoint.root:
         report.add("forked", None, f"the first {checkpoint.size} entries are not those that a checkpoint held outside covers: the ledger was forked or written anew")
     if root is None and not compared:
@@ -51,17 +51,6 @@ def compare(held: Held, bundle: Bundle, keys: list[VerifierKey], report: Report)
             "or a bundle with that entry, shows whether both are of one history"
         )
     return compared or root is not None
-
-
-def _root(bundle: Bundle, size: int) -> bytes | None:
-    """The root over the first `size` entries: the head's, or from the entries if all of them are there."""
-    head = head_of(bundle)
-    if head is not None and head.size == size:
-        return head.root
-    first = bundle.entries[:size] if size <= len(bundle.entries) else []
-    if not first or first[-1].seq != size - 1:
-        return None
-    return merkle.root([merkle.leaf(entry.data) for entry in first])
 
 
 def _proof(proof: Proof, bundle: Bundle, report: Report) -> bool:

@@ -19,6 +19,7 @@ def check(bundle: Bundle, keys: list[VerifierKey], report: Report) -> None:
     _chain(bundle, report)
     _first_entry(bundle, report)
     _proofs(bundle, keys, report)
+    _own_checkpoint(bundle, keys, report)
     _parents(bundle, report)
     _completeness(bundle, report)
 
@@ -54,6 +55,54 @@ def _proofs(bundle: Bundle, keys: list[VerifierKey], report: Report) -> None:
         if own is not None and head is not None and (own.size, own.root) != (head.size, head.root):
             what = f"its proof is under another checkpoint (size {own.size}) than that of others (size {head.size})"
             report.add("checkpoints-apart", entry.seq, f"{what}: nothing shows that both are of one history")
+
+
+def root_at(bundle: Bundle, size: int) -> bytes | None:
+    """The root over the first `size` entries: the head's, or from the entries if all of them are there."""
+    head = head_of(bundle)
+    return head.root if head is not None and head.size == size else prefix_root(bundle, size)
+
+
+def prefix_root(bundle: Bundle, size: int) -> bytes | None:
+    first = bundle.entries[:size] if size <= len(bundle.entries) else []
+    if not first or first[-1].seq != size - 1:
+        return None
+    return merkle.root([merkle.leaf(entry.data) for entry in first])
+
+
+def prefix_roots(bundle: Bundle) -> dict[int, bytes]:
+    """All roots over first entries, as far as all of them are there: one walk, however many are asked for."""
+    roots: dict[int, bytes] = {}
+    edge: list[tuple[int, bytes]] = []
+    for expected, entry in enumerate(bundle.entries):
+        if entry.seq != expected:
+            break
+        height, node = 0, merkle.leaf(entry.data)
+        while edge and edge[-1][0] == height:
+            height, node = height + 1, merkle.node(edge.pop()[1], node)
+        edge.append((height, node))
+        root = edge[-1][1]
+        for _, left in reversed(edge[:-1]):
+            root = merkle.node(left, root)
+        roots[expected + 1] = root
+    return roots
+
+
+def _own_checkpoint(bundle: Bundle, keys: list[VerifierKey], report: Report) -> None:
+    """`checkpoint.txt` is what people and other tools take from a bundle: it must be of the history that the proofs are of."""
+    own, head = bundle.checkpoint, head_of(bundle)
+    if own is None:
+        return
+    if own.origin != bundle.origin:
+        report.add("checkpoint-origin", None, f"`checkpoint.txt` is of the ledger `{own.origin}`")
+        return
+    if not own.signed_by(keys):
+        report.add("checkpoint-signature", None, "`checkpoint.txt` is not signed with a key that counts")
+    root = root_at(bundle, own.size)
+    if root is not None and root != own.root:
+        report.add("checkpoint-root", None, f"`checkpoint.txt` has another root than the first {own.size} entries")
+    if bundle.whole and head is not None and head.size < own.size:
+        report.add("checkpoint-beyond", None, f"`checkpoint.txt` covers {own.size} entries, more than are here")
 
 
 def _not_proven(entry: Entry, origin: str, keys: list[VerifierKey]) -> str | None:

@@ -153,7 +153,7 @@ def _sha256(value: Any) -> str | None:
         return None
 
 
-def check_receipt(entry: Entry, keys: Keyring, report: Report) -> None:
+def check_receipt(entry: Entry, keys: Keyring, root_over: Callable[[int], bytes | None], report: Report) -> None:
     """A receipt that is shown against the recorded check and the entry."""
     if not entry.has("receipt"):
         return
@@ -176,6 +176,11 @@ def check_receipt(entry: Entry, keys: Keyring, report: Report) -> None:
         what = _receipt_differs(body, shown, signed)
         if what is not None:
             report.add("receipt-differs", entry.seq, f"the API signed another {what} than the entry records")
+            return
+        countersigned = signed.checkpoint
+        root = root_over(countersigned.size) if countersigned is not None else None
+        if root is not None and root != countersigned.root:
+            report.add("receipt-checkpoint", entry.seq, "the API countersigned a checkpoint that this ledger does not have: it was forked or written anew")
 
 
 def _receipt_differs(body: dict, shown: dict, signed: Signed) -> str | None:
