@@ -1,4 +1,4 @@
-//! What judging an allowed call costs: a small catalogue and one grant, beside 10,000 actions and 100,000 live grants.
+//! What judging an allowed call costs: a small catalogue and one grant, beside 10,000 actions and 100,000 live grants; without and with an organisation's policies.
 //!
 //! `cargo bench --bench authorize [-- SECONDS]`. One thread; the request is brought to its one reading, judged, and its arguments observed, as the
 //! gateway does it for each call. Nothing is asserted but that every call is allowed.
@@ -12,6 +12,7 @@ use anyhow::{Context as _, ensure};
 use countersign_authorize::{
     catalogue::Catalogue,
     grant::{For, Grant, Scope, Usage},
+    policy::{Facts, File, Guard, Policies},
     provenance::Observations,
     request::{Limits, Request, RequestBody},
     verdict::{Inputs, Verdict, judge},
@@ -22,6 +23,19 @@ use serde_json::json;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Three that are asked of every payment here and forbid none.
+const POLICIES: &str = r#"
+@id("payee-from-content")
+forbid (principal, action in Action::"irreversible", resource)
+when { context.provenance has to && context.provenance.to.contains("third_party") };
+@id("weekend")
+forbid (principal, action in Action::"irreversible", resource)
+when { context.time.weekday >= 6 };
+@id("purpose")
+forbid (principal, action in Action::"change", resource)
+unless { context.instruction has purpose || context.instruction.attested_by == "user_key" };
+"#;
 
 /// Instructions, each with its own words and grant.
 struct World {
@@ -34,19 +48,23 @@ fn main() -> anyhow::Result<()> {
     let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(3);
     let time = Duration::from_secs(seconds);
     println!(
-        "{:>10}{:>10}{:>14}{:>12}{:>14}{:>14}",
-        "actions", "grants", "normalise us", "judge us", "observe us", "together us"
+        "{:>10}{:>10}{:>10}{:>14}{:>12}{:>14}{:>14}",
+        "actions", "grants", "policies", "normalise us", "judge us", "observe us", "together us"
     );
     let mut together = Vec::new();
     for (actions, grants) in [(10, 1), (10_000, 100_000)] {
-        let world = World::new(actions, grants)?;
-        let [normalised, judged, observed] = world.run(time)?;
-        let all = normalised + judged + observed;
-        println!("{actions:>10}{grants:>10}{normalised:>14.2}{judged:>12.2}{observed:>14.2}{all:>14.2}");
-        together.push(all);
+        for policies in [0, 3] {
+            let world = World::new(actions, grants)?;
+            let [normalised, judged, observed] = world.run(time, policies > 0)?;
+            let all = normalised + judged + observed;
+            println!(
+                "{actions:>10}{grants:>10}{policies:>10}{normalised:>14.2}{judged:>12.2}{observed:>14.2}{all:>14.2}"
+            );
+            together.push(all);
+        }
     }
-    if let [small, large] = together[..] {
-        println!("ratio of large to small: {:.2}", large / small);
+    if let [small, _, large, guarded] = together[..] {
+        println!("ratio of large to small: {:.2}; of policies to none, large: {:.2}", large / small, guarded / large);
     }
     Ok(())
 }
@@ -82,7 +100,10 @@ impl World {
     }
 
     /// Microseconds for each part, on average.
-    fn run(mut self, time: Duration) -> anyhow::Result<[f64; 3]> {
+    fn run(mut self, time: Duration, guarded: bool) -> anyhow::Result<[f64; 3]> {
+        let file = File { name: "guardrails.cedar".to_owned(), text: POLICIES.to_owned() };
+        let policies = guarded.then(|| Policies::parse(vec![file], [&self.catalogue].into_iter())).transpose()?;
+        let facts = Facts { user: "ann".to_owned(), purpose: Some("bills".to_owned()), ..Facts::default() };
         let (mut spent, mut calls, begun) = ([Duration::ZERO; 3], 0u32, Instant::now());
         // Grants far from each other, so that none is in a processor's cache.
         let mut at = 0;
@@ -104,7 +125,7 @@ impl World {
                 approved: &[],
                 denied: &[],
                 now: Timestamp::UNIX_EPOCH,
-                policy: None,
+                policy: policies.as_ref().map(|policies| Guard { policies, facts: &facts }),
             });
             let judged = Instant::now();
             ensure!(judgement.verdict == Verdict::Allow, "{judgement:?}");
