@@ -10,8 +10,10 @@
 #[allow(dead_code, reason = "other benches use the rest")]
 mod support;
 
+#[path = "support/aged.rs"]
+mod aged;
+
 use std::{
-    collections::VecDeque,
     io,
     path::Path,
     process::Command,
@@ -20,20 +22,16 @@ use std::{
 };
 
 use countersign_ledger::{
-    Draft, Hash, Ledger,
+    Ledger,
     clock::SystemClock,
     directory::Directory,
     disk::{Disk, DiskFile, SystemDisk},
     evidence::{Evidence, Selection},
     ledger::Options,
-    record::{StatePut, body},
 };
 
+use aged::{exchange, instruction};
 use support::{directory, option, signer};
-
-/// Calls of one instruction, each with its outcome.
-const CALLS: u64 = 5;
-const QUEUED: usize = 4096;
 
 fn main() {
     let step = std::env::args().skip_while(|argument| argument != "--step").nth(1);
@@ -126,52 +124,10 @@ fn fill(dir: &Path, entries: u64) {
     let begun = Instant::now();
     let options = Options { disk: Arc::new(Unsynced), ..Options::new(dir) };
     let ledger = Ledger::create(options, signer(), Arc::new(SystemClock), None).unwrap();
-    let mut waiting = VecDeque::new();
-    for n in 0..entries / 2 {
-        for draft in exchange(n) {
-            if waiting.len() >= QUEUED {
-                let ticket: countersign_ledger::writer::Ticket = waiting.pop_front().unwrap();
-                ticket.sealed_blocking().unwrap();
-            }
-            waiting.push_back(ledger.enqueue(draft).unwrap());
-        }
-    }
-    for ticket in waiting {
-        ticket.sealed_blocking().unwrap();
-    }
+    aged::fill(&ledger, entries);
     let size = ledger.head().size();
     println!("  filled in {:.1} s, {size} entries; RSS {} MiB", begun.elapsed().as_secs_f64(), resident());
     std::process::exit(0);
-}
-
-fn instruction(n: u64) -> String {
-    let id = Hash::of(&(n / CALLS).to_be_bytes()).to_string();
-    id.chars().take(36).collect()
-}
-
-fn exchange(n: u64) -> [Draft; 2] {
-    let id = Hash::of(&(n + (1 << 40)).to_be_bytes()).to_string();
-    let call = body::Call {
-        call: id.clone(),
-        grant: Some(id.clone()),
-        subject: Some(id.clone()),
-        agent: Some("assistant".into()),
-        credential: "bearer".into(),
-        upstream: "bank".into(),
-        action: Some("payments.create".into()),
-        verdict: "allow".into(),
-        engine: "countersign/1".into(),
-        upstream_n: Some(n),
-        ..body::Call::default()
-    };
-    let outcome =
-        body::Outcome { call: Hash::of(id.as_bytes()), result: "completed".into(), ..body::Outcome::default() };
-    let put = |value| StatePut { key: format!("open/{id}").into_bytes(), value };
-    let mut call = Draft::new(&call).unwrap().of_instruction(instruction(n));
-    let mut outcome = Draft::new(&outcome).unwrap().of_instruction(instruction(n));
-    call.state.push(put(Some(br#"{"upstream":"bank"}"#.to_vec())));
-    outcome.state.push(put(None));
-    [call, outcome]
 }
 
 fn open(dir: &Path) {

@@ -1,23 +1,14 @@
 //! Whether a call costs more on an old ledger: the sidecar on an empty one and on one of many entries, side by side.
 
-use std::{collections::VecDeque, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use countersign_ledger::{
-    Draft, Hash, Ledger, checkpoint::CheckpointSigner, clock::SystemClock, keys, ledger::Options, record::body,
-    writer::Ticket,
-};
+use countersign_ledger::{Ledger, checkpoint::CheckpointSigner, clock::SystemClock, keys, ledger::Options};
 
 use super::{
-    cost, load,
+    aged, cost, load,
     systems::{System, Upstream, World, configure},
 };
-
-/// Calls to an instruction.
-const CALLS: u64 = 5;
-
-/// Drafts that wait for their seals.
-const QUEUED: usize = 4000;
 
 /// An empty ledger and one of `entries`, in turns.
 pub fn compare(world: &World, upstream: &Upstream, entries: u64, time: Duration) -> anyhow::Result<()> {
@@ -59,36 +50,6 @@ pub fn fill(dir: &Path, entries: u64) -> anyhow::Result<()> {
     let key = keys::load(&dir.join("keys/gateway.pem")).context("the gateway's key")?;
     let signer = CheckpointSigner::new("api.example/agents", key)?;
     let (ledger, _) = Ledger::open(Options::new(dir.join("ledger")), signer, Arc::new(SystemClock))?;
-    let mut waiting: VecDeque<Ticket> = VecDeque::new();
-    for n in 0..entries / 2 {
-        for draft in exchange(n)? {
-            if waiting.len() >= QUEUED {
-                waiting.pop_front().context("nothing waits")?.sealed_blocking()?;
-            }
-            waiting.push_back(ledger.enqueue(draft)?);
-        }
-    }
-    waiting.into_iter().try_for_each(|ticket| ticket.sealed_blocking().map(|_| ()))?;
+    aged::fill(&ledger, entries);
     Ok(ledger.close()?)
-}
-
-fn exchange(n: u64) -> anyhow::Result<[Draft; 2]> {
-    let instruction: String = Hash::of(&(n / CALLS).to_be_bytes()).to_string().chars().take(36).collect();
-    let id = Hash::of(&(n + (1 << 40)).to_be_bytes()).to_string();
-    let call = body::Call {
-        call: id.clone(),
-        grant: Some(id.clone()),
-        subject: Some(id.clone()),
-        agent: Some("assistant".into()),
-        credential: "bearer".into(),
-        upstream: "api".into(),
-        action: Some("balance.read".into()),
-        verdict: "allow".into(),
-        engine: "countersign/1".into(),
-        upstream_n: Some(n),
-        ..body::Call::default()
-    };
-    let outcome =
-        body::Outcome { call: Hash::of(id.as_bytes()), result: "completed".into(), ..body::Outcome::default() };
-    Ok([Draft::new(&call)?.of_instruction(instruction.clone()), Draft::new(&outcome)?.of_instruction(instruction)])
 }

@@ -6,9 +6,11 @@
 //! The same upstream, the same load, one system after the other in every round; load, system and upstream share this machine's processors, so the
 //! ratios say more than the numbers. `benches/peers/setup` installs what it needs. What the columns mean is in docs/performance.md.
 
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "a bench stops at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a bench stops at the first surprise")]
 
 mod age;
+#[path = "../support/aged.rs"]
+mod aged;
 mod authorizer;
 mod cost;
 mod load;
