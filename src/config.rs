@@ -3,6 +3,7 @@
 mod approvals;
 mod environment;
 mod envoy;
+mod issuer;
 mod listener;
 mod proposer;
 mod telemetry;
@@ -26,6 +27,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
+    issuer::Issuer,
     listener::{Agent, Caller, Listener, Proof, Role, Tls},
     proposer::Proposer,
     telemetry::{Format, Log, Metrics, Otlp},
@@ -67,6 +69,9 @@ pub struct Config {
     /// What agents prove of the key that their grant is bound to.
     #[serde(default)]
     pub proof: Proof,
+    /// Whose tokens say which agent somebody is, beside the gateway's own.
+    #[serde(default)]
+    pub issuer: Vec<Issuer>,
     /// How long calls in flight may take to end at shutdown, in seconds.
     #[serde(default = "thirty")]
     pub drain_seconds: u64,
@@ -207,6 +212,7 @@ impl Config {
         for upstream in &mut config.upstream {
             upstream.files_mut().for_each(resolve);
         }
+        config.issuer.iter_mut().filter_map(|issuer| issuer.authorities.as_mut()).for_each(resolve);
         if let Some(proposer) = &mut config.proposer {
             proposer.authorities.iter_mut().for_each(resolve);
             proposer.credential.iter_mut().filter_map(|credential| credential.file.as_mut()).for_each(resolve);
@@ -329,6 +335,7 @@ impl Config {
             upstreams,
             agents: self.agent.iter().map(|agent| (agent.party.clone(), agent.spiffe.clone())).collect(),
             proofs: self.proof.settings(),
+            issuers: Issuer::settings(&self.issuer, &self.origin)?,
             proposer: self.proposer.as_ref().map(Proposer::settings).transpose().context("`[proposer]`")?,
             limits,
             drain: Duration::from_secs(self.drain_seconds),

@@ -22,7 +22,7 @@ use tower::ServiceBuilder;
 use crate::{
     api::{self, Peer},
     envoy::Authorizer,
-    identify::Proofs,
+    identify::{Issuers, Proofs},
     limit::Quotas,
     observe::{self, Observe, Scrape, Telemetry},
     propose::Proposer,
@@ -113,6 +113,7 @@ pub async fn serve(
         shows_certificates: settings.gateway.tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
         agents: settings.agents,
         quotas: Quotas::new(settings.limits.agent, settings.limits.grant),
+        issuers: Issuers::new(settings.issuers),
         proofs: Proofs::new(settings.proofs, gateway.now()),
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),

@@ -1,6 +1,8 @@
 //! What the proxy is told: listeners, upstreams, limits, times. Values are checked where they are made; nothing here reads a file
 //! but certificates and keys at start.
 
+mod issuer;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -16,6 +18,7 @@ use countersign_receipt::Signer;
 use http::{HeaderName, HeaderValue, Uri};
 use zeroize::Zeroizing;
 
+pub use self::issuer::{ALGORITHMS, Algorithm, Issuer, is_private};
 use crate::{envoy, observe::Telemetry};
 
 /// Everything [`crate::serve`] needs to know beside the gateway's state.
@@ -35,6 +38,8 @@ pub struct Settings {
     pub agents: BTreeMap<String, String>,
     /// What agents prove of the key that their grant is bound to.
     pub proofs: Proofs,
+    /// Whose tokens say which agent somebody is, beside the gateway's own.
+    pub issuers: Vec<Issuer>,
     /// The model that proposes a scope where the host gives none.
     pub proposer: Option<Proposer>,
     /// What bounds a request and an answer.
@@ -102,6 +107,7 @@ impl Settings {
             upstreams,
             agents: BTreeMap::new(),
             proofs: Proofs::default(),
+            issuers: Vec::new(),
             proposer: None,
             limits: Limits::default(),
             drain: Duration::from_secs(5),

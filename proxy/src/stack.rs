@@ -26,7 +26,7 @@ use crate::{
     Body,
     authorize::Authorize,
     error::{answer, problem},
-    identify::{Identify, Proofs},
+    identify::{Identify, Issuers, Proofs},
     inward::Inward,
     limit::{Limit, Quotas},
     observe::Watch,
@@ -54,6 +54,8 @@ pub struct Context {
     pub agents: BTreeMap<String, String>,
     /// How much each agent and grant may call.
     pub quotas: Quotas,
+    /// The outside issuers that are believed.
+    pub issuers: Issuers,
     /// What checks that agents hold their keys.
     pub proofs: Proofs,
     /// What requests to them are signed with.

@@ -92,6 +92,23 @@ impl TryFrom<String> for Url {
     }
 }
 
+/// A URL whose other end is known by its certificate, or on this machine.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct SecureUrl(#[schemars(with = "String")] pub Uri);
+
+impl TryFrom<String> for SecureUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SecureUrl, String> {
+        let Url(url) = Url::try_from(text)?;
+        match settings::is_private(&url) {
+            true => Ok(SecureUrl(url)),
+            false => Err(format!("`{url}` is neither `https` nor on this machine: who answers there is not known")),
+        }
+    }
+}
+
 /// The SHA-256 of a secret.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]

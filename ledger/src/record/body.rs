@@ -321,8 +321,11 @@ Call is Call {
     /// The agent's party id, as far as the credential says.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
-    /// What kind of credential was shown: `bearer` or `dpop`, either with `+mtls` beside a client certificate of the agent; or `none`.
+    /// What kind of credential was shown: `bearer` or `dpop`, in front of it `oauth+` where an outside issuer made the token, behind it `+mtls` beside a client certificate of the agent; or `none`.
     credential: String,
+    /// The outside issuer of the token, where it is not the gateway's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
     /// The thumbprint of the key that the agent proved to hold (`dpop`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kid: Option<String>,

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use crate::{
     api,
     authorize::{Arrived, Outgoing},
-    identify::{DECISION, DPOP, TRACEPARENT, TRACESTATE},
+    identify::{DECISION, DPOP, GRANT, TRACEPARENT, TRACESTATE},
     settings::{self, Upstream},
 };
 
@@ -45,7 +45,7 @@ const HOP: [HeaderName; 8] = [
 ];
 
 /// Never from the agent, whatever the configuration or the catalogue says: credentials, and what only the gateway may say.
-const NEVER: [HeaderName; 20] = [
+const NEVER: [HeaderName; 21] = [
     header::ACCEPT_ENCODING,
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
@@ -56,6 +56,7 @@ const NEVER: [HeaderName; 20] = [
     header::RANGE,
     DECISION,
     DPOP,
+    GRANT,
     names::ENTRY,
     names::CHECKPOINT,
     names::N,

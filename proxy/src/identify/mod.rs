@@ -1,15 +1,19 @@
 //! Who calls, under which grant, to which API. Reads the head only.
 
+mod issuer;
 mod proof;
 
 use std::sync::Arc;
 
 use countersign_authorize::Refusal;
 use countersign_ledger::Hash;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, request::Parts, uri::PathAndQuery,
+};
 
-use self::proof::Purpose;
+pub use self::issuer::{GRANT, Issuers};
 pub use self::proof::{DPOP, DPOP_NONCE, Proof, Proofs};
+use self::proof::Purpose;
 use crate::{
     Body,
     inward::Inward,
@@ -66,6 +70,8 @@ pub struct Identified {
 pub struct Shown {
     /// Its kind: `bearer` or `dpop`, with `+mtls` where a client certificate stands beside the token.
     pub credential: &'static str,
+    /// The outside issuer of the token, where it is not the gateway's own.
+    pub issuer: Option<String>,
     /// The proof that it holds the key that the grant is bound to.
     pub proof: Option<Proof>,
     /// Its places among the calls under way, until its record is closed.
@@ -77,6 +83,7 @@ struct Who {
     live: Arc<Live>,
     grant: String,
     agent: String,
+    issuer: Option<String>,
     proof: Option<Proof>,
 }
 
@@ -103,14 +110,16 @@ impl Identify {
     }
 
     /// The instruction behind the token: its grant must be the token's.
-    fn who(&self, request: &Request<Inward>, of_model: bool) -> Result<Who, Refusal> {
-        let (headers, refuse) =
-            (request.headers(), |code, message: &str| Refusal { code, message: message.to_owned() });
+    async fn who(&self, request: &Parts, of_model: bool) -> Result<Who, Refusal> {
+        let (headers, refuse) = (&request.headers, |code, message: &str| Refusal { code, message: message.to_owned() });
         let given = if of_model { token_or_key(headers)? } else { token(headers)? };
         let Some((scheme, token)) = given else {
             let message = "send `Authorization: Bearer …` with the token that came with the instruction";
             return Err(refuse("token-missing", message));
         };
+        if let Some(issuer) = self.context.issuers.of(token) {
+            return self.outside(issuer, request, scheme, token).await;
+        }
         let gateway = &self.context.gateway;
         let claims = gateway.tokens.verify(token, gateway.now()).map_err(|error| match error {
             TokenError::Expired => refuse("token-expired", "the grant is over; ask the host application for a new one"),
@@ -131,13 +140,13 @@ impl Identify {
         };
         self.holds(claims.agent())?;
         let proof = self.proves(request, scheme, token, key.as_deref())?;
-        Ok(Who { live, grant: claims.jti.clone(), agent: claims.agent().to_owned(), proof })
+        Ok(Who { live, grant: claims.jti.clone(), agent: claims.agent().to_owned(), issuer: None, proof })
     }
 
     /// A token that is bound to a key is good only with a proof of it, and only as `DPoP` (RFC 9449 §7.2).
     fn proves(
         &self,
-        request: &Request<Inward>,
+        request: &Parts,
         scheme: Scheme,
         token: &str,
         key: Option<&str>,
@@ -155,7 +164,7 @@ impl Identify {
                 "the token is bound to a key: send it as `Authorization: DPoP …` with a proof in the header `DPoP`",
             )),
             (Some(key), Scheme::Dpop) => {
-                let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+                let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
                 let purpose = Purpose { method, uri, headers, secure: self.arrival.secure, token };
                 proofs.check(&purpose, key, self.context.gateway.now()).map(Some)
             }
@@ -163,12 +172,16 @@ impl Identify {
     }
 
     /// What kind of credential that is, in the record.
-    fn credential(&self, proof: Option<&Proof>) -> &'static str {
-        match (proof.is_some(), self.shows_certificates()) {
-            (false, false) => "bearer",
-            (false, true) => "bearer+mtls",
-            (true, false) => "dpop",
-            (true, true) => "dpop+mtls",
+    fn credential(&self, outside: bool, proof: bool) -> &'static str {
+        match (outside, proof, self.shows_certificates()) {
+            (false, false, false) => "bearer",
+            (false, false, true) => "bearer+mtls",
+            (false, true, false) => "dpop",
+            (false, true, true) => "dpop+mtls",
+            (true, false, false) => "oauth+bearer",
+            (true, false, true) => "oauth+bearer+mtls",
+            (true, true, false) => "oauth+dpop",
+            (true, true, true) => "oauth+dpop+mtls",
         }
     }
 }
@@ -209,8 +222,10 @@ impl Step<Request<Inward>> for Identify {
         let destination = destination(&self.context.upstreams.all(), &request);
         let rules = self.context.gateway.rules();
         let catalogue = destination.as_ref().and_then(|(to, _)| rules.catalogue(&to.settings.name));
-        let who = self.who(&request, catalogue.is_some_and(|catalogue| is_model(catalogue)));
-        let Who { live, grant, agent, proof } = match who {
+        let (head, body) = request.into_parts();
+        let who = self.who(&head, catalogue.is_some_and(|catalogue| is_model(catalogue))).await;
+        let mut request = Request::from_parts(head, body);
+        let Who { live, grant, agent, issuer, proof } = match who {
             Ok(who) => who,
             Err(refusal) => {
                 let refused = Refused::unknown(&refusal);
@@ -236,7 +251,12 @@ impl Step<Request<Inward>> for Identify {
             live,
             grant,
             agent,
-            shown: Shown { credential: self.credential(proof.as_ref()), proof, places: Vec::new() },
+            shown: Shown {
+                credential: self.credential(issuer.is_some(), proof.is_some()),
+                issuer,
+                proof,
+                places: Vec::new(),
+            },
             destination,
             decision,
             // Where the agent has no trace, the call's own span begins one.

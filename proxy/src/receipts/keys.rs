@@ -5,14 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use countersign_ledger::statement::Jwk;
 use countersign_receipt::directory;
-use http::Request;
-use http_body_util::{BodyExt as _, Empty, Limited};
 
 use crate::{
-    settings::{self, ReceiptKeys, Receipts},
+    settings::{ReceiptKeys, Receipts},
     stack::Context,
     state::Gateway,
-    upstream::Upstream,
+    upstream::{Upstream, fetch},
 };
 
 /// How often a list of keys is looked at again.
@@ -20,12 +18,6 @@ const AGAIN: Duration = Duration::from_secs(600);
 
 /// How soon, when it could not be had.
 const RETRY: Duration = Duration::from_secs(10);
-
-/// How long a list may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest list that is read, in bytes.
-const MAX_LIST_BYTES: usize = 1 << 20;
 
 /// Why the keys of an API cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -121,27 +113,8 @@ async fn watch(context: Arc<Context>, upstream: Arc<Upstream>, party: String, ur
 }
 
 async fn fetch(upstream: &Upstream, url: &http::Uri) -> Result<Vec<Jwk>, String> {
-    let mut parts = url.clone().into_parts();
-    parts.path_and_query = None;
-    parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
-    let root = http::Uri::from_parts(parts).map_err(|error| error.to_string())?;
-    // A client of its own: the list may lie with another host than the API. The API's credential does not go there.
-    let settings = settings::Upstream {
-        authorities: upstream.settings.authorities.clone(),
-        ..settings::Upstream::new(&upstream.settings.name, root)
-    };
-    let client = Upstream::new(settings).map_err(|error| error.to_string())?;
-    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-    let request = Request::get(url.clone()).body(body).map_err(|error| error.to_string())?;
-    let answer = async {
-        let answer = client.call(request, |_| {}).await.map_err(|error| error.to_string())?;
-        if !answer.status().is_success() {
-            return Err(format!("it answered {}", answer.status()));
-        }
-        let body =
-            Limited::new(answer.into_body(), MAX_LIST_BYTES).collect().await.map_err(|error| error.to_string())?;
-        let text = String::from_utf8(body.to_bytes().to_vec()).map_err(|error| error.to_string())?;
-        directory::read(&text).ok_or_else(|| "it is no list of public keys".to_owned())
-    };
-    tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| "it did not answer in time".to_owned())?
+    // The list may lie with another host than the API.
+    let list = fetch::fetch(&upstream.settings.name, upstream.settings.authorities.as_deref(), url).await?;
+    let text = std::str::from_utf8(&list).map_err(|error| error.to_string())?;
+    directory::read(text).ok_or_else(|| "it is no list of public keys".to_owned())
 }

@@ -70,6 +70,7 @@ impl Record {
             subject: Some(subject.to_owned()),
             agent: Some(call.agent.clone()),
             credential: call.shown.credential.to_owned(),
+            issuer: call.shown.issuer.clone(),
             kid: call.shown.proof.as_ref().map(|proof| proof.kid.clone()),
             upstream: call.upstream.as_ref().map_or_else(String::new, |upstream| upstream.settings.name.clone()),
             action: judgement.action.clone(),

@@ -262,6 +262,7 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
         )]),
         agents: Default::default(),
         quotas: crate::limit::Quotas::new(Default::default(), Default::default()),
+        issuers: crate::identify::Issuers::new(Vec::new()),
         proofs: crate::identify::Proofs::new(Default::default(), world.gateway.now()),
         shows_certificates: false,
         signing: None,

@@ -25,6 +25,8 @@ mod transport;
 
 mod possession;
 
+mod issuers;
+
 mod resilience;
 
 mod after;

@@ -3,6 +3,7 @@
 mod breaker;
 mod connect;
 pub mod echo;
+pub(crate) mod fetch;
 mod tls;
 mod whole;
 

@@ -14,9 +14,10 @@ pub fn call(call: &Call<'_>) -> Message {
 pub fn credential(kind: &str) -> Message {
     let text: &'static Text = match kind {
         "bearer" => &CREDENTIAL_BEARER,
-        "bearer+mtls" => &CREDENTIAL_MTLS,
-        "dpop" => &CREDENTIAL_DPOP,
-        "dpop+mtls" => &CREDENTIAL_DPOP_MTLS,
+        "bearer+mtls" | "oauth+bearer+mtls" => &CREDENTIAL_MTLS,
+        "oauth+bearer" => &CREDENTIAL_OAUTH,
+        "dpop" | "oauth+dpop" => &CREDENTIAL_DPOP,
+        "dpop+mtls" | "oauth+dpop+mtls" => &CREDENTIAL_DPOP_MTLS,
         "signature" | "http_signature" => &CREDENTIAL_SIGNATURE,
         "none" => &CREDENTIAL_NONE,
         _ => return Message::new(&CREDENTIAL_OTHER).with("kind", kind),
@@ -54,6 +55,8 @@ texts! {
 
     CREDENTIAL_BEARER: "The agent's credential was a bearer token: that this agent made the call is claimed, not proven; whoever holds the token can use it.",
         "代理出示的是持有者令牌：由该代理发出调用仅为自述，并未证明；任何持有令牌者均可使用。";
+    CREDENTIAL_OAUTH: "The agent's credential was a bearer token of an outside issuer: that this agent made the call is claimed, not proven; whoever holds the token can use it, and the issuer can make one for anybody.",
+        "代理出示的是外部签发方的持有者令牌：由该代理发出调用仅为自述，并未证明；任何持有令牌者均可使用，且签发方可为任何人签发。";
     CREDENTIAL_MTLS: "The agent's credential was a bearer token over a connection with the agent's own certificate: that the holder of the certificate's key made the call is observed; the body of the call is not signed.",
         "代理在出示自身证书的连接上使用持有者令牌：可观察到调用由证书密钥的持有者发出；但调用正文未经签名。";
     CREDENTIAL_DPOP: "The agent's credential was bound to its key (DPoP): that the key's holder made the call is proven; the body of the call is not covered.",

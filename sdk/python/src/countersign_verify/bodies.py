@@ -155,6 +155,7 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
             "grant": text,
             "subject": text,
             "agent": text,
+            "issuer": text,
             "kid": text,
             "action": text,
             "effect": text,
