@@ -5,6 +5,7 @@ mod environment;
 mod envoy;
 mod issuer;
 mod listener;
+mod oauth;
 mod proposer;
 mod telemetry;
 mod upstream;
@@ -384,6 +385,12 @@ catalogue = "bank.toml"
             ("bank.example/agents", "https://bank.example", 1, "without its scheme"),
             ("127.0.0.1:0", "localhost", 5, "is no address"),
             ("http://127.0.0.1:9000", "bank", 10, "is not a URL with"),
+            (
+                "[api]",
+                "[[issuer]]\nissuer = \"x\"\naudience = \"y\"\njwks_url = \"http://elsewhere.example/keys\"\n[api]",
+                9,
+                "neither `https` nor on this machine",
+            ),
             ("name = \"bank\"", "nane = \"bank\"", 9, "unknown field `nane`"),
             ("[gateway]", "[gatevay]", 4, "unknown field `gatevay`"),
         ] {

@@ -12,7 +12,7 @@ use countersign_ledger::{
     vault::Vault,
 };
 use countersign_proxy::{
-    settings::{Settings, Signing},
+    settings::{Settings, Signing, Upstream},
     state::{Gateway, Parts},
     token::Tokens,
 };
@@ -51,7 +51,7 @@ pub fn adopt(config: &Config, adopts: Adopts) -> anyhow::Result<Ledger> {
 /// The settings, with the keys that requests to APIs are signed with where an upstream wants that.
 pub fn settings(config: &Config) -> anyhow::Result<Settings> {
     let mut settings = config.settings()?;
-    if settings.upstreams.iter().any(|upstream| upstream.sign) {
+    if settings.upstreams.iter().any(Upstream::needs_signing) {
         settings.signing = Some(signing(config)?);
     }
     Ok(settings)

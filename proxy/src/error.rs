@@ -45,6 +45,7 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
     ("expectation", StatusCode::EXPECTATION_FAILED, "The expectation is not supported"),
     ("not-recorded", StatusCode::SERVICE_UNAVAILABLE, "The call could not be recorded, so it was not made"),
+    ("credential-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The gateway has no credential for the API"),
     ("upstream-unreachable", StatusCode::BAD_GATEWAY, "The API cannot be reached"),
     ("upstream-failed", StatusCode::BAD_GATEWAY, "The API gave no proper answer"),
     ("upstream-timeout", StatusCode::GATEWAY_TIMEOUT, "The API did not answer in time"),

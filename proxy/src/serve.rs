@@ -118,8 +118,7 @@ pub async fn serve(
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),
     });
-    let every = settings.heartbeat;
-    let tls = [agents.tls(), others.tls(), asking.as_ref().and_then(Server::tls)];
+    let (every, tls) = (settings.heartbeat, [agents.tls(), others.tls(), asking.as_ref().and_then(Server::tls)]);
     let reload = Reload::new(context.clone(), credentials, tls.map(|tls| tls.cloned()));
     reload.begin().await?;
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);

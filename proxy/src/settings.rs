@@ -2,6 +2,7 @@
 //! but certificates and keys at start.
 
 mod issuer;
+mod obtain;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,10 @@ use countersign_receipt::Signer;
 use http::{HeaderName, HeaderValue, Uri};
 use zeroize::Zeroizing;
 
-pub use self::issuer::{ALGORITHMS, Algorithm, Issuer, is_private};
+pub use self::{
+    issuer::{ALGORITHMS, Algorithm, Issuer, is_private},
+    obtain::{Authentication, Exchange, Obtain, Subject},
+};
 use crate::{envoy, observe::Telemetry};
 
 /// Everything [`crate::serve`] needs to know beside the gateway's state.
@@ -290,6 +294,8 @@ pub struct Upstream {
     pub url: Uri,
     /// What the gateway adds so that the API lets the call in. The agent never sees it.
     pub credential: Option<Credential>,
+    /// How the gateway gets it, where it is not given.
+    pub obtain: Option<Obtain>,
     /// Certificate authorities (PEM) instead of the public ones.
     pub authorities: Option<PathBuf>,
     /// The certificate that the gateway shows it.
@@ -324,6 +330,7 @@ impl Upstream {
             prefix: String::new(),
             url,
             credential: None,
+            obtain: None,
             authorities: None,
             identity: None,
             http: Http::default(),
@@ -337,6 +344,20 @@ impl Upstream {
             sign: false,
             receipts: None,
         }
+    }
+}
+
+impl Upstream {
+    /// The header that lets the gateway in.
+    pub(crate) fn credential_header(&self) -> Option<&HeaderName> {
+        let obtained = self.obtain.as_ref().map(|obtain| &obtain.header);
+        self.credential.as_ref().map(Credential::header).or(obtained)
+    }
+
+    /// Whether the gateway signs something for it.
+    pub fn needs_signing(&self) -> bool {
+        let exchange = self.obtain.as_ref().and_then(|obtain| obtain.exchange.as_ref());
+        self.sign || exchange.is_some_and(|exchange| exchange.actor || exchange.subject != Subject::Token)
     }
 }
 

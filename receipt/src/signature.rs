@@ -2,7 +2,7 @@
 
 use countersign_ledger::{
     signed_text::{Signed, SignedText, SignedTextError},
-    statement::Jwk,
+    statement::{Jwk, Statement, StatementError},
 };
 use data_encoding::BASE64;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -52,6 +52,14 @@ impl Signer {
     /// The public half.
     pub const fn jwk(&self) -> &Jwk {
         &self.jwk
+    }
+
+    /// Signs a statement of whoever has the key, as a JWS.
+    ///
+    /// # Errors
+    /// [`StatementError`], when the payload has no canonical form.
+    pub fn state<T: serde::Serialize>(&self, typ: &str, payload: &T) -> Result<String, StatementError> {
+        Statement::sign(typ, payload, &self.key)
     }
 
     /// The key's name.

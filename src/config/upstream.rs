@@ -14,7 +14,10 @@ use countersign_receipt::directory;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{Header, Url};
+use super::{
+    oauth::{self, OAuth},
+    values::{Header, Url},
+};
 use crate::commands::ceiling;
 
 /// `[[upstream]]`.
@@ -33,6 +36,8 @@ pub struct Upstream {
     pub prefix: Option<String>,
     /// What the gateway adds so that the API lets the call in.
     pub credential: Option<Credential>,
+    /// How the gateway gets that from a token server, where it is not given.
+    pub oauth: Option<OAuth>,
     /// Certificate authorities (PEM) instead of the public ones.
     pub authorities: Option<PathBuf>,
     /// The certificate that the gateway shows it (mutual TLS).
@@ -178,6 +183,7 @@ impl Upstream {
             .chain(receipts)
             .chain(tls)
             .chain(secret)
+            .chain(self.oauth.iter_mut().flat_map(OAuth::files_mut))
             .chain(&mut self.authorities)
     }
 
@@ -192,6 +198,7 @@ impl Upstream {
             .chain(receipts)
             .chain(tls)
             .chain(secret)
+            .chain(self.oauth.iter().flat_map(OAuth::files))
             .chain(&self.authorities)
     }
 
@@ -225,6 +232,7 @@ impl Upstream {
             prefix,
             url: self.url.0.clone(),
             credential: self.credential.as_ref().map(Credential::settings).transpose()?,
+            obtain: oauth::either(self)?,
             authorities: self.authorities.clone(),
             identity: self
                 .tls
@@ -296,14 +304,20 @@ impl Ceiling {
 
 impl Credential {
     pub(crate) fn settings(&self) -> anyhow::Result<settings::Credential> {
-        let secret = match (&self.file, &self.environment) {
-            (Some(file), None) => fs::read_to_string(file)
-                .with_context(|| format!("the credential `{}` cannot be read", file.display()))?,
-            (None, Some(name)) => of_environment(name)?,
-            _ => bail!("the credential needs either `file` or `environment`"),
-        };
+        let secret = secret(self.file.as_deref(), self.environment.as_deref())?;
         let header = self.header.as_ref().map_or(http::header::AUTHORIZATION, |header| header.0.clone());
         Ok(settings::Credential::new(header, format!("{}{}", self.prefix, secret.trim_end()))?)
+    }
+}
+
+/// A secret, from whichever of the two is named.
+pub(super) fn secret(file: Option<&Path>, environment: Option<&str>) -> anyhow::Result<String> {
+    match (file, environment) {
+        (Some(file), None) => {
+            fs::read_to_string(file).with_context(|| format!("the credential `{}` cannot be read", file.display()))
+        }
+        (None, Some(name)) => of_environment(name),
+        _ => bail!("the credential needs either `file` or `environment`"),
     }
 }
 

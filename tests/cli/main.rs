@@ -37,5 +37,6 @@ mod reconcile;
 mod service;
 mod start;
 mod telemetry;
+mod tokens;
 mod tools;
 mod view;

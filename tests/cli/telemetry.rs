@@ -23,7 +23,9 @@ use crate::{
 const WORDS: &str = "canaryword pay the rent of 98.70 to canarypayee";
 const PRINCIPAL: &str = "canaryperson@example.org";
 const KEY: &str = "canary-upstream-key-0123456789";
-const CANARIES: [&str; 12] = [
+const CANARIES: [&str; 14] = [
+    "canary-client",
+    "canarygranted",
     "canaryword",
     "canarypayee",
     "canaryperson",
@@ -99,6 +101,11 @@ fn model() -> String {
     })
 }
 
+/// Gives the gateway what lets it into the model, once it works.
+fn token_server() -> String {
+    stub::start(|_| stub::json(200, r#"{"access_token":"canarygranted-0123456789","token_type":"Bearer"}"#))
+}
+
 fn tools() -> String {
     stub::start(|asked| {
         let id = serde_json::from_slice::<Value>(&asked.body).map(|asked| asked["id"].clone()).unwrap_or_default();
@@ -120,12 +127,13 @@ fn world(more: &str) -> World {
     let (collector, got) = collector();
     let upstreams = format!(
         "[[upstream]]\nname = \"bank\"\nurl = \"http://{}\"\ncatalogue = \"bank.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n\
-         [[upstream]]\nname = \"model\"\nurl = \"http://{}\"\ncatalogue = \"model.toml\"\ncredential = {{ prefix = \"Bearer \", file = \"bank.key\" }}\n\
+         [[upstream]]\nname = \"model\"\nurl = \"http://{}\"\ncatalogue = \"model.toml\"\noauth = {{ token_url = \"http://{}/token\", client = \"gateway\", secret = {{ file = \"client.secret\" }} }}\n\
          [[upstream]]\nname = \"tools\"\nurl = \"http://{}/mcp\"\ncatalogue = \"tools.toml\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n\
          [telemetry]\nendpoint = \"http://{collector}\"\nheaders = [{{ header = \"x-key\", file = \"collector.key\" }}]\ninterval_seconds = 1\n{more}\n",
         api(traces.clone()),
         model(),
+        token_server(),
         tools()
     );
     let files = [
@@ -133,6 +141,7 @@ fn world(more: &str) -> World {
         ("model.toml", include_str!("../../deploy/catalogues/model.toml")),
         ("tools.toml", TOOLS),
         ("bank.key", KEY),
+        ("client.secret", "canary-client-secret"),
         ("collector.key", "collector-key"),
     ];
     let mut sidecar = Sidecar::with(&upstreams, &files, None);

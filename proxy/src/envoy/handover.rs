@@ -72,7 +72,7 @@ impl Handover {
         Handover { waiting, upstreams }
     }
 
-    fn hand_over(&self, receipt: Receipt, mut outgoing: Outgoing) -> Response<Body> {
+    async fn hand_over(&self, receipt: Receipt, mut outgoing: Outgoing) -> Response<Body> {
         let Some(upstream) = receipt.call().upstream.clone() else {
             return refuse(receipt, "gateway-fault", "", Ending::new("gateway_fault"));
         };
@@ -87,7 +87,9 @@ impl Handover {
             Arrived::Stream(Inward::Whole(bytes)) => Arrived::Whole(bytes.unwrap_or_default()),
             body => body,
         };
-        let request = match forward::request(&receipt, &upstream, outgoing) {
+        let held = forward::subject::held(&receipt, &upstream).await;
+        let request = held.and_then(|held| forward::request(&receipt, &upstream, outgoing, held.as_deref()));
+        let request = match request {
             Ok(request) => request,
             Err(error) => return failed(receipt, &error),
         };
@@ -138,8 +140,8 @@ impl Service<Recorded> for Handover {
     }
 
     fn call(&mut self, Recorded { receipt, outgoing }: Recorded) -> Self::Future {
-        let response = self.hand_over(receipt, outgoing);
-        Box::pin(std::future::ready(Ok(response)))
+        let step = self.clone();
+        Box::pin(async move { Ok(step.hand_over(receipt, outgoing).await) })
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{ForwardError, once};
+use super::{ForwardError, once, subject};
 use crate::{
     authorize::Outgoing,
     record::{Receipt, Sent},
@@ -31,23 +31,32 @@ pub(super) async fn forward(
     outgoing: Outgoing,
 ) -> Result<Response<Incoming>, ForwardError> {
     let retries = upstream.settings.retries;
-    let (mut next, mut pause) = (outgoing, retries.pause);
-    for attempt in 1.. {
+    let (mut next, mut pause, mut attempt, mut renewed) = (outgoing, retries.pause, 1, upstream.access().is_none());
+    loop {
         // Whoever is left alone now was not sent this: what earlier attempts did still counts.
         upstream.breaker.admit(Instant::now()).map_err(|LeftAlone { wait }| ForwardError::LeftAlone { wait })?;
-        let copy = if attempt < retries.attempts { next.copy() } else { None };
+        let copy = if attempt < retries.attempts || !renewed { next.copy() } else { None };
         let idempotent = next.idempotent;
         let result = once(receipt, upstream, next, Instant::now()).await;
         report(upstream, &result);
-        let Some((copy, why)) = copy.zip(why(receipt, &result, idempotent)) else { return result };
+        // Who lets nobody in did nothing. So it is sent once more with another token, where its body is at hand; where it is not, the next call has that.
+        if !std::mem::replace(&mut renewed, true)
+            && let Some(why) = not_let_in(receipt, upstream, &result)
+            && let Some(copy) = copy
+        {
+            note(receipt, why);
+            next = copy;
+            continue;
+        }
+        let again = copy.filter(|_| attempt < retries.attempts).zip(why(receipt, &result, idempotent));
+        let Some((copy, why)) = again else { return result };
         if receipt.since().elapsed() + pause >= upstream.settings.timeouts.total {
             return result;
         }
         note(receipt, why);
         wait(receipt, pause).await?;
-        (next, pause) = (copy, pause.saturating_mul(2));
+        (next, pause, attempt) = (copy, pause.saturating_mul(2), attempt + 1);
     }
-    Err(ForwardError::Request("it was sent too often".to_owned()))
 }
 
 /// Tells whether the API works. What the agent did, or what was withdrawn, says nothing of it.
@@ -58,6 +67,17 @@ fn report(upstream: &Upstream, result: &Result<Response<Incoming>, ForwardError>
         Err(_) => return,
     };
     upstream.breaker.report(good, Instant::now());
+}
+
+/// Whether the API did not take the token that the gateway got, and there may be another one.
+fn not_let_in(
+    receipt: &Receipt,
+    upstream: &Upstream,
+    result: &Result<Response<Incoming>, ForwardError>,
+) -> Option<Why> {
+    let status = result.as_ref().ok()?.status();
+    let refused = status == StatusCode::UNAUTHORIZED && subject::refused(receipt, upstream);
+    refused.then(|| Why { status: Some(status), detail: Some("another token was asked for".to_owned()) })
 }
 
 /// Why it may be sent again, if it may.

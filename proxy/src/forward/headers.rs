@@ -10,7 +10,7 @@ use crate::{
     api,
     authorize::{Arrived, Outgoing},
     identify::{DECISION, DPOP, GRANT, TRACEPARENT, TRACESTATE},
-    settings::{self, Upstream},
+    settings::{Credential, Upstream},
 };
 
 /// Request headers that pass without being declared: negotiation, conditions, and what links traces.
@@ -75,23 +75,22 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// The trailers of a body that streams through: nothing judges them, so only those that the settings or the action name.
 pub(super) fn trailers_of_request(outgoing: &Outgoing, upstream: &Upstream) -> Vec<HeaderName> {
-    let own = upstream.credential.as_ref().map(settings::Credential::header);
+    let own = upstream.credential_header();
     let named = outgoing.declared.iter().chain(&upstream.pass_headers);
     named.filter(|name| !NEVER.contains(name) && !HOP.contains(name) && own != Some(name)).cloned().collect()
 }
 
 /// The headers of the request to the API.
-pub(super) fn of_request(outgoing: &Outgoing, upstream: &Upstream) -> HeaderMap {
+pub(super) fn of_request(outgoing: &Outgoing, upstream: &Upstream, credential: Option<&Credential>) -> HeaderMap {
     let agent = &outgoing.headers;
     let named = named_by_connection(agent);
-    let credential = upstream.credential.as_ref();
     let streams = matches!(outgoing.body, Arrived::Stream(_));
     let passes = |name: &HeaderName| {
         let wanted = PASS.contains(name)
             || outgoing.declared.contains(name)
             || upstream.pass_headers.contains(name)
             || (streams && name == header::TRAILER);
-        let own = credential.is_some_and(|credential| credential.header() == name);
+        let own = upstream.credential_header() == Some(name);
         wanted && !own && !NEVER.contains(name) && !HOP.contains(name) && !named.contains(name)
     };
     let mut headers = HeaderMap::new();

@@ -4,6 +4,7 @@ mod again;
 mod body;
 pub(crate) mod headers;
 mod sign;
+pub(crate) mod subject;
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::{
     authorize::{Arrived, Outgoing},
     identify::TRACEPARENT,
     record::{Receipt, Sent},
-    upstream::{CallError, Upstream},
+    upstream::{CallError, Upstream, access::Held},
 };
 
 /// Why there is no answer.
@@ -47,6 +48,14 @@ pub enum ForwardError {
     /// The connection broke, or what came is no HTTP.
     #[error("the API gave no proper answer: {0}")]
     Failed(String),
+    /// The gateway's own credential for the API cannot be had; nothing was sent.
+    #[error("the gateway's own credential for `{upstream}`: {what}")]
+    Credential {
+        /// Whose.
+        upstream: String,
+        /// What is wrong; never a secret.
+        what: String,
+    },
     /// What allowed the call was withdrawn while it was under way.
     #[error("what allowed this call was withdrawn while it was under way")]
     Withdrawn,
@@ -77,7 +86,8 @@ async fn once(
     begun: Instant,
 ) -> Result<Response<Incoming>, ForwardError> {
     let streams = matches!(outgoing.body, Arrived::Stream(_));
-    let request = request(receipt, upstream, outgoing)?;
+    let held = subject::held(receipt, upstream).await?;
+    let request = request(receipt, upstream, outgoing, held.as_deref())?;
     let timeouts = &upstream.settings.timeouts;
     let answer = upstream.call(request, |peer| {
         receipt.note(|trail| {
@@ -135,10 +145,12 @@ pub(crate) fn request(
     receipt: &Receipt,
     upstream: &Upstream,
     outgoing: Outgoing,
+    held: Option<&Held>,
 ) -> Result<Request<Body>, ForwardError> {
     let uri = upstream.uri(&outgoing.target).map_err(|error| ForwardError::Request(error.to_string()))?;
     let streams = matches!(outgoing.body, Arrived::Stream(_));
-    let mut headers = headers::of_request(&outgoing, &upstream.settings);
+    let credential = held.map(|held| &held.credential).or(upstream.settings.credential.as_ref());
+    let mut headers = headers::of_request(&outgoing, &upstream.settings, credential);
     let context = receipt.call().seen.forwarding(&receipt.sealed().hash);
     // What the catalogue declares as an argument was judged, and is sent as it was.
     if let Some(context) = context.filter(|_| !outgoing.declared.contains(&TRACEPARENT)) {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jsonwebtoken::{DecodingKey, Validation, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use self::keys::Keys;
 use super::{Identify, Scheme, Who};
@@ -107,7 +108,8 @@ impl Identify {
             (key, jkt) => key.or(jkt),
         };
         let proof = self.proves(request, scheme, token, bound.as_deref())?;
-        Ok(Who { live, grant, agent: outside.agent, issuer: Some(issuer.settings.issuer.clone()), proof })
+        let shown = (issuer.settings.issuer.clone(), Zeroizing::new(token.to_owned()));
+        Ok(Who { live, grant, agent: outside.agent, outside: Some(shown), proof })
     }
 }
 
@@ -186,7 +188,8 @@ impl Issuer {
         let settings = &self.settings;
         let invalid = |what: &str| refuse("token-invalid", what);
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let says = text(&settings.agent_claim).ok_or_else(|| invalid("the token does not say which agent it is for"))?;
+        let says =
+            text(&settings.agent_claim).ok_or_else(|| invalid("the token does not say which agent it is for"))?;
         let agent = match settings.agents.is_empty() {
             true => says.to_owned(),
             false => settings.agents.get(says).cloned().ok_or_else(|| invalid("the token is for no agent here"))?,

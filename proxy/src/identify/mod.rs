@@ -10,10 +10,11 @@ use countersign_ledger::Hash;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, request::Parts, uri::PathAndQuery,
 };
+use zeroize::Zeroizing;
 
 pub use self::issuer::{GRANT, Issuers};
-pub use self::proof::{DPOP, DPOP_NONCE, Proof, Proofs};
 use self::proof::Purpose;
+pub use self::proof::{DPOP, DPOP_NONCE, Proof, Proofs};
 use crate::{
     Body,
     inward::Inward,
@@ -72,6 +73,8 @@ pub struct Shown {
     pub credential: &'static str,
     /// The outside issuer of the token, where it is not the gateway's own.
     pub issuer: Option<String>,
+    /// That token itself: an API's token may be exchanged for it. Never recorded.
+    pub(crate) token: Option<Zeroizing<String>>,
     /// The proof that it holds the key that the grant is bound to.
     pub proof: Option<Proof>,
     /// Its places among the calls under way, until its record is closed.
@@ -83,7 +86,8 @@ struct Who {
     live: Arc<Live>,
     grant: String,
     agent: String,
-    issuer: Option<String>,
+    /// The outside issuer of the token, and the token.
+    outside: Option<(String, Zeroizing<String>)>,
     proof: Option<Proof>,
 }
 
@@ -140,7 +144,7 @@ impl Identify {
         };
         self.holds(claims.agent())?;
         let proof = self.proves(request, scheme, token, key.as_deref())?;
-        Ok(Who { live, grant: claims.jti.clone(), agent: claims.agent().to_owned(), issuer: None, proof })
+        Ok(Who { live, grant: claims.jti.clone(), agent: claims.agent().to_owned(), outside: None, proof })
     }
 
     /// A token that is bound to a key is good only with a proof of it, and only as `DPoP` (RFC 9449 §7.2).
@@ -225,7 +229,7 @@ impl Step<Request<Inward>> for Identify {
         let (head, body) = request.into_parts();
         let who = self.who(&head, catalogue.is_some_and(|catalogue| is_model(catalogue))).await;
         let mut request = Request::from_parts(head, body);
-        let Who { live, grant, agent, issuer, proof } = match who {
+        let Who { live, grant, agent, outside, proof } = match who {
             Ok(who) => who,
             Err(refusal) => {
                 let refused = Refused::unknown(&refusal);
@@ -238,6 +242,7 @@ impl Step<Request<Inward>> for Identify {
                 return Err(answer);
             }
         };
+        let (issuer, token) = outside.unzip();
         let headers = request.headers();
         let decision = single(headers, &DECISION).map(|text| text.parse().map_err(|_| text.chars().take(80).collect()));
         let traceparent = single(headers, &TRACEPARENT).filter(|text| is_traceparent(text)).map(str::to_owned);
@@ -254,6 +259,7 @@ impl Step<Request<Inward>> for Identify {
             shown: Shown {
                 credential: self.credential(issuer.is_some(), proof.is_some()),
                 issuer,
+                token,
                 proof,
                 places: Vec::new(),
             },

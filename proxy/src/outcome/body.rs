@@ -25,7 +25,10 @@ use crate::{
     model::{self, Closing, Listening},
     receipts::{self, Came, Judged},
     record::Receipt,
-    upstream::{Upstream, deepest, echo::Scan},
+    upstream::{
+        Upstream, deepest,
+        echo::{Echo, Scan},
+    },
 };
 
 /// Why an answer was cut while it flowed.
@@ -39,6 +42,7 @@ pub(super) struct Answering {
     body: Incoming,
     /// Open until the answer ended.
     receipt: Option<Receipt>,
+    echo: Option<Arc<Echo>>,
     scan: Option<Scan>,
     hash: Sha256,
     bytes: u64,
@@ -100,12 +104,13 @@ impl Answering {
             _ => 0,
         };
         let keep = upstream.settings.keep_response_bytes.max(observe).max(whole);
-        let timeouts = &upstream.settings.timeouts;
+        let (timeouts, echo) = (&upstream.settings.timeouts, receipt.echo(&upstream));
         let mut answering = Answering {
             idle: Box::pin(sleep_until(Instant::now() + timeouts.idle)),
             total: Box::pin(sleep_until(receipt.since() + timeouts.total)),
             withdrawn: Box::pin(receipt.withdrawn()),
-            scan: upstream.echo().map(|echo| echo.scan()),
+            scan: echo.as_ref().map(Echo::scan),
+            echo,
             receipt: Some(receipt),
             body,
             hash: Sha256::new(),
@@ -316,7 +321,7 @@ impl Answering {
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) -> Option<Result<Frame<Bytes>, BoxError>> {
-        let echo = self.upstream.echo();
+        let echo = self.echo.as_ref();
         if echo.is_some_and(|echo| trailers.values().any(|value| echo.stands_in(value.as_bytes()))) {
             return self.cut("response_cut", "a trailer of the API's answer holds the gateway's credential".to_owned());
         }

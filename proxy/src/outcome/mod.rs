@@ -148,6 +148,7 @@ pub(crate) fn failed(receipt: Receipt, error: &ForwardError) -> Response<Body> {
         ForwardError::LeftAlone { .. } => ("upstream-open", "upstream_unreachable"),
         ForwardError::Timeout { .. } => ("upstream-timeout", "upstream_timeout"),
         ForwardError::Failed(_) => ("upstream-failed", "upstream_truncated"),
+        ForwardError::Credential { .. } => ("credential-unavailable", "gateway_fault"),
         ForwardError::Withdrawn => ("revoked", "revoked"),
         ForwardError::Agent(_) => ("request-cut", "client_aborted"),
         ForwardError::Request(_) => ("gateway-fault", "gateway_fault"),
@@ -194,7 +195,7 @@ fn answered(receipt: Receipt, response: Response<Incoming>) -> Response<Body> {
     if !is_plain(&parts.headers) {
         return cut(receipt, "the API's answer is encoded although that was not asked for, and cannot be checked");
     }
-    let echo = upstream.echo();
+    let echo = receipt.echo(&upstream);
     if echo.as_ref().is_some_and(|echo| parts.headers.values().any(|value| echo.stands_in(value.as_bytes()))) {
         return cut(receipt, "a header of the API's answer holds the gateway's credential");
     }

@@ -15,7 +15,10 @@ use crate::{
     api::Grounds,
     stack::Context,
     state::{Gateway, StateError},
-    upstream::Upstream,
+    upstream::{
+        Upstream,
+        access::{Held, Whom},
+    },
 };
 
 /// At which ages of a call its receipt is asked for, in seconds. After the last one nobody asks any more.
@@ -207,6 +210,15 @@ fn names(entry: &Entry, call: &Hash) -> bool {
     entry.text("call").and_then(|named| named.parse::<Hash>().ok()) == Some(*call)
 }
 
+/// The gateway's own token, where it gets one; one that is got for somebody else is not got without a call of theirs.
+async fn held(upstream: &Upstream) -> Result<Option<Arc<Held>>, String> {
+    let Some(access) = upstream.access() else { return Ok(None) };
+    if access.settings.exchange.is_some() {
+        return Err("the gateway has no token of its own for it, only those of users and agents".to_owned());
+    }
+    access.get(&Whom { key: String::new(), exchanged: &|| Ok(Vec::new()) }).await.map(Some)
+}
+
 /// Asks the API for the receipt of a call, by the call's entry. The gateway's own question: no agent's call, hence no entry before it; what it brings is one.
 async fn ask(upstream: &Upstream, entry: &Hash) -> Result<Option<SignedText>, String> {
     let mut parts = upstream.settings.url.clone().into_parts();
@@ -214,7 +226,8 @@ async fn ask(upstream: &Upstream, entry: &Hash) -> Result<Option<SignedText>, St
     parts.path_and_query = Some(path);
     let uri = Uri::from_parts(parts).map_err(|error| error.to_string())?;
     let mut request = Request::get(uri).header(http::header::ACCEPT, "application/json");
-    let credential = upstream.settings.credential.as_ref();
+    let held = held(upstream).await?;
+    let credential = held.as_deref().map(|held| &held.credential).or(upstream.settings.credential.as_ref());
     if let Some((credential, value)) = credential.and_then(|credential| Some((credential, credential.value()?))) {
         request = request.header(credential.header().clone(), value);
     }

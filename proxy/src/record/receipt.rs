@@ -16,6 +16,7 @@ use crate::{
     outcome::{Ending, close},
     stack::Context,
     state::Named,
+    upstream::{Upstream, access::Held, echo::Echo},
 };
 
 /// Whether the request may have reached the API.
@@ -66,6 +67,8 @@ pub struct Trail {
     pub last_sent: Option<Instant>,
     /// The request as it was signed, if it was.
     pub asked: Option<Arc<Asked>>,
+    /// The credential that it was sent with, where the gateway got it from a token server.
+    pub(crate) held: Option<Arc<Held>>,
 }
 
 /// A sealed call, open until its outcome is written. Only `record` can make one, and only of a permit.
@@ -161,6 +164,11 @@ impl Receipt {
     /// What is known, shared with the bodies that find out more.
     pub(crate) fn trail(&self) -> Arc<Mutex<Trail>> {
         self.trail.clone()
+    }
+
+    /// What looks for the credential that it was sent with in the answer.
+    pub(crate) fn echo(&self, upstream: &Upstream) -> Option<Arc<Echo>> {
+        self.note(|trail| trail.held.as_ref().map(|held| held.echo.clone())).or_else(|| upstream.echo())
     }
 
     /// Notes when something happened.

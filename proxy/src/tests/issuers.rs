@@ -15,32 +15,32 @@ use super::world::{Answer, Api, World, json_answer, scope, upstream, whole};
 use crate::settings;
 
 /// An issuer, with the keys that it lists now.
-struct Issuer {
-    url: String,
-    listed: Arc<Mutex<Value>>,
+pub struct Issuer {
+    pub url: String,
+    pub listed: Arc<Mutex<Value>>,
     asked: Arc<AtomicUsize>,
     /// Where it says that its keys are; at itself when that is empty.
     jwks_uri: Arc<Mutex<String>>,
 }
 
 /// A key of an issuer.
-struct Key {
+pub struct Key {
     kid: String,
     pair: rcgen::KeyPair,
 }
 
 impl Key {
-    fn new(kid: &str) -> Key {
+    pub fn new(kid: &str) -> Key {
         Key { kid: kid.to_owned(), pair: rcgen::KeyPair::generate().unwrap() }
     }
 
-    fn jwk(&self) -> Value {
+    pub fn jwk(&self) -> Value {
         let point = self.pair.public_key_raw().to_vec();
         let encode = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
         json!({ "kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..]), "kid": self.kid, "use": "sig" })
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub fn sign(&self, claims: &Value) -> String {
         self.sign_as(&Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) }, claims)
     }
 
@@ -50,8 +50,9 @@ impl Key {
 }
 
 impl Issuer {
-    async fn start() -> Issuer {
-        let issuer = Issuer { url: String::new(), listed: Arc::default(), asked: Arc::default(), jwks_uri: Arc::default() };
+    pub async fn start() -> Issuer {
+        let issuer =
+            Issuer { url: String::new(), listed: Arc::default(), asked: Arc::default(), jwks_uri: Arc::default() };
         let (keys, count, jwks_uri) = (issuer.listed.clone(), issuer.asked.clone(), issuer.jwks_uri.clone());
         let api = Api::start(move |got| {
             let host = got.headers["host"].to_str().unwrap().to_owned();
@@ -74,7 +75,7 @@ impl Issuer {
         Issuer { url: format!("http://{}", api.address), ..issuer }
     }
 
-    fn settings(&self) -> settings::Issuer {
+    pub fn settings(&self) -> settings::Issuer {
         settings::Issuer {
             issuer: self.url.clone(),
             audience: "gateway".to_owned(),
@@ -92,13 +93,13 @@ impl Issuer {
         }
     }
 
-    fn claims(&self) -> Value {
+    pub fn claims(&self) -> Value {
         let now = jiff::Timestamp::now().as_second();
         json!({ "iss": self.url, "aud": "gateway", "sub": "x", "azp": "client-7", "user": "ann", "iat": now, "exp": now + 600 })
     }
 }
 
-async fn get(world: &World, token: &str, grant: Option<&str>) -> Answer {
+pub async fn get(world: &World, token: &str, grant: Option<&str>) -> Answer {
     let mut request =
         Request::get(format!("http://{}/x", world.address)).header("authorization", format!("Bearer {token}"));
     if let Some(grant) = grant {
@@ -108,7 +109,7 @@ async fn get(world: &World, token: &str, grant: Option<&str>) -> Answer {
 }
 
 /// The grant that the gateway's own token names, as an agent names it.
-fn named(world: &World) -> String {
+pub fn named(world: &World) -> String {
     let statement = countersign_ledger::statement::Statement::parse(&world.token).unwrap();
     format!("{}/{}", world.instruction, statement.payload_unverified()["jti"].as_str().unwrap())
 }
@@ -240,9 +241,13 @@ async fn what_is_no_plain_access_token_is_refused_and_a_bound_one_needs_its_proo
     let claims = issuer.claims();
     let plain = Header { kid: Some("k1".into()), ..Header::new(Algorithm::ES256) };
     let typed = |typ: Option<&str>| Header { typ: typ.map(str::to_owned), ..plain.clone() };
-    for (typ, status) in
-        [(None, 200), (Some("at+jwt"), 200), (Some("application/AT+JWT"), 200), (Some("logout+jwt"), 401), (Some("dpop+jwt"), 401)]
-    {
+    for (typ, status) in [
+        (None, 200),
+        (Some("at+jwt"), 200),
+        (Some("application/AT+JWT"), 200),
+        (Some("logout+jwt"), 401),
+        (Some("dpop+jwt"), 401),
+    ] {
         assert_eq!(get(&world, &key.sign_as(&typed(typ), &claims), Some(&grant)).await.status, status, "{typ:?}");
     }
     // A key that the token brings along is nobody's.
@@ -252,16 +257,18 @@ async fn what_is_no_plain_access_token_is_refused_and_a_bound_one_needs_its_proo
     assert_eq!(get(&world, &thief.sign_as(&header, &claims), Some(&grant)).await.code(), "token-invalid");
     // An extension that must be understood, signed with the right key.
     let encode = |value: &Value| data_encoding::BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let message = format!(
-        "{}.{}",
-        encode(&json!({ "alg": "ES256", "kid": "k1", "crit": ["exp"], "exp": 1 })),
-        encode(&claims)
+    let message =
+        format!("{}.{}", encode(&json!({ "alg": "ES256", "kid": "k1", "crit": ["exp"], "exp": 1 })), encode(&claims));
+    let signature = jsonwebtoken::crypto::sign(
+        message.as_bytes(),
+        &EncodingKey::from_ec_der(&key.pair.serialize_der()),
+        Algorithm::ES256,
     );
-    let signature =
-        jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_ec_der(&key.pair.serialize_der()), Algorithm::ES256);
     let token = format!("{message}.{}", signature.unwrap());
     let answer = get(&world, &token, Some(&grant)).await;
-    assert!(answer.code() == "token-invalid" && answer.json()["detail"].as_str().unwrap().contains("must be understood"));
+    assert!(
+        answer.code() == "token-invalid" && answer.json()["detail"].as_str().unwrap().contains("must be understood")
+    );
 
     // Bound to a key, or to what the gateway cannot check.
     let with = |name: &str, value: Value| {
@@ -283,7 +290,11 @@ async fn what_is_no_plain_access_token_is_refused_and_a_bound_one_needs_its_proo
     let answer = get(&world, &with("grant", grant.clone().into()), Some("a/b")).await;
     assert_eq!(answer.code(), "grant-of-other");
     for (name, value) in [("exp", json!("tomorrow")), ("exp", Value::Null), ("nbf", json!("yesterday"))] {
-        assert_eq!(get(&world, &with(name, value.clone()), Some(&grant)).await.code(), "token-invalid", "{name} {value}");
+        assert_eq!(
+            get(&world, &with(name, value.clone()), Some(&grant)).await.code(),
+            "token-invalid",
+            "{name} {value}"
+        );
     }
     assert_eq!(get(&world, &with("aud", json!(["another", "gateway"])), Some(&grant)).await.status, 200);
 }
@@ -329,7 +340,14 @@ async fn an_issuer_that_is_down_takes_nobody_out_for_as_long_as_was_said() {
     for _ in 0..3 {
         assert_eq!(get(&world, &key.sign(&lasting.claims()), Some(&grant)).await.status, 200);
         assert_eq!(get(&world, &key.sign(&short.claims()), Some(&grant)).await.code(), "issuer-unreachable");
-        assert_eq!(get(&world, &Key::new("k2").sign(&lasting.claims()), Some(&grant)).await.code(), "issuer-unreachable");
+        assert_eq!(
+            get(&world, &Key::new("k2").sign(&lasting.claims()), Some(&grant)).await.code(),
+            "issuer-unreachable"
+        );
     }
-    assert_eq!((lasting.asked.load(Ordering::SeqCst), short.asked.load(Ordering::SeqCst)), (2, 2), "once more, and not again and again");
+    assert_eq!(
+        (lasting.asked.load(Ordering::SeqCst), short.asked.load(Ordering::SeqCst)),
+        (2, 2),
+        "once more, and not again and again"
+    );
 }

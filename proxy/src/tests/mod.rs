@@ -27,6 +27,8 @@ mod possession;
 
 mod issuers;
 
+mod access;
+
 mod resilience;
 
 mod after;

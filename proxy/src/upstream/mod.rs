@@ -1,5 +1,6 @@
 //! The APIs behind the gateway: one pooled client each, which talks to that API's host and nobody else.
 
+pub(crate) mod access;
 mod breaker;
 mod connect;
 pub mod echo;
@@ -22,6 +23,7 @@ use tokio_rustls::TlsConnector;
 pub(crate) use self::breaker::LeftAlone;
 pub use self::connect::Peer;
 use self::{
+    access::Access,
     breaker::Breaker,
     connect::{ConnectTimeout, Connector, Target},
     echo::Echo,
@@ -43,6 +45,7 @@ pub struct Upstream {
     pub(crate) breaker: Breaker,
     client: Client<Connector, Body>,
     echo: Option<Arc<Echo>>,
+    access: Option<Arc<Access>>,
 }
 
 /// The APIs as they are now.
@@ -166,7 +169,13 @@ impl Upstream {
         let echo = settings.credential.as_ref().map(|credential| Arc::new(Echo::new(credential.secret())));
         let client = builder.build(Connector::new(target));
         let breaker = Breaker::new(settings.breaker);
-        Ok(Upstream { settings, tls, breaker, client, echo })
+        let access = settings.obtain.clone().map(|obtain| Access::new(&settings.name, obtain)).transpose()?;
+        Ok(Upstream { settings, tls, breaker, client, echo, access })
+    }
+
+    /// What gets this upstream's credential, where it is not given.
+    pub(crate) const fn access(&self) -> Option<&Arc<Access>> {
+        self.access.as_ref()
     }
 
     /// What looks for this upstream's credential in its answers.
