@@ -22,8 +22,14 @@ fn asked() -> Asked {
     let entry = Hash::of(b"call");
     if let Ok(ledger) = CheckpointSigner::new("fuzz.example", SigningKey::from_bytes(&[1; 32])) {
         let checkpoint = ledger.sign(3, Hash::of(b"root"));
-        let facts =
-            Facts { entry: &entry, checkpoint: &checkpoint, n: 0, agent: "a", directory: "http://gateway.example" };
+        let facts = Facts {
+            entry: &entry,
+            checkpoint: &checkpoint,
+            n: 0,
+            agent: "a",
+            directory: "http://gateway.example",
+            nonce: "n",
+        };
         let _ = request::sign(&mut asked, &facts, Some(&[7; 32]), NOW, &signer(2));
     }
     asked

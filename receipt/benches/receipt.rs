@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         n: 4711,
         agent: "assistant",
         directory: "https://gateway.example",
+        nonce: "R0D1rj0PSwmgE8Pp2ySrQw",
     };
     let execution =
         Execution { id: Some("tx-4711".into()), queue_ms: Some(3), changed: Some(1), ..Execution::default() };

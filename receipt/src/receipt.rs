@@ -75,7 +75,7 @@ pub fn sign(
     );
     parts.push(format!("\"signature\";req;key=\"{REQUEST_LABEL}\""));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let terms = Terms { label: LABEL, tag: RECEIPT_TAG, created: now, expires: None };
+    let terms = Terms { label: LABEL, tag: RECEIPT_TAG, created: now, expires: None, nonce: None };
     let (head, trailers) = match in_trailers {
         true => (&HeaderMap::new(), Some(&*fields)),
         false => (&*fields, None),

@@ -39,6 +39,9 @@ pub struct Facts<'f> {
     pub agent: &'f str,
     /// Where the gateway's keys are listed: an origin, such as `https://gateway.example`.
     pub directory: &'f str,
+    /// A random text, another one each time that a request is sent: else a call that is sent twice within a second bears the same signature twice, and
+    /// looks like one that somebody captured.
+    pub nonce: &'f str,
 }
 
 /// What is covered: with content that is known, its digest too.
@@ -82,7 +85,8 @@ pub fn sign(
             parts.pop();
         }
     }
-    let terms = Terms { label: REQUEST_LABEL, tag: TAG, created: now, expires: Some(now + LIFE_SECONDS) };
+    let (expires, nonce) = (Some(now + LIFE_SECONDS), Some(facts.nonce));
+    let terms = Terms { label: REQUEST_LABEL, tag: TAG, created: now, expires, nonce };
     let message = Message { asked, answer: None };
     let signature = Signature::make(&message, &parts, &terms, signer)?;
     signature.put(&mut asked.headers);
@@ -122,6 +126,8 @@ pub struct Caller {
     pub expires: i64,
     /// SHA-256 of the signature: by this and by the entry the receipt is found later.
     pub signature_sha256: Hash,
+    /// SHA-256 of the text that was signed. A signature may be written in two ways where the key is one of P-256, its text may not.
+    pub text_sha256: Hash,
 }
 
 /// Why a request is not believed to be a gateway's.
@@ -194,6 +200,7 @@ pub fn caller(asked: &Asked, now: i64, key: impl Fn(&str) -> Option<Jwk>) -> Res
         created,
         expires,
         signature_sha256: signed.signature_sha256(),
+        text_sha256: Hash::of(signed.text().base.as_bytes()),
     }))
 }
 

@@ -85,6 +85,8 @@ pub struct Terms<'t> {
     pub created: i64,
     /// When it ends.
     pub expires: Option<i64>,
+    /// What makes it another signature than any before (RFC 9421 §2.3).
+    pub nonce: Option<&'t str>,
 }
 
 /// A signature that was made.
@@ -118,6 +120,9 @@ impl Signature {
         add("keyid", string(&signer.keyid)?);
         add("alg", string("ed25519")?);
         add("tag", string(terms.tag)?);
+        if let Some(nonce) = terms.nonce {
+            add("nonce", string(nonce)?);
+        }
         let (base, input) = base(message, covered)?;
         let value = BASE64.encode(&signer.key.sign(base.as_bytes()).to_bytes());
         Ok(Signature { label: terms.label.to_owned(), input, text: SignedText { base, value } })

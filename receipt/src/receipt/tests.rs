@@ -15,6 +15,10 @@ fn signer(seed: u8) -> Signer {
 }
 
 fn call(path: &str, content: Option<&[u8]>) -> Asked {
+    call_with("a-nonce", path, content)
+}
+
+fn call_with(nonce: &str, path: &str, content: Option<&[u8]>) -> Asked {
     let uri: Uri = format!("http://API.example:80{path}").parse().unwrap();
     let request = Request::post(uri).header("content-type", "application/json").body(()).unwrap();
     let mut asked = Asked::new(request.method(), request.uri(), request.headers());
@@ -26,6 +30,7 @@ fn call(path: &str, content: Option<&[u8]>) -> Asked {
         n: 3,
         agent: "assistant é",
         directory: "https://gateway.example",
+        nonce,
     };
     let content = content.map(Sha256::digest);
     request::sign(&mut asked, &facts, content.as_deref(), NOW, &signer(2)).unwrap();
@@ -136,4 +141,14 @@ fn a_caller_is_believed_with_the_gateways_key_within_its_time_and_for_its_own_re
     let mut person = there;
     person.headers.remove("signature-input");
     assert_eq!(request::caller(&person, NOW, key), Ok(None));
+}
+
+#[test]
+fn the_same_request_signed_twice_within_a_second_bears_two_signatures_that_both_hold() {
+    let key = |_: &str| Some(signer(2).jwk().clone());
+    let of = |nonce| request::caller(&arrived(&call_with(nonce, "/pay", Some(b"{}"))), NOW, key).unwrap().unwrap();
+    let (one, other, again) = (of("a"), of("b"), of("a"));
+    assert_eq!(one.entry, other.entry);
+    assert!(one.signature_sha256 != other.signature_sha256 && one.text_sha256 != other.text_sha256);
+    assert_eq!(one, again, "whoever sends it again sends the same");
 }

@@ -23,6 +23,7 @@
 mod body;
 mod keys;
 mod layer;
+mod seen;
 mod store;
 
 use std::sync::Arc;

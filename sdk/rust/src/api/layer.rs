@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use super::{
     Caller, Facts,
     body::{Body, Read, Reading, Streaming},
     keys::GatewayKeys,
+    seen::Seen,
     store::{Memory, Store},
 };
 
@@ -39,6 +41,7 @@ struct Api {
     gateways: GatewayKeys,
     required: bool,
     store: Arc<dyn Store>,
+    seen: Seen,
 }
 
 impl ReceiptLayer {
@@ -46,16 +49,16 @@ impl ReceiptLayer {
     pub fn new(key: SigningKey, gateways: GatewayKeys) -> ReceiptLayer {
         let signer = Signer::new(key);
         let listed = vec![signer.jwk().clone()];
-        ReceiptLayer(Arc::new(Api { signer, listed, gateways, required: false, store: Arc::new(Memory::default()) }))
+        let (store, seen) = (Arc::new(Memory::default()), Seen::default());
+        ReceiptLayer(Arc::new(Api { signer, listed, gateways, required: false, store, seen }))
     }
 
     fn with(self, change: impl FnOnce(&mut Api)) -> ReceiptLayer {
-        let Api { signer, listed, gateways, required, store } = match Arc::try_unwrap(self.0) {
+        let mut api = match Arc::try_unwrap(self.0) {
             Ok(api) => api,
             // A layer that is in use stays as it is.
             Err(shared) => return ReceiptLayer(shared),
         };
-        let mut api = Api { signer, listed, gateways, required, store };
         change(&mut api);
         ReceiptLayer(Arc::new(api))
     }
@@ -70,6 +73,13 @@ impl ReceiptLayer {
     #[must_use]
     pub fn keeping(self, store: Arc<dyn Store>) -> ReceiptLayer {
         self.with(|api| api.store = store)
+    }
+
+    /// Takes a signed request for so long after it was signed, instead of five minutes; a gateway's signature ends after five minutes in any case. Within this
+    /// time each is taken once.
+    #[must_use]
+    pub fn within(self, window: Duration) -> ReceiptLayer {
+        self.with(|api| api.seen = Seen::within(window))
     }
 
     /// Lists public keys beside the one that signs: those that signed before, and the next one.
@@ -178,7 +188,23 @@ impl Api {
             {
                 Ok(None)
             }
-            found => found.map_err(|error| error.to_string()),
+            found => {
+                let found = found.map_err(|error| error.to_string())?;
+                found.as_ref().map_or(Ok(()), |caller| self.is_new(caller, now))?;
+                Ok(found)
+            }
+        }
+    }
+
+    /// A signed request is taken once. The receipts that were given are asked too: a store that others share, or that outlives the process, knows of more
+    /// than this process does.
+    fn is_new(&self, caller: &request::Caller, now: i64) -> Result<(), String> {
+        self.seen.take(caller, self.store.since(), now).map_err(|error| error.to_string())?;
+        match self.store.find(&caller.signature_sha256) {
+            Some(_) => {
+                Err("this signed request was answered before: whoever sends it again must sign it anew".to_owned())
+            }
+            None => Ok(()),
         }
     }
 

@@ -12,12 +12,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// The receipt of that name.
     fn find(&self, name: &Hash) -> Option<SignedText>;
+
+    /// Since when it has every receipt that was given, in seconds since 1970: a request that was signed before may have been taken by a process that is
+    /// gone, so it is refused. A store that outlives the process need not say anything.
+    fn since(&self) -> i64 {
+        i64::MIN
+    }
 }
 
 /// The newest receipts, in memory.
 #[derive(Debug)]
 pub struct Memory {
     most: usize,
+    since: i64,
     kept: Mutex<Kept>,
 }
 
@@ -30,7 +37,7 @@ struct Kept {
 impl Memory {
     /// Keeps at most so many.
     pub fn new(most: usize) -> Memory {
-        Memory { most, kept: Mutex::default() }
+        Memory { most, since: jiff::Timestamp::now().as_second(), kept: Mutex::default() }
     }
 }
 
@@ -57,6 +64,10 @@ impl Store for Memory {
 
     fn find(&self, name: &Hash) -> Option<SignedText> {
         self.kept.lock().receipts.get(name).cloned()
+    }
+
+    fn since(&self) -> i64 {
+        self.since
     }
 }
 
