@@ -187,6 +187,13 @@ impl Inner {
         }
     }
 
+    /// What an instruction begins with that follows this one up: what was observed and heard up to here counts there too, its grant does not.
+    #[must_use]
+    pub fn followed(&self) -> Inner {
+        let (observations, asked) = (self.observations.clone(), self.asked.followed());
+        Inner { observations, asked, ..Inner::default() }
+    }
+
     /// Takes the words and attachments of an instruction.
     pub fn observe_instruction(&mut self, words: &str, attached: &[String]) {
         let amended = self.observations.clone();

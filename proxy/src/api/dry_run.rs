@@ -15,7 +15,7 @@ use countersign_authorize::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Api, Role, bad_request, credentials, named, not_found, read};
+use super::{Api, Role, bad_request, credentials, host::amended, named, not_found, read};
 use crate::{
     authorize::{Tried, bounds, judge},
     problem::Problem,
@@ -52,6 +52,9 @@ struct Unregistered {
     principal: String,
     #[serde(default)]
     purpose: Option<String>,
+    /// The instruction that it would follow up.
+    #[serde(default)]
+    amends: Option<String>,
     scope: Scope,
 }
 
@@ -120,7 +123,8 @@ fn unregistered(api: &Api, host: &str, draft: &Unregistered, call: Option<&Calle
     named("agent", &draft.agent)?;
     let whose = For { id: "dry-run", instruction: "dry-run", agent: &draft.agent };
     let (grant, withheld) = Grant::close(&draft.scope, &whose, api.gateway.now(), api.gateway.rules().catalogues());
-    let mut inner = Inner::default();
+    let parent = amended(api, host, &draft.principal, draft.amends.as_deref())?;
+    let mut inner = parent.map(|parent| parent.lock().followed()).unwrap_or_default();
     inner.observe_instruction(&draft.words, &draft.attached);
     inner.facts = Facts {
         user: draft.principal.clone(),

@@ -88,7 +88,7 @@ impl Live {
         let find = |upstream: &str, policies: &[Hash]| gateway.catalogue_of(upstream, policies);
         let mut catalogues = Catalogues::new(&find);
         for (id, numbers) in line.into_iter().rev() {
-            inner = Inner { observations: inner.observations, asked: inner.asked.followed(), ..Inner::default() };
+            inner = inner.followed();
             for seq in numbers {
                 let bytes = gateway.ledger.entry(seq)?;
                 let opened = gateway.disclosures(seq)?;
