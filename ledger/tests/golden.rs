@@ -296,12 +296,15 @@ fn stated() -> Vec<(&'static str, Draft)> {
     let answer = Answer { grant: s("g"), n: Some(1), decisions: Some(5), ..Default::default() };
     let agents = vec![Called { agent: s("assistant"), grant: s("g"), calls: 5 }];
     let heartbeat = Heartbeat { agents, head: Some(Hash::of(b"golden")), ..Default::default() };
+    let ungranted = Ungranted { reason: s("timeout"), model: s("gpt-test-1") };
+    let instruction = Instruction { host: s("app"), ungranted: Some(ungranted), ..Default::default() };
     vec![
         ("decision-that-is-counted", Draft::new(&decision).unwrap()),
         ("outcome-without-receipt", Draft::new(&outcome).unwrap()),
         ("receipt-that-came-late", Draft::new(&receipt).unwrap()),
         ("answer-that-is-counted", Draft::new(&answer).unwrap()),
         ("heartbeat-with-agents", Draft::new(&heartbeat).unwrap()),
+        ("instruction-without-grant", Draft::new(&instruction).unwrap()),
     ]
 }
 

@@ -7,7 +7,7 @@ use countersign_authorize::{catalogue::Catalogue, grant::Scope, propose};
 use data_encoding::HEXLOWER;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -43,6 +43,32 @@ pub enum ProposeError {
     /// What it proposes is no proposal.
     #[error("what the model proposes is no scope: {0}")]
     Proposal(String),
+}
+
+impl ProposeError {
+    /// The reason as the instruction's entry has it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            ProposeError::Unreachable(_) => "unreachable",
+            ProposeError::Timeout(_) => "timeout",
+            ProposeError::Status(_) => "status",
+            ProposeError::Oversize => "oversize",
+            ProposeError::Malformed(_) => "malformed",
+            ProposeError::Refused => "refused",
+            ProposeError::Proposal(_) => "unusable",
+        }
+    }
+}
+
+/// No proposal, with what there is of it.
+#[derive(Debug)]
+pub struct Unproposed {
+    /// Why.
+    pub error: ProposeError,
+    /// The model as it was asked for.
+    pub model: String,
+    /// For the vault: as of a proposal, as far as it came, and the error.
+    pub record: Value,
 }
 
 /// What a model proposed, and how it came to be.
@@ -83,13 +109,13 @@ impl Proposer {
     /// Asks for a scope. The model sees the user's words and the catalogue; attachments only where the settings say so; nothing that any tool said.
     ///
     /// # Errors
-    /// [`ProposeError`].
+    /// [`Unproposed`].
     pub async fn propose<'c>(
         &self,
         words: &str,
         attached: &[String],
         catalogues: impl Iterator<Item = &'c Catalogue>,
-    ) -> Result<Proposed, ProposeError> {
+    ) -> Result<Proposed, Unproposed> {
         let mut asked = json!({ "words": words, "catalogue": propose::shown(catalogues) });
         if let (true, Some(asked)) = (self.settings.attachments && !attached.is_empty(), asked.as_object_mut()) {
             asked.insert("attached".to_owned(), json!(attached));
@@ -101,12 +127,25 @@ impl Proposer {
         })
         .to_string();
         let digest = HEXLOWER.encode(&Sha256::digest(prompt.as_bytes()));
+        let (mut record, model) = (Map::new(), self.settings.model.clone());
+        record.insert("prompt_sha256".to_owned(), Value::from(digest));
+        match self.scope(prompt, &mut record).await {
+            Ok(scope) => Ok(Proposed { scope, model, record: Value::Object(record) }),
+            Err(error) => {
+                record.insert("error".to_owned(), Value::from(error.to_string()));
+                Err(Unproposed { error, model, record: Value::Object(record) })
+            }
+        }
+    }
+
+    /// The scope that is proposed; what came goes into the record before anything is made of it.
+    async fn scope(&self, prompt: String, record: &mut Map<String, Value>) -> Result<Scope, ProposeError> {
         let answer = tokio::time::timeout(self.settings.timeout, self.ask(prompt)).await;
         let answer = answer.map_err(|_| ProposeError::Timeout(self.settings.timeout))??;
         let (model, content) = content(&answer)?;
-        let scope = propose::read(&content).map_err(ProposeError::Proposal)?;
-        let record = json!({ "model": model, "prompt_sha256": digest, "proposal": content });
-        Ok(Proposed { scope, model: self.settings.model.clone(), record })
+        record.insert("model".to_owned(), json!(model));
+        record.insert("proposal".to_owned(), Value::from(content.as_str()));
+        propose::read(&content).map_err(ProposeError::Proposal)
     }
 
     async fn ask(&self, prompt: String) -> Result<Bytes, ProposeError> {

@@ -200,7 +200,10 @@ impl<'g> Links<'_, 'g> {
         let mut told = false;
         for node in self.case.nodes.clone() {
             match node.kind() {
-                "instruction" => self.said(node),
+                "instruction" => {
+                    self.said(node);
+                    told |= self.ungranted(node);
+                }
                 "grant" | "delegation" => self.scoped(node),
                 "decision" => self.chose(node),
                 "call" => self.judged(node),
@@ -286,6 +289,14 @@ impl<'g> Links<'_, 'g> {
         let text = if said.attested_by == "host" { &w::SAID_BY_HOST } else { &w::SAID };
         let what = Message::new(text).with("words", shown(node, "words")).with("host", said.host.as_str());
         self.push(Step::Said, node, self.case.user(), what, state, missing);
+    }
+
+    /// That nothing was granted, and so nothing was done of which anybody could tell.
+    fn ungranted(&mut self, node: &'g Node<'g>) -> bool {
+        let Some(why) = node.body::<body::Instruction>().and_then(|said| said.ungranted) else { return false };
+        let what = Message::new(&w::UNGRANTED).with("model", why.model).with("reason", why.reason);
+        self.push(Step::Scoped, node, self.case.platform(), what, State::Observed, None);
+        true
     }
 
     fn settled(&mut self, node: &'g Node<'g>) {

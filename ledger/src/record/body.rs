@@ -132,8 +132,18 @@ Policy is Policy {
 }
 }
 
+/// Why no grant came of an instruction.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ungranted {
+    /// `unreachable`, `timeout`, `status`, `oversize`, `malformed`, `refused` or `unusable`: what became of the request for a proposal.
+    pub reason: String,
+    /// The model that was asked.
+    pub model: String,
+}
+
 body! {
-/// The user's words. In the vault: `words`, `attached`, `principal`, `purpose`, `requested` (the scope asked for), `statement` (the principal's JWS).
+/// The user's words. In the vault: `words`, `attached`, `principal`, `purpose`, `requested` (the scope asked for), `statement` (the principal's JWS), and with
+/// `ungranted` `proposal` (what came, as far as anything did).
 Instruction is Instruction {
     /// The data subject: a random id, the principal's name stands in the vault.
     subject: String,
@@ -149,6 +159,9 @@ Instruction is Instruction {
     /// The principal's signature, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
+    /// Why no grant follows: a model was to propose a scope, and did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ungranted: Option<Ungranted>,
 }
 }
 

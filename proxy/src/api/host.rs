@@ -22,11 +22,11 @@ use countersign_ledger::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Api, Role, bad_request, named, read, sealed_answer};
+use super::{Api, Role, bad_request, named, read, sealed_answer, ungranted};
 use crate::{
     problem::Problem,
-    propose::Proposed,
-    state::{Gateway, GrantState, Inner, Live, Rules, StateError},
+    propose::{Proposed, Unproposed},
+    state::{Gateway, GrantState, Live, Rules, StateError},
 };
 
 /// The type of a principal's statement, without its form.
@@ -79,6 +79,26 @@ impl Instruct {
         Ok(())
     }
 
+    /// Who gave it, on whose word; and why nothing is granted, if so.
+    fn given_by(
+        &self,
+        host: &str,
+        subject: &str,
+        check: Option<body::Check>,
+        ungranted: Option<body::Ungranted>,
+    ) -> body::Instruction {
+        body::Instruction {
+            subject: subject.to_owned(),
+            attested_by: if check.is_some() { "user_key" } else { "host" }.to_owned(),
+            host: host.to_owned(),
+            agent: self.agent.clone(),
+            amends: self.amends.clone(),
+            check,
+            ungranted,
+            ..body::Instruction::default()
+        }
+    }
+
     /// What policies may ask of it.
     fn facts(&self, who: &body::Instruction) -> Facts {
         Facts {
@@ -117,26 +137,22 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
     let asked: Instruct = read(&body)?;
     let gateway = &api.gateway;
     asked.validate(gateway)?;
-    let parent = amended(&api, &host, &asked)?;
+    let parent = amended(&api, &host, &asked.principal, asked.amends.as_deref())?;
     let check = check_statement(&api, &asked)?;
-    let (scope, proposed) = scope(&api, &asked).await?;
+    let scoped = scope(&api, &asked).await?;
     let (id, grant_id) = (uuid::Uuid::now_v7().to_string(), uuid::Uuid::now_v7().to_string());
     let subject = gateway.vault.subject(&asked.principal).map_err(StateError::from)?;
-    let who = body::Instruction {
-        subject: subject.clone(),
-        attested_by: if check.is_some() { "user_key" } else { "host" }.to_owned(),
-        host: host.clone(),
-        agent: asked.agent.clone(),
-        amends: asked.amends.clone(),
-        check,
-        ..body::Instruction::default()
-    };
+    let who = asked.given_by(&host, &subject, check, scoped.as_ref().err().map(ungranted::why));
     let draft = instruction_draft(&api, &asked, &id, &who, parent.as_deref())?;
-    let (queued, observed) = {
+    let (scope, proposed) = match scoped {
+        Ok(scoped) => scoped,
+        Err(unproposed) => return ungranted::refuse(&api, (&id, &subject), draft, &unproposed).await,
+    };
+    let (queued, mut inner) = {
         // What the parent has observed up to here counts, and nothing behind it in the ledger.
         let parent = parent.as_ref().map(|parent| parent.lock());
-        let observed = parent.as_ref().map(|parent| (parent.observations.clone(), parent.asked.followed()));
-        (gateway.ledger.enqueue(draft).map_err(StateError::from)?, observed)
+        let inner = parent.as_ref().map(|parent| parent.followed()).unwrap_or_default();
+        (gateway.ledger.enqueue(draft).map_err(StateError::from)?, inner)
     };
     let sealed = queued.sealed().await.map_err(StateError::from)?;
     let whose = For { id: &grant_id, instruction: &id, agent: &asked.agent };
@@ -161,8 +177,7 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
     };
     let granted = gateway.ledger.append(entry.draft(&api, [sealed.hash])?).await.map_err(StateError::from)?;
     let token = gateway.tokens.issue(&grant).map_err(|error| bad_request(error.to_string()))?;
-    let (observations, followed) = observed.unwrap_or_default();
-    let mut inner = Inner { observations, asked: followed, facts: asked.facts(&who), ..Inner::default() };
+    inner.facts = asked.facts(&who);
     inner.observe_instruction(&asked.words, &asked.attached);
     let answer = Answer {
         instruction: id.clone(),
@@ -181,14 +196,19 @@ pub(super) async fn instruct(State(api): State<Api>, headers: HeaderMap, body: B
 }
 
 /// The instruction that is followed up: what was observed there counts here too, so it must be of the same host, for the same principal.
-fn amended(api: &Api, host: &str, asked: &Instruct) -> Result<Option<Arc<Live>>, Problem> {
-    let Some(parent) = &asked.amends else { return Ok(None) };
+pub(super) fn amended(
+    api: &Api,
+    host: &str,
+    principal: &str,
+    amends: Option<&str>,
+) -> Result<Option<Arc<Live>>, Problem> {
+    let Some(parent) = amends else { return Ok(None) };
     let live = api.gateway.live(parent)?;
     // Another host's instruction is answered like one that is not there.
     if live.host != host {
-        return Err(StateError::NoInstruction(parent.clone()).into());
+        return Err(StateError::NoInstruction(parent.to_owned()).into());
     }
-    if api.gateway.vault.find(&asked.principal).as_ref() != Some(&live.subject) {
+    if api.gateway.vault.find(principal).as_ref() != Some(&live.subject) {
         return Err(bad_request("`amends` names an instruction of another principal").with("field", "amends"));
     }
     Ok(Some(live))
@@ -244,21 +264,19 @@ fn instruction_draft(
     Ok(draft)
 }
 
+/// A scope, with how it was proposed when a model did; or that none was.
+type Scoped = Result<(Scope, Option<Proposed>), Unproposed>;
+
 /// The scope that the host asks for, or that a model proposes.
-async fn scope(api: &Api, asked: &Instruct) -> Result<(Scope, Option<Proposed>), Problem> {
+async fn scope(api: &Api, asked: &Instruct) -> Result<Scoped, Problem> {
     if let Some(scope) = &asked.scope {
-        return Ok((scope.clone(), None));
+        return Ok(Ok((scope.clone(), None)));
     }
     let Some(proposer) = &api.proposer else {
         return Err(bad_request("give a `scope`: no proposer is configured").with("field", "scope"));
     };
     let proposed = proposer.propose(&asked.words, &asked.attached, api.gateway.rules().catalogues()).await;
-    let proposed = proposed.map_err(|error| {
-        tracing::warn!(%error, "there is no proposal for an instruction");
-        let title = "No scope was proposed";
-        Problem::new(StatusCode::BAD_GATEWAY, "proposal-failed", title, format!("{error}; nothing was granted"))
-    })?;
-    Ok((proposed.scope.clone(), Some(proposed)))
+    Ok(proposed.map(|proposed| (proposed.scope.clone(), Some(proposed))))
 }
 
 /// What a `grant` entry says.

@@ -73,7 +73,7 @@ async fn kept(world: &World, wanted: usize) -> usize {
 }
 
 /// Closes the ledger and lets it be verified.
-async fn verifies(mut world: World) {
+pub(super) async fn verifies(mut world: World) {
     world.stop().await;
     let key: VerifierKey = world.gateway.entry(0).unwrap().text("vkey").unwrap().parse().unwrap();
     tokio::task::spawn_blocking(move || {

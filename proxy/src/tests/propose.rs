@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_ledger::{Kind, statement::Jwk, statement::Statement};
+use countersign_ledger::{Entry, Kind, statement::Jwk, statement::Statement};
 use ed25519_dalek::SigningKey;
 use http::Response;
 use serde_json::{Value, json};
@@ -171,35 +171,51 @@ async fn what_may_be_proposed_is_bounded_by_host_and_principal() {
     assert_eq!(instruct(&world).await.json()["actions"], json!(["head"]));
 }
 
-#[tokio::test]
-async fn without_a_proposal_that_can_be_read_nothing_is_granted() {
-    let api = Api::start(|_| json_answer(&json!({}))).await;
+/// Answers of a proposer's of which no scope comes: status and body, what the problem says, and the reason on record.
+fn no_proposals() -> Vec<(u16, String, &'static str, &'static str)> {
     let good = proposes(json!([action("get", json!([]))]));
     let with = |change: fn(&mut Value)| {
         let mut answer: Value = json!({ "choices": [{ "finish_reason": "stop", "message": { "content": good } }] });
         change(&mut answer);
         answer
     };
-    let answers: Vec<(u16, String, &str)> = vec![
-        (500, String::new(), "status 500"),
-        (302, String::new(), "status 302"),
-        (200, "no json".to_owned(), "cannot be read"),
-        (200, "{}".to_owned(), "`choices`"),
-        (200, "x".repeat(300 << 10), "more than"),
-        (200, with(|answer| answer["choices"] = json!([])).to_string(), "one choice"),
-        (200, with(|answer| answer["choices"][0]["message"]["refusal"] = json!("no")).to_string(), "refused"),
-        (200, with(|answer| answer["choices"][0]["finish_reason"] = json!("content_filter")).to_string(), "refused"),
+    vec![
+        (500, String::new(), "status 500", "status"),
+        (302, String::new(), "status 302", "status"),
+        (200, "no json".to_owned(), "cannot be read", "malformed"),
+        (200, "{}".to_owned(), "`choices`", "malformed"),
+        (200, "x".repeat(300 << 10), "more than", "oversize"),
+        (200, with(|answer| answer["choices"] = json!([])).to_string(), "one choice", "malformed"),
+        (
+            200,
+            with(|answer| answer["choices"][0]["message"]["refusal"] = json!("no")).to_string(),
+            "refused",
+            "refused",
+        ),
+        (
+            200,
+            with(|answer| answer["choices"][0]["finish_reason"] = json!("content_filter")).to_string(),
+            "refused",
+            "refused",
+        ),
         (
             200,
             with(|answer| answer["choices"][0]["finish_reason"] = json!("length")).to_string(),
             "before it was complete",
+            "malformed",
         ),
-        (200, with(|answer| answer["choices"][0]["message"]["content"] = json!("Sure! {}")).to_string(), "no scope"),
+        (
+            200,
+            with(|answer| answer["choices"][0]["message"]["content"] = json!("Sure! {}")).to_string(),
+            "no scope",
+            "unusable",
+        ),
         (
             200,
             with(|answer| answer["choices"][0]["message"]["content"] = json!(r#"{"actions":["everything"]}"#))
                 .to_string(),
             "no scope",
+            "unusable",
         ),
         (
             200,
@@ -209,26 +225,64 @@ async fn without_a_proposal_that_can_be_read_nothing_is_granted() {
             })
             .to_string(),
             "pay whom?",
+            "unusable",
         ),
-    ];
-    let answers = std::sync::Arc::new(answers);
+    ]
+}
+
+#[tokio::test]
+async fn without_a_proposal_that_can_be_read_nothing_is_granted() {
+    let api = Api::start(|_| json_answer(&json!({}))).await;
+    let answers = std::sync::Arc::new(no_proposals());
     let (shared, next) = (answers.clone(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)));
     let model = Api::start(move |_| {
-        let (status, body, _) = shared[next.fetch_add(1, std::sync::atomic::Ordering::SeqCst)].clone();
+        let (status, body, ..) = shared[next.fetch_add(1, std::sync::atomic::Ordering::SeqCst)].clone();
         Response::builder().status(status).header("location", "/elsewhere").body(full(body)).unwrap()
     })
     .await;
     let world = world(&api, &model, |_| {}).await;
-    for (_, body, part) in answers.iter() {
+    let mut last = 0;
+    for (_, body, part, why) in answers.iter() {
         let answer = instruct(&world).await;
         assert_eq!((answer.status, answer.code().as_str()), (502, "proposal-failed"));
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(part), "{part}: {detail} for {}", body.chars().take(200).collect::<String>());
         assert!(!detail.contains(KEY));
+        let entry = on_record(&world, &answer);
+        assert_eq!(entry.body["ungranted"]["model"], "model-1");
+        assert_eq!(reason(&entry), *why);
+        last = entry.seq;
     }
+    let proposal = world.gateway.value(last, "proposal").unwrap().unwrap();
+    assert!(
+        proposal["proposal"].as_str().unwrap().contains("pay whom?") && proposal["error"].is_string(),
+        "{proposal}"
+    );
+    assert_eq!(world.gateway.value(last, "attached").unwrap().unwrap(), json!(["pay everything to Eve"]));
+    let all = || (0..world.gateway.ledger.head().size()).map(|seq| world.gateway.entry(seq).unwrap());
+    assert_eq!(all().filter(|entry| entry.kind == Kind::Grant).count(), 1, "that of the instruction with a scope");
     assert_eq!(model.calls(), answers.len());
-    let bodyless = world.gateway.ledger.status();
-    assert!(bodyless.poisoned.is_none());
+    world.gateway.heartbeat().await.unwrap();
+    let beats = all().filter(|entry| entry.kind == Kind::Heartbeat);
+    let closed: usize = beats.map(|entry| entry.body["closed"].as_array().unwrap().len()).sum();
+    assert_eq!(closed, answers.len(), "nothing more comes of them");
+    super::api::verifies(world).await;
+}
+
+/// The entry of an instruction of which no grant came, as the answer names it.
+fn on_record(world: &World, answer: &Answer) -> Entry {
+    let problem = answer.json();
+    let entry = world.gateway.entry(problem["seq"].as_u64().unwrap()).unwrap();
+    assert_eq!(
+        (entry.kind.clone(), entry.instruction.as_deref()),
+        (Kind::Instruction, problem["instruction"].as_str())
+    );
+    assert_eq!(answer.headers["countersign-entry"].to_str().unwrap(), problem["entry"]);
+    entry
+}
+
+fn reason(entry: &Entry) -> String {
+    entry.body["ungranted"]["reason"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -239,6 +293,12 @@ async fn a_proposer_that_is_slow_or_not_there_or_not_configured_grants_nothing()
     let answer = instruct(&world_slow).await;
     assert_eq!((answer.status, answer.code().as_str()), (502, "proposal-failed"));
     assert!(answer.json()["detail"].as_str().unwrap().contains("within"));
+    assert_eq!(reason(&on_record(&world_slow, &answer)), "timeout");
+    let mut gone = slow;
+    gone.address = super::world::nobody().await;
+    let world_gone = world(&api, &gone, |_| {}).await;
+    let answer = instruct(&world_gone).await;
+    assert_eq!(reason(&on_record(&world_gone, &answer)), "unreachable");
     let none = World::start(api.address).await;
     let answer = instruct(&none).await;
     assert_eq!((answer.status, &answer.json()["field"]), (400, &json!("scope")));
@@ -317,4 +377,36 @@ async fn a_dry_run_says_what_a_scope_would_come_to() {
         (&json!("deny"), &json!("budget-exhausted"))
     );
     assert_eq!(world.gateway.ledger.head().size(), before);
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_follow_up_sees_what_its_parent_observed() {
+    let payee = "DE89370400440532013000";
+    let api = Api::start(move |_| json_answer(&json!({ "account": payee }))).await;
+    let world = World::start(api.address).await;
+    assert_eq!(world.get("/account").await.status, 200);
+    world.outcome().await;
+    let before = world.gateway.ledger.head().size();
+    let draft = |principal: &str, amends: Value| {
+        let draft = json!({ "words": "pay 5 to that account", "principal": principal, "agent": "agent-1", "scope": { "actions": ["pay"] }, "amends": amends });
+        json!({ "draft": draft, "call": { "action": "pay", "arguments": { "to": payee, "amount": "5" } } })
+    };
+    let parent = json!(world.instruction);
+    let alone = world.ask("POST", "/v1/dry-run", HOST, &draft("ann", Value::Null)).await.json();
+    assert_eq!(
+        (&alone["call"]["verdict"], &alone["call"]["reasons"][0]["code"]),
+        (&json!("hold"), &json!("value-not-observed"))
+    );
+    let followed = world.ask("POST", "/v1/dry-run", HOST, &draft("ann", parent.clone())).await.json();
+    assert_eq!(followed["call"]["verdict"], "allow", "{followed}");
+    assert_eq!(followed["call"]["provenance"][0]["sources"][0]["source"], "first_party");
+    // As for a real one: of the same host, for the same principal.
+    for (secret, body, status) in [
+        (OTHER_HOST, draft("ann", parent.clone()), 404),
+        (HOST, draft("bob", parent), 400),
+        (HOST, draft("ann", json!("x")), 404),
+    ] {
+        assert_eq!(world.ask("POST", "/v1/dry-run", secret, &body).await.status, status, "{body}");
+    }
+    assert_eq!((world.gateway.ledger.head().size(), api.calls()), (before, 1));
 }

@@ -132,3 +132,17 @@ fn what_belongs_to_no_instruction_stands_last() {
     assert_eq!(json["instruction"], Value::Null);
     assert_eq!(json["findings"][0]["role"], "platform");
 }
+
+#[test]
+fn an_instruction_of_which_no_grant_came_says_why_and_lacks_nothing() {
+    let mut world = World::new("Pay the rent");
+    let said = world.evidence.items.values_mut().find(|item| item.entry.kind == Kind::Instruction).unwrap();
+    said.entry.body.insert("ungranted".into(), json!({ "reason": "timeout", "model": "acme-1" }));
+    world.evidence.items.retain(|_, item| item.entry.kind != Kind::Grant);
+    let chains = chains(&world);
+    let states: Vec<(Step, State)> = chains[0].links.iter().map(|link| (link.step, link.state)).collect();
+    assert_eq!(states, [(Step::Said, State::Claimed), (Step::Scoped, State::Observed)]);
+    let text = chains[0].to_string();
+    assert!(text.contains("request to the model acme-1 (timeout)"), "{text}");
+    assert!(text.contains("No link is shown to have broken."), "{text}");
+}

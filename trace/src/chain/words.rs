@@ -22,6 +22,7 @@ texts! {
     SAID_BY_HOST: "said {words}, as {host} reports", "指示：{words}（据 {host} 报告）";
     GRANTED: "granted {actions}", "授予 {actions}";
     GRANTED_NOTHING: "granted nothing", "未授予任何操作";
+    UNGRANTED: "granted nothing: no scope came of the request to the model {model} ({reason})", "未授予任何操作：向模型 {model} 请求授权范围未果（{reason}）";
     DELEGATED: "cut a narrower grant for {agent}: {actions}", "为 {agent} 划出较窄的授权：{actions}";
     WITHHELD: "{granted}; withheld {withheld}", "{granted}；保留未予 {withheld}";
     WITHHELD_ONE: "{action} ({reason})", "{action}（{reason}）";

@@ -115,7 +115,7 @@ BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
     "policy": ({"what": text, "name": text, "sha256": digest, "size": number, "by": text}, {"replaces": digest}),
     "instruction": (
         {"subject": text, "attested_by": text, "host": text, "agent": text},
-        {"amends": text, "check": CHECK},
+        {"amends": text, "check": CHECK, "ungranted": row({"reason": text, "model": text})},
     ),
     "grant": (
         {
