@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The version of the rule set: it changes whenever a rule is added, or finds something else than before.
-pub const RULES_VERSION: u32 = 1;
+pub const RULES_VERSION: u32 = 2;
 
 /// What a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

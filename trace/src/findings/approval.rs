@@ -12,7 +12,8 @@ use crate::{
 
 pub(super) const RULES: &[Rule] = &[
     rule("approval-hasty", Step::Approved, &T_HASTY, hasty),
-    rule("approval-shown-other", Step::Approved, &T_SHOWN_OTHER, shown_other),
+    // From version 2 on a value may be hidden only where the catalogue says so.
+    Rule { version: 2, ..rule("approval-shown-other", Step::Approved, &T_SHOWN_OTHER, shown_other) },
     rule("approval-without-ground", Step::Judged, &T_GROUNDLESS, without_ground),
     rule("approval-given", Step::Approved, &T_GIVEN, given),
 ];
@@ -61,32 +62,66 @@ fn hasty(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     found.collect()
 }
 
+/// What was shown, beside what was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shown {
+    Same,
+    /// Something was hidden, and the catalogue that says whether it had to be is not there.
+    Unknown,
+    Other,
+}
+
 /// What was shown is not what was asked for.
 fn shown_other(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for answer in answers(case) {
         let shown = answer.node.value("shown").and_then(|shown| shown.get("arguments")).zip(answer.held.arguments());
         let digest = answer.node.value("digest").zip(answer.held.node.value("digest"));
-        if shown.is_none_or(|(shown, asked)| shows(shown, asked)) && digest.is_none_or(|(one, other)| one == other) {
-            continue;
-        }
-        let says = Message::new(&SHOWN_OTHER)
-            .with("approver", answer.body.approver.as_str())
-            .with("call", wording::call(answer.held));
-        let finding = Finding::new(rule, Kind::Fault, case.platform(), says)
+        let shown = match digest {
+            Some((one, other)) if one != other => Shown::Other,
+            _ => shown.map_or(Shown::Same, |(shown, asked)| compare(case, answer.held, shown, asked)),
+        };
+        let (kind, holder, text, state, lacks) = match shown {
+            Shown::Same => continue,
+            Shown::Other => (Kind::Fault, case.platform(), &SHOWN_OTHER, State::Contradicted, None),
+            Shown::Unknown => (Kind::Gap, Holder::unknown(), &SHOWN_UNKNOWN, State::Observed, Some(Need::PolicyBytes)),
+        };
+        let says =
+            Message::new(text).with("approver", answer.body.approver.as_str()).with("call", wording::call(answer.held));
+        let finding = Finding::new(rule, kind, holder, says)
             .rests_on(Step::Judged, State::Observed, answer.held.node)
-            .rests_on(Step::Approved, State::Contradicted, answer.node);
-        found.push(finding);
+            .rests_on(Step::Approved, state, answer.node);
+        found.push(finding.lacks(lacks));
     }
     found
 }
 
-/// Whether the arguments that were shown are those that were asked for. What the catalogue calls sensitive is shown as hidden.
-fn shows(shown: &Value, asked: &Value) -> bool {
-    let (Some(shown), Some(asked)) = (shown.as_object(), asked.as_object()) else { return same(shown, asked) };
+/// Whether the arguments that were shown are those that were asked for. What the catalogue by which the call was judged calls sensitive is hidden, and
+/// nothing else.
+fn compare(case: &Case<'_>, held: &Call<'_>, shown: &Value, asked: &Value) -> Shown {
+    let (Some(shown), Some(asked)) = (shown.as_object(), asked.as_object()) else {
+        return if same(shown, asked) { Shown::Same } else { Shown::Other };
+    };
+    if shown.len() != asked.len() {
+        return Shown::Other;
+    }
+    let catalogue = case.catalogue(held);
+    let is_sensitive = |name: &str| {
+        let argument = catalogue.map(|catalogue| catalogue.action(held.action())?.arguments.get(name));
+        argument.map(|argument| argument.is_some_and(|argument| argument.sensitive))
+    };
     let is_hidden = |value: &Value| value.get("hidden").and_then(Value::as_str) == Some("sensitive");
-    shown.len() == asked.len()
-        && asked.iter().all(|(name, asked)| shown.get(name).is_some_and(|shown| is_hidden(shown) || same(shown, asked)))
+    let each = asked.iter().map(|(name, asked)| match shown.get(name) {
+        None => Shown::Other,
+        Some(shown) if same(shown, asked) => Shown::Same,
+        Some(shown) if !is_hidden(shown) => Shown::Other,
+        Some(_) => match is_sensitive(name) {
+            Some(true) => Shown::Same,
+            Some(false) => Shown::Other,
+            None => Shown::Unknown,
+        },
+    });
+    each.max().unwrap_or(Shown::Same)
 }
 
 /// A call that names an approval which does not bear it out.
@@ -166,6 +201,8 @@ texts! {
         "{approver} 在 {call} 显示后 {took} 秒即予批准：时间不足以阅读其内容。";
     T_SHOWN_OTHER: "The approver was shown something else", "审批人所见与实际不同";
     SHOWN_OTHER: "What {approver} was shown, or signed, is not what {call} asked for.", "{approver} 所见或所签的内容与 {call} 所请求的不同。";
+    SHOWN_UNKNOWN: "A value of {call} was hidden from {approver}. Whether the catalogue that the call was judged by calls it sensitive cannot be seen from this evidence.",
+        "{call} 的一项数值未向 {approver} 显示。裁决该调用所依据的目录是否将其标为敏感，依现有证据无从得知。";
     T_GROUNDLESS: "A call rests on an approval that does not bear it out", "调用所依据的批准不成立";
     GROUNDLESS: "The gateway let {call} through on the word of {approver}: {why}", "网关凭 {approver} 的批准放行了 {call}：{why}";
     GROUND_NO: "the answer was no.", "其答复为拒绝。";

@@ -417,9 +417,15 @@ fn a_yes_without_reading_is_the_approvers_and_the_value_counts_again() {
     assert_eq!(found(&build(4_000, &invented().arguments), "approval-hasty"), []);
     let lied = build(4_000, &payment().arguments);
     assert_eq!(found(&lied, "approval-shown-other"), [(Kind::Fault, Role::Platform)]);
+    // Hidden may be what the catalogue calls sensitive, which is not the payee.
     let mut masked = invented().arguments;
     masked["recipient"] = json!({ "hidden": "sensitive" });
-    assert_eq!(found(&build(4_000, &masked), "approval-shown-other"), []);
+    let masked = build(4_000, &masked);
+    assert_eq!(found(&masked, "approval-shown-other"), [(Kind::Fault, Role::Platform)]);
+    let mut undisclosed = masked.clone();
+    undisclosed.evidence.policies.clear();
+    assert_eq!(found(&undisclosed, "approval-shown-other"), [(Kind::Gap, Role::NotDeterminable)]);
+    assert!(needs(&undisclosed, "approval-shown-other").contains(&Need::PolicyBytes));
     let mut groundless = World::new(WORDS);
     let held = groundless.call(&invented());
     let no = groundless.answer_hold(held, "denied", 4_000, &invented().arguments);
