@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::statement::{Jwk, Statement, StatementError};
+use crate::{
+    statement::{Jwk, Statement, StatementError},
+    strict,
+};
 
 /// The type of a proof.
 pub const TYP: &str = "dpop+jwt";
@@ -58,7 +61,7 @@ impl Possession {
         let malformed = || StatementError::Malformed("the header is not base64url of a JSON object");
         let header = text.split('.').next().unwrap_or_default();
         let header = BASE64URL_NOPAD.decode(header.as_bytes()).map_err(|_| malformed())?;
-        let mut header: Map<String, Value> = serde_json::from_slice(&header).map_err(|_| malformed())?;
+        let mut header: Map<String, Value> = strict::parse(&header).map_err(|_| malformed())?;
         let jwk = header.remove("jwk").ok_or(StatementError::Key("there is no `jwk` in the header"))?;
         if PRIVATE.iter().any(|name| jwk.get(name).is_some()) {
             return Err(StatementError::Key("the `jwk` in the header has private members"));

@@ -7,7 +7,7 @@ use p256::ecdsa::{Signature as EcSignature, VerifyingKey as EcVerifyingKey, sign
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{Hash, canonical, passkey::PasskeyError, record::body::Check};
+use crate::{Hash, canonical, passkey::PasskeyError, record::body::Check, strict};
 
 /// The longest statement that is read, in bytes.
 pub const MAX_STATEMENT_BYTES: usize = 256 * 1024;
@@ -218,8 +218,9 @@ impl Statement {
         let (header, payload) = signed.split_once('.').ok_or(Malformed("expected three parts"))?;
         let decode = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes());
         let header = decode(header).map_err(|_| Malformed("the header is not base64url"))?;
+        // What two readers could read in two ways, because a member stands twice, is none.
         let header: Header =
-            serde_json::from_slice(&header).map_err(|_| Malformed("the header is not a JSON object with `alg`"))?;
+            strict::parse(&header).map_err(|_| Malformed("the header is not a JSON object with `alg`"))?;
         let payload = decode(payload).map_err(|_| Malformed("the payload is not base64url"))?;
         if header.crit.is_some() {
             return Err(StatementError::Critical);
@@ -229,7 +230,7 @@ impl Statement {
             alg: header.alg,
             kid: header.kid,
             typ: header.typ,
-            payload: serde_json::from_slice(&payload).map_err(|_| Malformed("the payload is not JSON"))?,
+            payload: strict::parse(&payload).map_err(|_| Malformed("the payload is not JSON"))?,
             signature: decode(signature).map_err(|_| Malformed("the signature is not base64url"))?,
             compact: compact.to_owned(),
         })

@@ -13,6 +13,7 @@ mod cut;
 mod examined;
 mod integrity;
 mod meaning;
+mod possessed;
 mod stated;
 mod unsettled;
 

@@ -38,6 +38,8 @@ use serde_json::{Value, json};
 mod authenticator;
 #[path = "lies/countersigned.rs"]
 mod countersigned;
+#[path = "lies/possessed.rs"]
+mod possessed;
 use authenticator::Authenticator;
 
 const ORIGIN: &str = "bank.example/agents";
@@ -788,9 +790,14 @@ fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
     ]
 }
 
+/// Every lie that entries tell.
+fn lies() -> impl Iterator<Item = (&'static str, Lie, &'static [&'static str], bool)> {
+    table().into_iter().chain(countersigned::table()).chain(possessed::table())
+}
+
 #[test]
 fn what_cannot_be_true_is_named_in_the_ledger_and_in_a_bundle() {
-    for (name, lie, expected, in_bundle) in table().into_iter().chain(countersigned::table()) {
+    for (name, lie, expected, in_bundle) in lies() {
         let dir = tempfile::tempdir().unwrap();
         let world = World::new(dir.path());
         lie(&world);
@@ -870,6 +877,7 @@ fn every_code_that_is_explained_is_told_somewhere() {
     let told = [
         include_str!("lies.rs"),
         include_str!("lies/countersigned.rs"),
+        include_str!("lies/possessed.rs"),
         include_str!("tamper.rs"),
         include_str!("../../tests/cli/tools.rs"),
     ];

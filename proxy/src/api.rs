@@ -19,6 +19,7 @@ mod pages;
 mod reader;
 mod reconciliation;
 mod settle;
+mod ungranted;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use super::{
     cut::Cut,
     examined::{Examined, ExaminedEntry, Values},
     finding,
+    possessed::Possessed,
     stated::{self, Keys},
     unsettled::Unsettled,
 };
@@ -66,6 +67,7 @@ pub(super) struct Meaning<'s> {
     /// Checkpoints that receipts may countersign.
     roots: Roots,
     counted: Counted,
+    possessed: Possessed,
     /// Calls whose outcome says that a receipt came with the answer, with the outcome's entry.
     receipted: BTreeMap<Hash, u64>,
     /// Calls with a receipt whose outcome is still to come.
@@ -115,6 +117,7 @@ impl<'s> Meaning<'s> {
             keys: Keys::default(),
             roots: Roots::default(),
             counted: Counted::default(),
+            possessed: Possessed::default(),
             receipted: BTreeMap::new(),
             receipts: BTreeSet::new(),
             policies: BTreeSet::new(),
@@ -440,6 +443,9 @@ impl<'s> Meaning<'s> {
         self.findings.extend(wider.map(|(code, what)| finding(code, Some(seq), what)));
         self.plumbing(seq, entry, &opened);
         self.asking(seq, entry, &opened);
+        let (proven, wrong) = self.possessed.follow(entry, &opened);
+        self.statements += u64::from(proven);
+        self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
         if let Some(found) = self.countersigned(entry, &opened) {
             self.statements += 1;
             self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));

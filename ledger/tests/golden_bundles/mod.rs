@@ -145,7 +145,7 @@ fn instruction() -> Selection {
 /// Every lie that entries tell, and every lie that a bundle tells of honest entries.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (lie, tell, _, in_bundle) in table().into_iter().chain(countersigned::table()) {
+    for (lie, tell, _, in_bundle) in lies() {
         let dir = tempfile::tempdir().unwrap();
         let world = World::new(dir.path());
         tell(&world);
@@ -164,6 +164,10 @@ fn cases() -> Vec<Case> {
     let mut apart = part.clone();
     apart.proofs.insert(3, early_proof);
     cases.push(case("a proof under another checkpoint", &apart));
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    possessed::proves(&world);
+    cases.push(case("no lie, calls with proofs of the agent's key", &evidence(dir.path(), &world, &instruction())));
     malformed(&part, &mut cases);
     strict::cases(&part, &whole, &mut cases);
     cases

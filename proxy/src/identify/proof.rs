@@ -9,6 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderName, Method, Uri};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::settings;
@@ -38,6 +39,19 @@ pub struct Proof {
     pub text: String,
     /// The thumbprint of its key.
     pub kid: String,
+    /// What it had to be for, and is.
+    pub of: Of,
+}
+
+/// What a proof had to be for: the members of a proof that depend on the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Of {
+    /// The request's method.
+    pub htm: String,
+    /// The request's URL, in the agent's spelling.
+    pub htu: String,
+    /// The digest of the token beside it.
+    pub ath: String,
 }
 
 /// What a proof is for.
@@ -112,7 +126,8 @@ impl Proofs {
         if !self.is_here(&claims.htu, of) {
             return Err(invalid("`htu` is not this request's URL without its query"));
         }
-        if claims.ath.as_deref() != Some(of_token(of.token).as_str()) {
+        let ath = of_token(of.token);
+        if claims.ath.as_ref() != Some(&ath) {
             return Err(invalid("`ath` is not the digest of this token"));
         }
         if self.settings.nonce && !claims.nonce.as_deref().is_some_and(|nonce| self.nonces.lock().at(now).has(nonce)) {
@@ -126,7 +141,8 @@ impl Proofs {
             return Err(invalid("the proof was made before the gateway started; make a new one"));
         }
         self.seen.lock().take(&proof.kid, &claims.jti, now)?;
-        Ok(Proof { text: text.to_owned(), kid: proof.kid })
+        let of = Of { htm: of.method.as_str().to_owned(), htu: proof.claims.htu, ath };
+        Ok(Proof { text: text.to_owned(), kid: proof.kid, of })
     }
 
     /// Whether a URL is that of the request, but for query and fragment (RFC 9449 §4.3).

@@ -103,7 +103,12 @@ impl Record {
             .disclose(vault, subject, "budget", &budget(before, after, reserved))?
             .disclose(vault, subject, "digest", &judgement.digest)?;
         if let Some(proof) = &call.shown.proof {
-            draft = draft.disclose(vault, subject, "proof", &proof.text)?;
+            draft = draft.disclose(vault, subject, "proof", &proof.text)?.disclose(
+                vault,
+                subject,
+                "possession",
+                &proof.of,
+            )?;
         }
         if !judgement.reasons.is_empty() {
             draft = draft.disclose(vault, subject, "messages", &judgement.reasons)?;

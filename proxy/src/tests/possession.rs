@@ -126,6 +126,9 @@ async fn a_stolen_token_is_useless_and_a_proof_is_good_once() {
     let (seq, call) = world.entries(&Kind::Call).pop().unwrap();
     assert_eq!((call.text("credential"), call.text("kid")), (Some("dpop"), Some(key.jwk.thumbprint().as_str())));
     assert_eq!(world.gateway.value(seq, "proof").unwrap(), Some(json!(proof)), "the vault keeps it");
+    let htu = format!("http://{}/x", world.address);
+    let of = json!({ "htm": "GET", "htu": htu, "ath": of_token(&world.token) });
+    assert_eq!(world.gateway.value(seq, "possession").unwrap(), Some(of), "and what it had to be for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ from .bodies import seconds_between
 from .bundle import Bundle, Entry
 from .counted import Counted
 from .narrower import Disclosed
+from .possessed import Possessed
 from .settled import Unsettled
 from .findings import Report
 from .grants import MESSAGE, Grants, asks, is_over, is_plumbing
@@ -73,6 +74,7 @@ class Conduct:
         self._grants = Grants(self._in_window)
         self._unsettled = Unsettled()
         self._disclosed = Disclosed()
+        self._possessed = Possessed()
         self._held: dict[str, Held] = {}
         self._approvals: dict[str, Held] = {}
         self._digests: dict[str, str] = {}
@@ -112,8 +114,11 @@ class Conduct:
             self._shown(entry)
             if entry.seq in sound and entry.kind == "receipt":
                 values.check_receipt(entry, self.keys, self._root_over, self.report)
+            if entry.kind in ("grant", "delegation"):
+                self._possessed.bind(entry)
             if entry.seq in sound and entry.kind == "call":
                 self._request(entry)
+                self._proof(entry)
         self._end()
 
     def _add(self, code: str, entry: Entry, what: str) -> None:
@@ -128,6 +133,13 @@ class Conduct:
         wider = self._disclosed.follow(entry)
         if wider is not None:
             self._add("delegation-wider", entry, wider)
+
+    def _proof(self, entry: Entry) -> None:
+        shows, wrong = self._possessed.check(entry)
+        self.report.counts.statements += shows
+        if wrong is not None:
+            self._add(wrong[0], entry, wrong[1])
+
     def _request(self, entry: Entry) -> None:
         """What passed without being in the grant must have been no action, where its request is disclosed."""
         request = entry.shown("request")
