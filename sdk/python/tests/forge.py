@@ -85,10 +85,23 @@ def proof(index: int, leaves: list[bytes], note: str) -> str:
 
 def statement(payload: dict, header: dict) -> str:
     """A JWS in compact form; with a `kid` that nobody here has the key of, its signature is a bad one."""
-    signed = f"{b64url(json.dumps(header).encode())}.{b64url(json.dumps(payload).encode())}"
     seed = SEED_OF.get(header.get("kid"))
-    signature = key_of(seed).sign(signed.encode()) if seed is not None else bytes(64)
-    return f"{signed}.{b64url(signature)}"
+    if seed is not None:
+        return _signed(payload, header, seed)
+    return f"{b64url(json.dumps(header).encode())}.{b64url(json.dumps(payload).encode())}.{b64url(bytes(64))}"
+
+
+def possession(payload: dict, header: dict) -> str:
+    """A proof of possession, signed with the key in its header; where that is nobody's here, badly."""
+    jwk = header.get("jwk")
+    public = {name: jwk.get(name) for name in ("crv", "kty", "x")} if isinstance(jwk, dict) else {}
+    kid = b64url(sha256(rfc8785.dumps(public)).digest())
+    return statement(payload, header) if kid not in SEED_OF else _signed(payload, header, SEED_OF[kid])
+
+
+def _signed(payload: dict, header: dict, seed: int) -> str:
+    signed = f"{b64url(json.dumps(header).encode())}.{b64url(json.dumps(payload).encode())}"
+    return f"{signed}.{b64url(key_of(seed).sign(signed.encode()))}"
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -213,6 +226,9 @@ def _values(data: bytes | None) -> dict:
         if name == "statement" and isinstance(value, str):
             header, payload, _ = value.split(".")
             shown[name] = {"header": json.loads(unb64url(header)), "jws": json.loads(unb64url(payload))}
+        elif name == "proof" and isinstance(value, str):
+            header, payload, _ = value.split(".")
+            shown[name] = {"header": json.loads(unb64url(header)), "proof": json.loads(unb64url(payload))}
         elif name == "receipt" and isinstance(value.get("signature"), dict):
             shown[name] = {"value": value, "receipt": value["signature"]}
         else:
@@ -243,6 +259,8 @@ def _committed(members: dict, values: dict, hashes: list[str]) -> dict:
             continue
         if "jws" in value:
             plain = statement({key: _digest(item, hashes) for key, item in value["jws"].items()}, value["header"])
+        elif "proof" in value:
+            plain = possession(value["proof"], value["header"])
         else:
             plain = value["value"]
             if "receipt" in value:
