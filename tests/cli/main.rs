@@ -29,6 +29,7 @@ mod life;
 mod mcp;
 mod model;
 mod monitored;
+mod offline;
 mod openapi;
 mod passkeys;
 mod policy;
