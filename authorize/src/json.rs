@@ -1,6 +1,8 @@
 //! JSON read so that no two readers can differ: no duplicate members, no number that some readers round, nothing but UTF-8.
 //! Numbers keep their literal text.
 
+use std::cmp::Ordering;
+
 use json_event_parser::{JsonEvent, SliceJsonParser};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -100,34 +102,48 @@ impl Json {
         }
     }
 
-    /// One spelling per value: members sorted, no white space, numbers as written.
+    /// One spelling per value: members sorted as RFC 8785 §3.2.3 has them, no white space, numbers as written.
     pub fn canonical(&self) -> String {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        match self {
-            Json::Null => "null".to_owned(),
-            Json::Bool(value) => value.to_string(),
-            Json::Number(text) => text.clone(),
-            Json::String(text) => quoted(text),
-            Json::Array(items) => format!("[{}]", items.iter().map(Json::canonical).collect::<Vec<_>>().join(",")),
-            Json::Object(members) => {
-                let mut members: Vec<_> = members.iter().collect();
-                members.sort_by(|one, other| one.0.cmp(&other.0));
-                let members = members.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.canonical()));
-                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-            }
-        }
+        let mut text = String::new();
+        self.write(&mut text, true);
+        text
     }
 
     /// JSON text with members in their order and numbers as written.
     pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, false);
+        text
+    }
+
+    fn write(&self, text: &mut String, sorted: bool) {
         match self {
-            Json::Array(items) => format!("[{}]", items.iter().map(Json::to_text).collect::<Vec<_>>().join(",")),
-            Json::Object(members) => {
-                let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
-                let members = members.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.to_text()));
-                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            Json::Null => text.push_str("null"),
+            Json::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
+            Json::Number(number) => text.push_str(number),
+            Json::String(value) => quote(value, text),
+            Json::Array(items) => {
+                text.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    text.extend((index > 0).then_some(','));
+                    item.write(text, sorted);
+                }
+                text.push(']');
             }
-            scalar => scalar.canonical(),
+            Json::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                if sorted {
+                    members.sort_by(|(one, _), (other, _)| by_utf16(one, other));
+                }
+                text.push('{');
+                for (index, (name, value)) in members.into_iter().enumerate() {
+                    text.extend((index > 0).then_some(','));
+                    quote(name, text);
+                    text.push(':');
+                    value.write(text, sorted);
+                }
+                text.push('}');
+            }
         }
     }
 
@@ -159,6 +175,20 @@ impl Json {
             Json::Null | Json::Array(_) | Json::Object(_) => None,
         }
     }
+}
+
+fn quote(value: &str, text: &mut String) {
+    if value.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        text.push('"');
+        text.push_str(value);
+        text.push('"');
+    } else {
+        text.push_str(&serde_json::Value::from(value).to_string());
+    }
+}
+
+fn by_utf16(one: &str, other: &str) -> Ordering {
+    if one.is_ascii() && other.is_ascii() { one.cmp(other) } else { one.encode_utf16().cmp(other.encode_utf16()) }
 }
 
 /// One step of an RFC 6901 pointer, unescaped.

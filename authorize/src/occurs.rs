@@ -23,7 +23,7 @@ use crate::catalogue::Type;
 const PART: &str = "\u{1F}";
 
 /// A text in the forms in which it is searched: NFKC with runs of white space as one space, as written and in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub(crate) struct Text {
     exact: String,

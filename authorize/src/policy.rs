@@ -16,6 +16,7 @@ use miette::Diagnostic;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::context::Asked;
+use self::context::Types;
 use crate::catalogue::{Action, Catalogue, Position, position::Lines};
 
 /// The id of the policy that allows what the grant allowed already.
@@ -91,6 +92,7 @@ pub struct Policies {
     by_action: BTreeMap<String, usize>,
     sets: Vec<PolicySet>,
     entities: Entities,
+    types: Types,
 }
 
 /// What the policies say of one call.
@@ -140,7 +142,8 @@ impl Policies {
                 return Err(error(&files, one, message));
             }
         }
-        let mut policies = Policies { files, about, by_action: BTreeMap::new(), sets: Vec::new(), entities };
+        let types = Types::new().map_err(|error| broken("schema", &error))?;
+        let mut policies = Policies { files, about, by_action: BTreeMap::new(), sets: Vec::new(), entities, types };
         policies.slice(&read, catalogues)?;
         Ok(policies)
     }
@@ -200,7 +203,7 @@ impl Policies {
         let set = self.by_action.get(&schema::name(upstream, &action.name)).and_then(|index| self.sets.get(*index));
         // Nothing can concern it, so nothing is put together.
         let Some(set) = set else { return Ruling::default() };
-        let request = match asked.request(upstream, action) {
+        let request = match asked.request(&self.types, upstream, action) {
             Ok(request) => request,
             Err(what) => return Ruling { failed: Some(what), ..Ruling::default() },
         };

@@ -20,6 +20,9 @@ const MAX_VALUES: usize = 4096;
 /// The most memory that the texts of one instruction take, in bytes; each is kept in two spellings.
 const MAX_BYTES: usize = 2 << 20;
 
+/// The most calls of an agent that are remembered as those that sent one value first.
+const MAX_SENT: usize = 16;
+
 /// A place where a value was seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
@@ -86,6 +89,28 @@ impl Source {
     const fn is_agent(&self) -> bool {
         matches!(self, Source::Agent { .. })
     }
+
+    /// Whether both are the same field of the same action's answers. An answer that says again what an earlier one said there is no further source: the
+    /// first is where the value came from.
+    fn is_same_place(&self, other: &Source) -> bool {
+        match (self, other) {
+            (
+                Source::FirstParty { action, field, unnamed, .. },
+                Source::FirstParty { action: action_too, field: field_too, unnamed: unnamed_too, .. },
+            ) => (field, action, unnamed) == (field_too, action_too, unnamed_too),
+            (
+                Source::ThirdParty { action, field, .. },
+                Source::ThirdParty { action: action_too, field: field_too, .. },
+            ) => (field, action) == (field_too, action_too),
+            (one, other) => one == other,
+        }
+    }
+
+    /// Whether one of the known sources already says what this one would.
+    fn adds_nothing_to(&self, known: &[Source]) -> bool {
+        known.iter().any(|known| known.is_same_place(self))
+            || self.is_agent() && known.iter().filter(|known| known.is_agent()).count() >= MAX_SENT
+    }
 }
 
 /// What was observed under one instruction.
@@ -95,8 +120,8 @@ pub struct Observations {
     attached: Vec<Text>,
     /// Values with a type, by type and canonical spelling: first-party fields of responses, and what the agent sent first.
     values: BTreeMap<String, Vec<Source>>,
-    /// Content that a third party may have written, by its source.
-    content: Vec<(Source, Text)>,
+    /// Content that a third party may have written, with the places where it stood.
+    content: BTreeMap<Text, Vec<Source>>,
     count: usize,
     bytes: usize,
     /// Whether something was left out because there was too much.
@@ -243,7 +268,7 @@ impl Observations {
     }
 
     fn note_value(&mut self, key: String, source: Source) {
-        if self.values.get(&key).is_some_and(|known| known.contains(&source)) || !self.has_room(key.len()) {
+        if self.values.get(&key).is_some_and(|known| source.adds_nothing_to(known)) || !self.has_room(key.len()) {
             return;
         }
         self.values.entry(key).or_default().push(source);
@@ -251,9 +276,13 @@ impl Observations {
 
     fn note_content(&mut self, source: Source, text: &str) {
         let text = Text::new(text);
-        if self.has_room(text.bytes()) {
-            self.content.push((source, text));
+        let known = self.content.get(&text);
+        // A text that is known is kept once, whatever the number of its places.
+        let more = if known.is_some() { 0 } else { text.bytes() };
+        if known.is_some_and(|known| source.adds_nothing_to(known)) || !self.has_room(more) {
+            return;
         }
+        self.content.entry(text).or_default().push(source);
     }
 
     /// How often the user's words have a value.
@@ -280,8 +309,8 @@ impl Observations {
         };
         let known = types.iter().filter_map(|ty| self.values.get(&value_key(*ty, value)?));
         sources.extend(known.flatten().cloned());
-        let content = self.content.iter().filter(|(_, text)| needle.is_in(text));
-        sources.extend(content.map(|(source, _)| source.clone()));
+        let content = self.content.iter().filter(|(text, _)| needle.is_in(text));
+        sources.extend(content.flat_map(|(_, places)| places).cloned());
         sources.sort();
         sources.dedup();
         sources
@@ -359,6 +388,28 @@ mod tests {
         );
         assert!(!trusted("refund the 7.00 I got", Type::Account, "US122000"));
         assert!(!trusted("pay 1000 to Ann", Type::Money, "10") && !trusted("pay GB29NWBK", Type::Account, "US122000"));
+    }
+
+    #[test]
+    fn an_answer_given_again_is_no_further_source_and_takes_no_room() {
+        let mut seen = Observations::new("hello", &[]);
+        let body = r#"{"transactions":[{"amount":7.50,"subject":"rent of May"}]}"#;
+        observe(&mut seen, "transactions.list", body);
+        let once = seen.clone();
+        (0..5000).for_each(|_| observe(&mut seen, "transactions.list", body));
+        assert_eq!((&seen, seen.is_full()), (&once, false));
+        observe(&mut seen, "files.read", r#""rent of May""#);
+        assert_eq!(seen.sources(Type::Text, "rent of May", None).len(), 2, "another place is another source");
+    }
+
+    #[test]
+    fn what_an_agent_sends_again_and_again_stays_its_own_and_takes_no_room() {
+        let mut seen = Observations::new("hello", &[]);
+        let sent = Json::Number("7.5".into());
+        (0..5000).for_each(|n| seen.observe_arguments(&format!("c{n}"), [(Type::Money, &sent)].into_iter()));
+        seen.take_back("c0");
+        observe(&mut seen, "transactions.list", r#"{"transactions":[{"amount":7.50}]}"#);
+        assert!(seen.sources(Type::Money, "7.5", None).iter().all(Source::is_agent) && !seen.is_full());
     }
 
     #[test]

@@ -165,7 +165,7 @@ pub fn judge(inputs: &Inputs<'_>) -> Judgement {
         above: Vec::new(),
         approved: false,
         needs: 1,
-        digest: digest(inputs.grant, inputs.request, &BTreeMap::new()),
+        digest: String::new(),
     };
     match decide(inputs, &mut judgement) {
         Ok(()) => {}
@@ -173,6 +173,10 @@ pub fn judge(inputs: &Inputs<'_>) -> Judgement {
             judgement.rules.push(reason.code.into());
             judgement.reasons.push(reason);
         }
+    }
+    if judgement.digest.is_empty() {
+        // It was decided before its arguments were read.
+        judgement.digest = digest(inputs.grant, inputs.request, &BTreeMap::new());
     }
     judgement
 }
@@ -590,19 +594,19 @@ pub fn digest(grant: &Grant, request: &Request, arguments: &BTreeMap<String, Jso
         Operation::Model => request.told(),
         _ => request.json().map(Json::canonical),
     };
-    let mut call = json!({
-        "grant": grant.id,
-        "upstream": request.upstream(),
-        "method": request.verb(),
-        "target": request.target(),
-        "arguments": arguments.iter().map(|(name, value)| (name, value.canonical())).collect::<BTreeMap<_, _>>(),
-        "body": body,
-    });
-    if let (Some(answers), Some(call)) = (request.answers(), call.as_object_mut()) {
-        call.insert("answers".to_owned(), answers.canonical().into());
-    }
-    let bytes = serde_json_canonicalizer::to_vec(&call).unwrap_or_default();
-    data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))
+    let text = |text: &str| Json::String(text.to_owned());
+    let member = |name: &str, value: Json| (name.to_owned(), value);
+    let spelled = arguments.iter().map(|(name, value)| member(name, Json::String(value.canonical())));
+    let mut call = vec![
+        member("grant", text(&grant.id)),
+        member("upstream", text(request.upstream())),
+        member("method", text(request.verb())),
+        member("target", text(request.target())),
+        member("arguments", Json::Object(spelled.collect())),
+        member("body", body.map_or(Json::Null, Json::String)),
+    ];
+    call.extend(request.answers().map(|answers| member("answers", Json::String(answers.canonical()))));
+    data_encoding::HEXLOWER.encode(&Sha256::digest(Json::Object(call).canonical()))
 }
 
 /// What the grant would have allowed, for a refusal's text: action names, and the constraints on this action.

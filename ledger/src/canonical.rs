@@ -2,8 +2,10 @@
 //!
 //! The bytes hashed are the bytes stored, so an entry is canonicalised once, when it is written, and never again.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 
 use crate::Hash;
 
@@ -40,8 +42,19 @@ pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
 /// # Errors
 /// As [`to_vec`].
 pub fn of(value: &Value) -> Result<Vec<u8>, CanonicalError> {
-    check_numbers(value, &mut String::new())?;
-    Ok(serde_json_canonicalizer::to_vec(value)?)
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    write(value, &mut bytes).map_err(|inexact| inexact.placed(|at| place(value, at)))?;
+    Ok(bytes)
+}
+
+/// The RFC 8785 bytes of an object of these members.
+///
+/// # Errors
+/// As [`to_vec`].
+pub fn of_object(members: &Map<String, Value>) -> Result<Vec<u8>, CanonicalError> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    write_object(members, &mut bytes).map_err(|inexact| inexact.placed(|at| place_in(members, at)))?;
+    Ok(bytes)
 }
 
 /// SHA-256 of the RFC 8785 bytes of any JSON value, fractions included: what a statement says of a value that is not its own.
@@ -60,41 +73,132 @@ pub fn is_canonical(bytes: &[u8]) -> bool {
         .is_some_and(|canonical| canonical == bytes)
 }
 
-fn check_numbers(value: &Value, at: &mut String) -> Result<(), CanonicalError> {
-    let length = at.len();
+/// How long an entry usually is at most.
+const USUAL_BYTES: usize = 1536;
+
+/// Why a value cannot be written; where its number stands is looked for only when somebody has to be told.
+enum Inexact {
+    Number,
+    Json(serde_json::Error),
+}
+
+impl Inexact {
+    fn placed(self, place: impl Fn(&mut String) -> Option<String>) -> CanonicalError {
+        match self {
+            Inexact::Json(error) => CanonicalError::Json(error),
+            Inexact::Number => {
+                let mut at = String::new();
+                let number = place(&mut at).unwrap_or_default();
+                CanonicalError::Number { number, at }
+            }
+        }
+    }
+}
+
+impl From<serde_json::Error> for Inexact {
+    fn from(error: serde_json::Error) -> Inexact {
+        Inexact::Json(error)
+    }
+}
+
+fn exact(number: &Number) -> Option<i64> {
+    number.as_i64().filter(|n| (-MAX_INTEGER..=MAX_INTEGER).contains(n))
+}
+
+fn write(value: &Value, bytes: &mut Vec<u8>) -> Result<(), Inexact> {
     match value {
-        Value::Number(number) => {
-            let exact = number.as_i64().is_some_and(|n| (-MAX_INTEGER..=MAX_INTEGER).contains(&n));
-            if !exact {
-                return Err(CanonicalError::Number { number: number.to_string(), at: at.clone() });
-            }
-        }
+        Value::Number(number) => serde_json::to_writer(bytes, &exact(number).ok_or(Inexact::Number)?)?,
         Value::Array(items) => {
+            bytes.push(b'[');
             for (index, item) in items.iter().enumerate() {
-                at.push('/');
-                at.push_str(&index.to_string());
-                check_numbers(item, at)?;
-                at.truncate(length);
+                bytes.extend((index > 0).then_some(b','));
+                write(item, bytes)?;
             }
+            bytes.push(b']');
         }
-        Value::Object(members) => {
-            for (name, member) in members {
-                at.push('/');
-                at.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                check_numbers(member, at)?;
-                at.truncate(length);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        Value::Object(members) => write_object(members, bytes)?,
+        // What `serde_json` writes of these without spaces is what RFC 8785 §3.2.2 asks for.
+        Value::Null | Value::Bool(_) | Value::String(_) => serde_json::to_writer(bytes, value)?,
     }
     Ok(())
 }
 
+fn write_object(members: &Map<String, Value>, bytes: &mut Vec<u8>) -> Result<(), Inexact> {
+    let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+    sorted.sort_unstable_by(|(one, _), (other, _)| by_utf16(one, other));
+    bytes.push(b'{');
+    for (index, (name, member)) in sorted.into_iter().enumerate() {
+        bytes.extend((index > 0).then_some(b','));
+        serde_json::to_writer(&mut *bytes, name)?;
+        bytes.push(b':');
+        write(member, bytes)?;
+    }
+    bytes.push(b'}');
+    Ok(())
+}
+
+/// RFC 8785 §3.2.3: members are sorted by the UTF-16 code units of their names.
+fn by_utf16(one: &str, other: &str) -> Ordering {
+    if one.is_ascii() && other.is_ascii() { one.cmp(other) } else { one.encode_utf16().cmp(other.encode_utf16()) }
+}
+
+/// The first number that has no canonical form here, `at` its JSON pointer.
+fn place(value: &Value, at: &mut String) -> Option<String> {
+    match value {
+        Value::Number(number) => exact(number).is_none().then(|| number.to_string()),
+        Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| step(&index.to_string(), item, at)),
+        Value::Object(members) => place_in(members, at),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
+}
+
+fn place_in(members: &Map<String, Value>, at: &mut String) -> Option<String> {
+    members.iter().find_map(|(name, member)| step(&name.replace('~', "~0").replace('/', "~1"), member, at))
+}
+
+fn step(name: &str, value: &Value, at: &mut String) -> Option<String> {
+    let length = at.len();
+    at.push('/');
+    at.push_str(name);
+    let found = place(value, at);
+    if found.is_none() {
+        at.truncate(length);
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-MAX_INTEGER..=MAX_INTEGER).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            "[\\u{0}-\\u{20}\"\\\\\\u{7f}-\\u{a0}\\u{2028}]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 48, 6, |inner| {
+            let name = prop_oneof![any::<String>(), "[a-c\\u{e000}\\u{fb33}\\u{1f600}\\u{10ffff}]{0,3}"];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((name, inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// What is written here is what a library for RFC 8785 writes.
+        #[test]
+        fn it_is_what_others_write(value in values()) {
+            prop_assert_eq!(of(&value).unwrap(), serde_json_canonicalizer::to_vec(&value).unwrap());
+        }
+    }
 
     #[test]
     fn members_are_sorted_by_utf16_and_spaces_are_gone() {

@@ -22,6 +22,11 @@ pub type Commitments = BTreeMap<String, Digest>;
 pub struct Digest(String);
 
 impl Digest {
+    /// The digest of a disclosure's text.
+    pub(crate) fn of(text: &str) -> Digest {
+        Digest(BASE64URL_NOPAD.encode(&Sha256::digest(text.as_bytes())))
+    }
+
     /// The digest as it stands in an entry.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,11 +69,7 @@ impl Disclosure {
     pub fn new<T: Serialize>(name: &str, value: &T) -> Result<Disclosure, DisclosureError> {
         let value =
             serde_json::to_value(value).map_err(|source| DisclosureError::Value { name: name.to_owned(), source })?;
-        let mut salt = [0; 16];
-        SysRng.try_fill_bytes(&mut salt).map_err(|error| DisclosureError::Random(error.to_string()))?;
-        let array = serde_json::to_vec(&(BASE64URL_NOPAD.encode(&salt), name, &value))
-            .map_err(|source| DisclosureError::Value { name: name.to_owned(), source })?;
-        Ok(Disclosure { text: BASE64URL_NOPAD.encode(&array), name: name.to_owned(), value })
+        Ok(Disclosure { text: salted(name, &value)?, name: name.to_owned(), value })
     }
 
     /// Reads a disclosure's text.
@@ -99,8 +100,17 @@ impl Disclosure {
 
     /// The digest that commits to this disclosure.
     pub fn digest(&self) -> Digest {
-        Digest(BASE64URL_NOPAD.encode(&Sha256::digest(self.text.as_bytes())))
+        Digest::of(&self.text)
     }
+}
+
+/// The text of a disclosure of `value`, salted with 128 fresh random bits.
+pub(crate) fn salted<T: Serialize>(name: &str, value: &T) -> Result<String, DisclosureError> {
+    let mut salt = [0; 16];
+    SysRng.try_fill_bytes(&mut salt).map_err(|error| DisclosureError::Random(error.to_string()))?;
+    let array = serde_json::to_vec(&(BASE64URL_NOPAD.encode(&salt), name, value))
+        .map_err(|source| DisclosureError::Value { name: name.to_owned(), source })?;
+    Ok(BASE64URL_NOPAD.encode(&array))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf};
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, Payload},
+    aead::{Aead, AeadInOut, Payload},
 };
 use parking_lot::RwLock;
 use rand::{TryRng, rngs::SysRng};
@@ -18,7 +18,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    disclosure::{Disclosure, DisclosureError},
+    disclosure::{self, Disclosure, DisclosureError},
     record::{Attachment, Draft},
 };
 
@@ -27,6 +27,8 @@ pub const GATEWAY: &str = "gateway";
 
 const PADDING: usize = 64;
 const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
+const LENGTH_BYTES: usize = 4;
 
 /// Why the vault cannot be opened, or something in it.
 #[derive(Debug, thiserror::Error)]
@@ -198,7 +200,7 @@ impl Vault {
     pub fn seal_state(&self, subject: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
         let guard = self.subjects.read();
         let key = &guard.0.by_id.get(subject).ok_or_else(|| VaultError::NoKey(subject.to_owned()))?.key;
-        encrypt(key, subject.as_bytes(), &pad(plain))
+        encrypt_padded(key, subject.as_bytes(), plain)
     }
 
     /// Decrypts what [`Vault::seal_state`] made.
@@ -256,13 +258,14 @@ impl Draft {
         name: &str,
         value: &T,
     ) -> Result<Draft, VaultError> {
-        let disclosure = Disclosure::new(name, value)?;
-        let digest = serde_json::Value::from(disclosure.digest().as_str());
+        let text = disclosure::salted(name, value)?;
+        let digest = serde_json::Value::from(disclosure::Digest::of(&text).as_str());
         let sd = self.body.entry("sd").or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
         if let Some(sd) = sd.as_object_mut() {
             sd.insert(name.to_owned(), digest);
         }
-        self.attachments.push(vault.seal(subject, &disclosure)?);
+        let sealed = vault.seal_state(subject, text.as_bytes())?;
+        self.attachments.push(Attachment { subject: subject.to_owned(), name: name.to_owned(), sealed });
         Ok(self)
     }
 }
@@ -271,16 +274,38 @@ fn random(bytes: &mut [u8]) -> Result<(), VaultError> {
     SysRng.try_fill_bytes(bytes).map_err(|error| VaultError::Random(error.to_string()))
 }
 
+/// Nonce and ciphertext of `plain` with its length (32 bits, big-endian) in front and zeros behind, up to a multiple of [`PADDING`].
+fn encrypt_padded(key: &Key, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let padded = (LENGTH_BYTES + plain.len()).next_multiple_of(PADDING);
+    let mut sealed = Vec::with_capacity(NONCE_BYTES + padded + TAG_BYTES);
+    sealed.resize(NONCE_BYTES, 0);
+    random(&mut sealed)?;
+    sealed.extend(u32::try_from(plain.len()).unwrap_or(u32::MAX).to_be_bytes());
+    sealed.extend(plain);
+    sealed.resize(NONCE_BYTES + padded, 0);
+    encrypt_in_place(key, associated, &mut sealed)?;
+    Ok(sealed)
+}
+
 /// Nonce and ciphertext of `plain`.
 fn encrypt(key: &Key, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let mut nonce = [0; NONCE_BYTES];
-    random(&mut nonce)?;
+    let mut sealed = vec![0; NONCE_BYTES];
+    random(&mut sealed)?;
+    sealed.extend(plain);
+    encrypt_in_place(key, associated, &mut sealed)?;
+    Ok(sealed)
+}
+
+/// Encrypts what stands behind the nonce, and puts the tag behind it.
+fn encrypt_in_place(key: &Key, associated: &[u8], sealed: &mut Vec<u8>) -> Result<(), VaultError> {
     let cipher =
         XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| VaultError::Random("key length".into()))?);
-    let sealed = cipher
-        .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: associated })
-        .map_err(|_| VaultError::Random("the cipher refused the input".into()))?;
-    Ok([nonce.as_slice(), &sealed].concat())
+    let refused = || VaultError::Random("the cipher refused the input".into());
+    let (nonce, text) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or_else(refused)?;
+    let nonce = XNonce::from(*nonce);
+    let tag = cipher.encrypt_inout_detached(&nonce, associated, text.into()).map_err(|_| refused())?;
+    sealed.extend(tag);
+    Ok(())
 }
 
 fn decrypt(key: &Key, associated: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
@@ -289,17 +314,8 @@ fn decrypt(key: &Key, associated: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: associated }).ok()
 }
 
-/// Length (32 bits, big-endian), bytes, zeros up to a multiple of [`PADDING`].
-fn pad(plain: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(plain.len()).unwrap_or(u32::MAX);
-    let mut padded = length.to_be_bytes().to_vec();
-    padded.extend(plain);
-    padded.resize(padded.len().next_multiple_of(PADDING), 0);
-    padded
-}
-
 fn unpad(padded: &[u8]) -> Option<Vec<u8>> {
-    let (length, rest) = padded.split_first_chunk::<4>()?;
+    let (length, rest) = padded.split_first_chunk::<LENGTH_BYTES>()?;
     rest.get(..u32::from_be_bytes(*length) as usize).map(<[u8]>::to_vec)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{Context, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value};
+use cedar_policy::{Context, EntityId, EntityTypeName, EntityUid, ParseErrors, Request, RestrictedExpression as Value};
 use jiff::{Timestamp, tz::TimeZone};
 use rust_decimal::Decimal;
 
@@ -53,14 +53,33 @@ fn decimal(number: Decimal) -> Result<Value, String> {
     Ok(Value::new_decimal(number.to_string()))
 }
 
-fn uid(ty: &str, id: &str) -> Result<EntityUid, String> {
-    let ty: EntityTypeName = ty.parse().map_err(|error: cedar_policy::ParseErrors| error.to_string())?;
-    Ok(EntityUid::from_type_name_and_id(ty, EntityId::new(id)))
+/// The types of what takes part in a call. Reading a name costs as much as judging by it, so it is done once.
+#[derive(Debug)]
+pub(super) struct Types {
+    agent: EntityTypeName,
+    action: EntityTypeName,
+    upstream: EntityTypeName,
+    user: EntityTypeName,
+}
+
+impl Types {
+    pub(super) fn new() -> Result<Types, ParseErrors> {
+        Ok(Types {
+            agent: "Agent".parse()?,
+            action: "Action".parse()?,
+            upstream: "Upstream".parse()?,
+            user: "User".parse()?,
+        })
+    }
+}
+
+fn uid(ty: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(ty.clone(), EntityId::new(id))
 }
 
 impl Asked<'_> {
     /// The request. What cannot be said in Cedar is an error: a policy that does not see a value must not pass it.
-    pub(super) fn request(&self, upstream: &str, action: &Action) -> Result<Request, String> {
+    pub(super) fn request(&self, types: &Types, upstream: &str, action: &Action) -> Result<Request, String> {
         let mut context = Fields::new();
         field(&mut context, "arguments", self.arguments(action)?);
         field(&mut context, "provenance", self.provenance(action)?);
@@ -68,12 +87,12 @@ impl Asked<'_> {
         field(&mut context, "risk", text(risk(action)));
         field(&mut context, "time", self.time()?);
         field(&mut context, "budget", self.budget()?);
-        field(&mut context, "instruction", self.instruction()?);
+        field(&mut context, "instruction", self.instruction(types)?);
         field(&mut context, "approved", Value::new_bool(self.approved));
         let context = Context::from_pairs(context).map_err(|error| error.to_string())?;
         let name = schema::name(upstream, &action.name);
         let (principal, action, resource) =
-            (uid("Agent", self.agent)?, uid("Action", &name)?, uid("Upstream", upstream)?);
+            (uid(&types.agent, self.agent), uid(&types.action, &name), uid(&types.upstream, upstream));
         Request::new(principal, action, resource, context, None).map_err(|error| error.to_string())
     }
 
@@ -134,9 +153,9 @@ impl Asked<'_> {
         record(fields)
     }
 
-    fn instruction(&self) -> Result<Value, String> {
+    fn instruction(&self, types: &Types) -> Result<Value, String> {
         let mut fields = Fields::new();
-        field(&mut fields, "user", Value::new_entity_uid(uid("User", &self.facts.user)?));
+        field(&mut fields, "user", Value::new_entity_uid(uid(&types.user, &self.facts.user)));
         field(&mut fields, "host", text(&self.facts.host));
         field(&mut fields, "attested_by", text(&self.facts.attested_by));
         if let Some(purpose) = &self.facts.purpose {

@@ -38,7 +38,7 @@ impl Prepared {
     pub(crate) fn without_waiter(draft: Draft, origin: &str) -> Result<Prepared, EntryError> {
         // INVARIANT: RFC 8785 sorts members by name: body, instruction, kind, n, origin, parents, prev, seq, time, v.
         let mut start = b"{\"body\":".to_vec();
-        start.extend(canonical::to_vec(&draft.body)?);
+        start.extend(canonical::of_object(&draft.body)?);
         if let Some(instruction) = &draft.instruction {
             start.extend(b",\"instruction\":");
             start.extend(canonical::to_vec(instruction)?);

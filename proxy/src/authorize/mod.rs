@@ -398,7 +398,12 @@ fn granted(
     }
     call.exchange = exchange.map(|exchange| exchanged(exchange, catalogue, &state.grant, request));
     let approval = judgement.approved.then(|| state.approved.remove(&judgement.digest)).flatten();
-    (approval, verdict::allowed(&state.grant, judgement.action.as_deref()))
+    // Whoever is refused is told; a grant may have very many actions.
+    let allowed = match judgement.verdict {
+        Verdict::Allow => Value::Null,
+        Verdict::Deny | Verdict::Hold => verdict::allowed(&state.grant, judgement.action.as_deref()),
+    };
+    (approval, allowed)
 }
 
 /// What the instruction knows from now on: before anything waits, so that what is judged next builds on it, as its entry stands behind this one's.
