@@ -63,12 +63,13 @@ pub(super) struct Types {
 }
 
 impl Types {
-    pub(super) fn new() -> Result<Types, ParseErrors> {
+    pub(super) fn new() -> Result<Types, String> {
+        let named = |name: &str| name.parse().map_err(|error: ParseErrors| error.to_string());
         Ok(Types {
-            agent: "Agent".parse()?,
-            action: "Action".parse()?,
-            upstream: "Upstream".parse()?,
-            user: "User".parse()?,
+            agent: named("Agent")?,
+            action: named("Action")?,
+            upstream: named("Upstream")?,
+            user: named("User")?,
         })
     }
 }

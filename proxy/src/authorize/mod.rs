@@ -1,38 +1,40 @@
 //! From a request to a verdict: reads the body that must be judged, normalises, judges, reserves. The rules themselves are the crate
 //! `countersign-authorize`; here is what they need from the running gateway.
 
+mod permit;
+mod read;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
 use countersign_authorize::{
     Refusal,
-    catalogue::{Catalogue, Protocol},
+    catalogue::Catalogue,
     grant::{Grant, Usage},
-    mcp, model,
     policy::Policies,
-    request::{self, Recorded, RequestBody},
+    request::{self, Recorded},
     verdict::{self, Judgement, Verdict},
     view::View,
 };
 use countersign_instruction::Attempt;
 use countersign_ledger::{Hash, record::Time};
 use data_encoding::HEXLOWER;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{HeaderName, Response, request::Parts};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+pub use self::permit::{Arrived, Outgoing, Permit};
+pub(crate) use self::read::bounds;
+use self::{
+    permit::permit,
+    read::{arrive, for_server, message, normalise, read_limits},
+};
 use crate::{
     Body,
     identify::{Identified, Shown},
-    inward::{Inward, Withheld},
     mcp::Exchange,
     model::{Asking, is_model},
     observe::{Meaning, Seen},
-    server::Arrival,
-    settings::Limits,
     stack::{Context, Step},
     state::{Approved, Inner, Live, Registry, Reserved, Rules, Session, Turn},
     upstream::Upstream,
@@ -40,75 +42,6 @@ use crate::{
 
 /// By which an agent says that a request is the same one asked again.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Leave to forward exactly one request. Only this module can make one.
-pub struct Permit {
-    outgoing: Outgoing,
-    shadow: bool,
-}
-
-impl Permit {
-    /// Whether the verdict was against it and only recorded.
-    pub const fn is_shadow(&self) -> bool {
-        self.shadow
-    }
-
-    /// What may be sent. Consumes the permit: one permit, one call.
-    pub fn into_outgoing(self) -> Outgoing {
-        self.outgoing
-    }
-}
-
-/// The request as it was judged, and nothing else.
-pub struct Outgoing {
-    /// The method.
-    pub method: Method,
-    /// Path and query, canonical.
-    pub target: String,
-    /// The agent's headers; `forward` picks those that pass.
-    pub headers: HeaderMap,
-    /// Headers that the action declares.
-    pub declared: Vec<HeaderName>,
-    /// The body.
-    pub body: Arrived,
-    /// How it came.
-    pub arrival: Arrival,
-    /// The host that the agent named.
-    pub host: Option<String>,
-    /// Whether it does the same when it is sent twice: by its method, or because the API knows it by its `Idempotency-Key`.
-    pub idempotent: bool,
-}
-
-impl Outgoing {
-    /// The same once more, where its body is at hand.
-    pub fn copy(&self) -> Option<Outgoing> {
-        let body = match &self.body {
-            Arrived::Empty => Arrived::Empty,
-            Arrived::Whole(bytes) => Arrived::Whole(bytes.clone()),
-            Arrived::Stream(_) => return None,
-        };
-        Some(Outgoing {
-            method: self.method.clone(),
-            target: self.target.clone(),
-            headers: self.headers.clone(),
-            declared: self.declared.clone(),
-            body,
-            arrival: self.arrival.clone(),
-            host: self.host.clone(),
-            idempotent: self.idempotent,
-        })
-    }
-}
-
-/// A body, as far as it was read.
-pub enum Arrived {
-    /// None.
-    Empty,
-    /// Read whole and judged: exactly these bytes are sent.
-    Whole(Bytes),
-    /// Not read; streams through.
-    Stream(Inward),
-}
 
 /// Who calls what, as the record and the outcome need it.
 #[derive(Clone)]
@@ -448,140 +381,6 @@ fn view(rules: &Rules, judgement: &Judgement, grant: &Grant) -> Option<Arc<View>
     granted.view.as_deref().map(|view| Arc::new(View::new(action, view)))
 }
 
-/// Reads the body if it must be judged.
-async fn arrive(limits: &Limits, parts: &Parts, body: Inward) -> Result<Arrived, Refusal> {
-    let refuse = |code, message: String| Err(Refusal { code, message });
-    let expect = parts.headers.get(header::EXPECT);
-    if expect.is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return refuse("expectation", "only `100-continue` can be expected".to_owned());
-    }
-    if body.is_end_stream() {
-        return Ok(Arrived::Empty);
-    }
-    let announced = body.size_hint().lower();
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !content_type.is_some_and(request::is_json) {
-        if announced > limits.body_bytes {
-            return refuse("body-too-large", format!("the body has more than {} bytes", limits.body_bytes));
-        }
-        return Ok(Arrived::Stream(body));
-    }
-    if announced > limits.json_bytes as u64 {
-        return refuse("body-too-large", format!("the JSON body has more than {} bytes", limits.json_bytes));
-    }
-    let collected = tokio::time::timeout(limits.body_timeout, Limited::new(body, limits.json_bytes).collect()).await;
-    match collected {
-        // Trailers of a judged body are left behind: they were not judged.
-        Ok(Ok(collected)) => Ok(Arrived::Whole(collected.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            refuse("body-too-large", format!("the JSON body has more than {} bytes", limits.json_bytes))
-        }
-        Ok(Err(error)) if error.is::<Withheld>() => refuse("body-incomplete", error.to_string()),
-        Ok(Err(_)) => refuse("body-incomplete", "the body ended before it was complete".to_owned()),
-        Err(_) => refuse("body-timeout", format!("the body took longer than {:?}", limits.body_timeout)),
-    }
-}
-
-/// How much of a request is read: a model is told a whole conversation.
-fn read_limits(limits: &Limits, catalogue: Option<&Arc<Catalogue>>) -> Limits {
-    let mut limits = limits.clone();
-    if catalogue.is_some_and(|catalogue| is_model(catalogue)) {
-        limits.json_bytes = limits.prompt_bytes;
-    }
-    limits
-}
-
-/// What of a message is for the server behind the gateway: not what the agent's side answers to the gateway itself.
-fn for_server(
-    limits: &Limits,
-    catalogue: Option<&Arc<Catalogue>>,
-    arrived: Result<Arrived, Refusal>,
-) -> Result<Arrived, Refusal> {
-    match arrived {
-        Ok(Arrived::Whole(bytes)) if catalogue.is_some_and(|catalogue| catalogue.protocol() == Protocol::Mcp) => {
-            let cut = mcp::without_own_answer(&bytes, &bounds(limits));
-            Ok(Arrived::Whole(cut.map_or(bytes, Bytes::from)))
-        }
-        arrived => arrived,
-    }
-}
-
-fn normalise(
-    limits: &Limits,
-    destination: Option<&(Arc<Upstream>, http::Uri)>,
-    parts: &Parts,
-    arrived: &Result<Arrived, Refusal>,
-    decision: Option<&Result<Hash, String>>,
-    of_model: bool,
-) -> Result<request::Request, Refusal> {
-    let body = match arrived {
-        Ok(Arrived::Empty) => RequestBody::Empty,
-        Ok(Arrived::Whole(bytes)) if of_model => RequestBody::Prompt(bytes),
-        Ok(Arrived::Whole(bytes)) => RequestBody::Json(bytes),
-        Ok(Arrived::Stream(_)) => RequestBody::Opaque,
-        Err(refusal) => return Err(refusal.clone()),
-    };
-    if let Some(Err(text)) = decision {
-        let message = format!("`{text}` in `Countersign-Decision` is no entry's hash");
-        return Err(Refusal { code: "decision-unknown", message });
-    }
-    // RFC 9112 §3.2: a request of HTTP/1.1 without a Host is answered with 400.
-    if parts.version == Version::HTTP_11 && !parts.headers.contains_key(header::HOST) {
-        return Err(Refusal { code: "host", message: "there is no Host".to_owned() });
-    }
-    // RFC 9113 §8.3.1: what both name must be the same.
-    let authority =
-        parts.uri.authority().filter(|_| parts.version >= Version::HTTP_2).map(http::uri::Authority::as_str);
-    let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
-    if authority.zip(host).is_some_and(|(authority, host)| !authority.as_bytes().eq_ignore_ascii_case(host)) {
-        return Err(Refusal { code: "host", message: "`host` and `:authority` name different hosts".to_owned() });
-    }
-    let Some((upstream, target)) = destination else {
-        let message = "the path begins with the name of no upstream; write `/<upstream>/…`".to_owned();
-        return Err(Refusal { code: "upstream-unknown", message });
-    };
-    request::Request::normalise(&bounds(limits), &upstream.settings.name, &parts.method, target, &parts.headers, body)
-}
-
-pub(crate) const fn bounds(limits: &Limits) -> request::Limits {
-    request::Limits { target_bytes: limits.target_bytes, body_bytes: limits.json_bytes, json_depth: limits.json_depth }
-}
-
-/// The message of MCP in a request, when the API speaks that.
-fn message(
-    limits: &Limits,
-    catalogue: Option<&Arc<Catalogue>>,
-    http: request::Request,
-    parts: &Parts,
-) -> Result<request::Request, Refusal> {
-    match catalogue.map_or(Protocol::Http, |catalogue| catalogue.protocol()) {
-        Protocol::Http => return Ok(http),
-        Protocol::Model => return model::read(http),
-        Protocol::Mcp => {}
-    }
-    let origin = parts.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
-    let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
-    let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
-    // A page of another origin; or one whose own name was made to lead here (DNS rebinding), which no name but `localhost` can be told from.
-    let foreign = |origin: &[u8]| {
-        let named = [&b"http://"[..], b"https://"].iter().find_map(|scheme| origin.strip_prefix(*scheme));
-        named.is_none() || named != host || !host.is_some_and(is_local)
-    };
-    if origin.is_some_and(foreign) {
-        let message = "the request comes from a page of another origin".to_owned();
-        return Err(Refusal { code: "origin-refused", message });
-    }
-    mcp::read(&bounds(limits), &http, &parts.headers)
-}
-
-/// Whether a host is `localhost` or an address, with or without a port.
-fn is_local(host: &[u8]) -> bool {
-    let host = std::str::from_utf8(host).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || address.parse::<std::net::IpAddr>().is_ok()
-}
-
 /// What the vault keeps of the request: its one reading, or what can be said of one that has none.
 fn describe(
     call: &Call,
@@ -606,48 +405,4 @@ fn describe(
         request.insert("idempotency_key".to_owned(), String::from_utf8_lossy(key.as_bytes()).into());
     }
     request
-}
-
-/// The one place where a permit is made.
-fn permit(
-    call: &Call,
-    judgement: &Judgement,
-    parts: Parts,
-    normal: Result<request::Request, Refusal>,
-    arrived: Result<Arrived, Refusal>,
-    arrival: Arrival,
-) -> Option<Permit> {
-    let upstream = call.upstream.as_ref()?;
-    let shadow = judgement.verdict != Verdict::Allow;
-    // INVARIANT: what has two readings is not forwarded in shadow mode either: nobody could say what was sent.
-    let (request, body) = (normal.ok()?, arrived.ok()?);
-    let routed = || call.rules.catalogue(request.upstream())?.routed(&request);
-    if shadow && !upstream.settings.shadow && !routed().is_some_and(|action| action.shadow) {
-        return None;
-    }
-    let action = judgement.action.as_deref();
-    let action = action.and_then(|action| call.rules.catalogue(request.upstream())?.action(action));
-    let keyed = parts.headers.contains_key(IDEMPOTENCY_KEY) && action.is_some_and(|action| action.idempotency_key);
-    let declared = action.into_iter().flat_map(|action| &action.arguments);
-    let declared = declared.filter(|(_, argument)| argument.place == countersign_authorize::catalogue::Place::Header);
-    let declared = declared.filter_map(|(name, argument)| argument.key(name).parse().ok());
-    let transport = if call.exchange.is_some() { &mcp::HEADERS[..] } else { &[] };
-    let of_model = call.rules.catalogue(request.upstream()).is_some_and(|catalogue| is_model(catalogue));
-    let clients = parts.headers.keys().filter(|name| of_model && model::passes(name.as_str())).cloned();
-    let declared = declared.chain(transport.iter().map(|name| HeaderName::from_static(name))).chain(clients).collect();
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned);
-    let outgoing = Outgoing {
-        // RFC 9110 §9.2.2. A message of MCP says nothing of the kind.
-        idempotent: call.exchange.is_none() && (parts.method.is_idempotent() || keyed),
-        method: parts.method,
-        // An MCP server has one address, which is in the settings.
-        target: if call.exchange.is_some() { String::new() } else { request.target().to_owned() },
-        headers: parts.headers,
-        declared,
-        body,
-        arrival,
-        host,
-    };
-    Some(Permit { outgoing, shadow })
 }
