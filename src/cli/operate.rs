@@ -34,7 +34,7 @@ pub struct DryRunArgs {
     /// The host's instruction; an agent asks about its own.
     #[arg(long, conflicts_with = "draft")]
     pub instruction: Option<String>,
-    /// An instruction that is not registered: a JSON file with `words`, `agent`, `scope` and perhaps `attached`.
+    /// An instruction that is not registered: a JSON file with `words`, `agent`, `scope` and perhaps `attached` and `amends`.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub draft: Option<PathBuf>,
     /// The upstream, where several have the action.

@@ -103,7 +103,9 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self):
         request = Request(self, self.rfile.read(int(self.headers.get("content-length", 0))))
         try:
-            verify(request, gateway_keys(request), "web-bot-auth", REQUEST + (['"content-digest"'] if request.body else []))
+            found, = verify(request, gateway_keys(request), "web-bot-auth", REQUEST + (['"content-digest"'] if request.body else []))
+            assert found.parameters["nonce"] not in SEEN, "the same signature twice"
+            SEEN.add(found.parameters["nonce"])
             response = receipt(request, *ARGUMENTS) if MODE == "api" else hand_on(request, *ARGUMENTS)
         except Exception as error:  # noqa: BLE001: told to whoever reads the test's output
             response = Response(request, 502, {}, f"{type(error).__name__}: {error}".encode())
@@ -120,5 +122,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+SEEN = set()
 MODE, PORT, ARGUMENTS = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()

@@ -207,10 +207,7 @@ impl Replay<'_> {
     fn begin(&self, item: &Item) -> Result<Inner, Missing> {
         let Some(parent) = item.entry.text("amends") else { return Ok(Inner::default()) };
         match self.instructions.get(parent).map(|known| &known.inner) {
-            Some(Ok(parent)) => {
-                let (observations, asked) = (parent.observations.clone(), parent.asked.followed());
-                Ok(Inner { observations, asked, ..Inner::default() })
-            }
+            Some(Ok(parent)) => Ok(parent.followed()),
             Some(Err(missing)) => Err(missing.clone()),
             None => Err((Why::Missing, "the instruction that this one follows up is not in the evidence".to_owned())),
         }
