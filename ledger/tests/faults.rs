@@ -207,6 +207,28 @@ fn a_call_with_its_number_is_written_although_the_disk_fills_behind_it() {
     ledger.close().unwrap();
 }
 
+/// Nobody waits for an outcome, so nobody would hear that it was left out.
+#[test]
+fn an_outcome_that_was_queued_is_written_although_the_disk_fills_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let questions = Arc::new(AtomicU64::new(u64::MAX));
+    let faulty = Faulty {
+        steps: Arc::default(),
+        fail_at: u64::MAX,
+        failure: Failure::NotDone,
+        free: Some((questions.clone(), 300 << 10)),
+    };
+    let ledger = Ledger::create(options(dir.path(), Arc::new(faulty)), signer(), Arc::new(SystemClock), None).unwrap();
+    let outcome = |n| Draft { kind: Kind::Outcome, ..draft(n) };
+    let before = ledger.status().size;
+    // Room when it is queued, less than half the reserve when it is written.
+    questions.store(1, Ordering::SeqCst);
+    ledger.enqueue_unawaited(outcome(1)).unwrap();
+    assert!(matches!(ledger.enqueue_unawaited(outcome(2)), Err(AppendError::NoSpace { .. })));
+    ledger.close().unwrap();
+    assert_eq!(ledger.status().size, before + 1);
+}
+
 /// One run in which one step fails. Gives whether that step came.
 fn run(fail_at: u64, failure: Failure) -> bool {
     let dir = tempfile::tempdir().unwrap();

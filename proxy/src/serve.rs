@@ -25,6 +25,7 @@ use crate::{
     identify::{Issuers, Proofs},
     limit::Quotas,
     observe::{self, Observe, Scrape, Telemetry},
+    outcome::Late,
     propose::Proposer,
     receipts,
     reload::Reload,
@@ -110,6 +111,7 @@ pub async fn serve(
         signing,
         missing: Notify::new(),
         unknown_key: Notify::new(),
+        late: Late::default(),
         shows_certificates: settings.gateway.tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
         agents: settings.agents,
         quotas: Quotas::new(settings.limits.agent, settings.limits.grant),
@@ -118,7 +120,7 @@ pub async fn serve(
         cut: AtomicBool::new(false),
         strangers: parking_lot::Mutex::default(),
     });
-    let (every, tls) = (settings.heartbeat, [agents.tls(), others.tls(), asking.as_ref().and_then(Server::tls)]);
+    let tls = [agents.tls(), others.tls(), asking.as_ref().and_then(Server::tls)];
     let reload = Reload::new(context.clone(), credentials, tls.map(|tls| tls.cloned()));
     reload.begin().await?;
     let (addresses, drain) = ((agents.bound().clone(), others.bound().clone()), settings.drain);
@@ -135,7 +137,7 @@ pub async fn serve(
             stop.closed().await;
         });
         let open = gateway.clone();
-        let beat = tokio::spawn(heartbeat(gateway, every, ended(stopped)));
+        let beat = tokio::spawn(heartbeat(gateway, settings.heartbeat, ended(stopped)));
         let fetching = tokio::spawn(receipts::fetch_missing(context.clone()));
         let (way, cut) = (context.clone(), context);
         let calling = agents.run(

@@ -30,7 +30,7 @@ use crate::{
     inward::Inward,
     limit::{Limit, Quotas},
     observe::Watch,
-    outcome::Outcome,
+    outcome::{Late, Outcome},
     record::{Record, Recorded},
     server::Arrival,
     settings::{Approvals, Limits, Signing},
@@ -64,6 +64,8 @@ pub struct Context {
     pub(crate) missing: Notify,
     /// Told when a receipt is signed with a key that nobody knows.
     pub(crate) unknown_key: Notify,
+    /// What ended calls and the ledger does not take yet.
+    pub(crate) late: Late,
     /// Set when the drain is over and calls are cut: their outcome then says so.
     pub cut: AtomicBool,
     /// The current minute, and how many requests without a valid token were recorded in it.

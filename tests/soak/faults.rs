@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use crate::sidecar::Sidecar;
 
 /// As `reserve_mib` of the stage's configuration.
-const RESERVE: u64 = 16 << 20;
+const RESERVE: u64 = 64 << 20;
 
 /// Where `main` set the clock that all processes of the soak see.
 pub const CLOCK: &str = "COUNTERSIGN_SOAK_CLOCK";
@@ -174,17 +174,18 @@ impl Stage {
         "catalogue-changed"
     }
 
-    /// Down to three quarters of the reserve: nothing new is accepted, what is open can still be closed.
-    fn fill_disk(&self) -> &'static str {
+    /// Down to three quarters of the reserve: nothing new is accepted, what is open can still be closed. Or to one quarter: that waits too.
+    fn fill_disk(&mut self) -> &'static str {
         let ledger = self.sidecar.ledger();
         let free = Command::new("df").args(["--output=avail", "-B1"]).arg(&ledger).output().unwrap();
         let free: u64 = String::from_utf8_lossy(&free.stdout).lines().last().unwrap().trim().parse().unwrap();
         let filler = ledger.join("filler");
-        let size = free.saturating_sub(RESERVE * 3 / 4);
+        let quarters = if self.dice.random_bool(0.5) { 3 } else { 1 };
+        let size = free.saturating_sub(RESERVE * quarters / 4);
         assert!(Command::new("fallocate").args(["-l", &size.to_string()]).arg(&filler).status().unwrap().success());
         thread::sleep(Duration::from_millis(300));
         fs::remove_file(filler).unwrap();
-        "disk-full"
+        if quarters == 3 { "disk-full" } else { "disk-fuller" }
     }
 
     fn step_clock(&mut self) -> &'static str {

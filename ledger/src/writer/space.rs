@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use super::{AppendError, Prepared};
 use crate::{disk::Disk, record::Kind};
 
-/// Free space against the reserve. Below the reserve only what ends a call is accepted, down to half of it.
+/// Free space against the reserve. Below the reserve only what ends a call or withdraws is accepted, down to half of it.
 pub(crate) struct Space {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -30,7 +30,8 @@ impl Space {
     }
 
     /// Of a batch what is written; the rest is told that it is not. A forwarded call has its number at its upstream by now, so without it there would be
-    /// a hole that nobody could tell from a call that was left out: it is written. No more of them come.
+    /// a hole that nobody could tell from a call that was left out: it is written. So is what ends a call, of which nobody may be waiting to be told. No more
+    /// of them come.
     ///
     /// # Errors
     /// When free space cannot be read.
@@ -39,8 +40,9 @@ impl Space {
         if free >= self.reserve {
             return Ok(drafts);
         }
-        let (accepted, refused): (Vec<_>, Vec<_>) =
-            drafts.into_iter().partition(|draft| draft.is_numbered || self.takes(&draft.kind, free));
+        let (accepted, refused): (Vec<_>, Vec<_>) = drafts
+            .into_iter()
+            .partition(|draft| draft.is_numbered || ends_a_call(&draft.kind) || self.takes(&draft.kind, free));
         for waiter in refused.into_iter().filter_map(|draft| draft.waiter) {
             let _ = waiter.send(Err(AppendError::NoSpace { free, reserve: self.reserve }));
         }
@@ -54,6 +56,10 @@ impl Space {
 
     fn takes(&self, kind: &Kind, free: u64) -> bool {
         free >= self.reserve
-            || free >= self.reserve / 2 && matches!(kind, Kind::Outcome | Kind::Revocation | Kind::Ledger)
+            || free >= self.reserve / 2 && (ends_a_call(kind) || matches!(kind, Kind::Revocation | Kind::Ledger))
     }
+}
+
+const fn ends_a_call(kind: &Kind) -> bool {
+    matches!(kind, Kind::Outcome | Kind::Receipt)
 }

@@ -1,13 +1,13 @@
 //! Around `forward`: whatever becomes of a recorded call, exactly one outcome is written, and the agent gets an answer or a cut.
 
 mod body;
+mod late;
 
 use std::{
     convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use tower::Service;
 
 use self::body::Answering;
+pub(crate) use self::late::Late;
 use crate::{
     Body,
     error::{answer_call, problem},
@@ -312,8 +313,8 @@ fn write_down(receipt: &Receipt, trail: &Trail, ending: &Ending, seal: Seal) -> 
             }
             ticket
         }
-        Err(AppendError::Entry(_)) => {
-            // Larger than an entry may be: the values stay behind, and nothing may be built on them.
+        Err(AppendError::Entry(_) | AppendError::Full) => {
+            // Larger than an entry may be, or too much waits already: the values stay behind, and nothing may be built on them.
             live.end(&hash, trail.sent.as_str());
             let small = small(receipt, &hash, trail, ending);
             let queued = small.map(|small| queue(receipt.context(), small, seal));
@@ -376,27 +377,21 @@ fn owed(receipt: &Receipt, trail: &Trail, ending: &Ending) -> Option<&'static st
     is_due(receipt, trail).then(|| if ending.receipt.is_some() { "received" } else { "missing" })
 }
 
-/// Queues a draft; when the queue is full, goes on trying behind the caller's back.
+/// Queues a draft; where the ledger does not take it now, it is tried again behind the caller's back.
 fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<Option<Ticket>, AppendError> {
     let ledger = &context.gateway.ledger;
-    let queued = match seal {
-        Seal::Awaited => ledger.enqueue(draft.clone()).map(Some),
-        Seal::Unawaited => ledger.enqueue_unawaited(draft.clone()).map(|()| None),
-    };
-    match queued {
-        Ok(ticket) => Ok(ticket),
-        Err(AppendError::Full) => {
-            let runtime = tokio::runtime::Handle::try_current().map_err(|_| AppendError::Full)?;
-            let ledger = ledger.clone();
-            runtime.spawn(async move {
-                while let Err(AppendError::Full) = ledger.enqueue(draft.clone()) {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            });
-            Ok(None)
+    // Behind what waits already: a receipt comes before its outcome.
+    if context.late.is_empty() {
+        let queued = match seal {
+            Seal::Awaited => ledger.enqueue(draft.clone()).map(Some),
+            Seal::Unawaited => ledger.enqueue_unawaited(draft.clone()).map(|()| None),
+        };
+        match queued {
+            Err(AppendError::Full | AppendError::NoSpace { .. }) => {}
+            queued => return queued,
         }
-        Err(error) => Err(error),
     }
+    late::keep(context, draft).map(|()| None)
 }
 
 /// The outcome without any value.

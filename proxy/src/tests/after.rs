@@ -1,6 +1,7 @@
 //! What is left when it is over: a ledger that verifies, and state that a restart finds again.
 
 use countersign_ledger::{
+    Kind,
     checkpoint::VerifierKey,
     directory::Directory,
     disclosure::Disclosure,
@@ -10,6 +11,8 @@ use countersign_ledger::{
 };
 use http::Response;
 use serde_json::json;
+
+use std::sync::{Arc, atomic::Ordering};
 
 use super::world::{Api, SECRET, World, json_answer, whole};
 
@@ -80,7 +83,7 @@ async fn a_restart_finds_what_was_in_memory() {
     let live = world.gateway.live(&world.instruction).unwrap();
     world.gateway.forget(&world.instruction);
     let loaded = world.gateway.live(&world.instruction).unwrap();
-    assert!(!std::sync::Arc::ptr_eq(&live, &loaded));
+    assert!(!Arc::ptr_eq(&live, &loaded));
     assert_eq!(*loaded.lock(), *live.lock());
 }
 
@@ -97,4 +100,39 @@ async fn nothing_of_a_call_stands_in_the_clear() {
             assert!(!text.contains(canary), "entry {seq} shows `{canary}`: {text}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_call_ended_is_written_with_its_values_when_the_full_disk_has_room_again() {
+    let answers = Arc::new(tokio::sync::Notify::new());
+    let told = answers.clone();
+    let api = Api::start_with(None, move |_| {
+        let answers = answers.clone();
+        Box::pin(async move {
+            answers.notified().await;
+            json_answer(&json!({ "account": "DE89370400440532013000" }))
+        })
+    })
+    .await;
+    let world = Arc::new(World::start(api.address).await);
+    let calling = tokio::spawn({
+        let world = world.clone();
+        async move { world.get("/account").await.status }
+    });
+    while api.calls() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    world.faults.full.store(true, Ordering::SeqCst);
+    told.notify_one();
+    assert_eq!(calling.await.unwrap(), 200, "the agent has its answer all the same");
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(world.entries(&Kind::Outcome), []);
+    world.faults.full.store(false, Ordering::SeqCst);
+    let (outcome, values) = world.outcome().await;
+    assert_eq!(outcome.text("result"), Some("completed"));
+    assert!(values["observed"]["body"].as_str().unwrap().contains("DE89370400440532013000"), "{values}");
+    world.gateway.forget(&world.instruction);
+    told.notify_one();
+    assert_eq!(world.pay("DE89370400440532013000", "1.00").await.status, 200, "a later call builds on it");
+    assert_eq!(world.outcomes(2).await.len(), 2);
 }
