@@ -117,6 +117,15 @@ pub enum Command {
     Repair(ConfigArgs),
     /// Start a new ledger after the disk was lost, citing the last checkpoint that somebody outside holds
     Adopt(AdoptArgs),
+    /// Ask a URL and say whether it answers with success: a health check for images that hold no other program
+    #[command(
+        after_help = "Exit code: 0 when the answer is a success (2xx), 1 otherwise. Of `https` the certificate must be of a public authority."
+    )]
+    Probe {
+        /// The URL, such as `http://127.0.0.1:8181/readyz`.
+        #[arg(value_hint = ValueHint::Url)]
+        url: String,
+    },
     /// Print shell completions
     Completions {
         /// The shell.
@@ -128,8 +137,7 @@ pub enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
-    /// The sample bank of `demo`.
-    #[command(hide = true)]
+    /// Run the sample bank of `demo` alone, to try a deployment against
     DemoBank(crate::demo::BankArgs),
     /// The sample model of `demo`.
     #[command(hide = true)]
@@ -203,7 +211,7 @@ pub enum KeysCommand {
     /// Make a key pair for somebody who signs, or a secret for somebody who calls the API
     #[command(
         after_help = "`agent`, `approver` and `user` get an Ed25519 key pair; --out names the file of its secret half.\n\
-        `host`, `operator`, `investigator` and `approver --secret` get a bearer secret, shown once; the configuration holds only its SHA-256."
+        `host`, `operator`, `investigator` and `approver --secret` get a bearer secret, shown once or written to --out; the configuration holds only its SHA-256."
     )]
     New {
         /// Who it is for.
@@ -211,9 +219,12 @@ pub enum KeysCommand {
         /// The party's id, as entries name it.
         #[arg(long)]
         party: String,
-        /// Where to write the secret half of a key pair (PKCS#8 PEM, mode 0600).
+        /// Where to write the secret half of a key pair (PKCS#8 PEM), or the bearer secret; mode 0600, and nothing is written over.
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         out: Option<PathBuf>,
+        /// The configuration file to add the bearer secret's SHA-256 to; a sidecar that runs with it takes it up by itself.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        add_to: Option<PathBuf>,
         /// A bearer secret instead of a key pair.
         #[arg(long)]
         secret: bool,

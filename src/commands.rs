@@ -11,6 +11,7 @@ pub mod init;
 pub mod keys;
 pub mod listing;
 pub mod look;
+pub mod probe;
 pub mod reconcile;
 pub mod reference;
 pub mod repair;

@@ -26,10 +26,19 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("countersign: {error:#}");
+            eprintln!("countersign: {}", told(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// The error with its causes; one that an error names itself is not said twice.
+fn told(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .map(ToString::to_string)
+        .fold(error.to_string(), |told, cause| if told.contains(&cause) { told } else { format!("{told}: {cause}") })
 }
 
 /// Exit codes: 0 done, 1 findings, 2 not done.
@@ -62,6 +71,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Hold(args) => runtime()?.block_on(commands::erase::hold(&args)),
         Command::Repair(args) => commands::repair::repair(&args),
         Command::Adopt(args) => commands::repair::adopt(&args),
+        Command::Probe { url } => runtime()?.block_on(commands::probe::run(&url)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut std::io::stdout());
             Ok(0)

@@ -1,6 +1,6 @@
 //! `countersign keys`.
 
-use std::path::Path;
+use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use anyhow::{Context as _, bail};
 use countersign_ledger::{
@@ -18,19 +18,21 @@ use crate::cli::{KeyRole, KeysCommand, OperatorArgs};
 
 pub async fn run(command: KeysCommand) -> anyhow::Result<u8> {
     match command {
-        KeysCommand::New { role, party, out, secret, json } => {
+        KeysCommand::New { role, party, out, secret, add_to, json } => {
             let pair = match role {
                 KeyRole::Agent | KeyRole::User => true,
                 KeyRole::Approver => !secret,
                 KeyRole::Host | KeyRole::Operator | KeyRole::Investigator => false,
             };
-            if pair {
+            if pair && add_to.is_some() {
+                bail!(
+                    "a key pair is registered with the running sidecar and stands in no configuration; leave --add-to away"
+                )
+            } else if pair {
                 let out = out.context("give --out FILE for the secret half of the key pair")?;
                 new_pair(&party, &out, json)
-            } else if out.is_some() {
-                bail!("this role gets a bearer secret, which is printed; leave --out away")
             } else {
-                new_secret(role, &party, json)
+                new_secret(role, &party, &Kept { secret: out.as_deref(), row: add_to.as_deref() }, json)
             }
         }
         KeysCommand::Enrol { api, party, minutes } => enrol(&api, &party, minutes).await,
@@ -63,7 +65,13 @@ pub fn secret(role: &str) -> anyhow::Result<(String, Hash)> {
     Ok((secret, sha256))
 }
 
-fn new_secret(role: KeyRole, party: &str, as_json: bool) -> anyhow::Result<u8> {
+/// Where the two halves of a new bearer secret go; printed where there is no file.
+struct Kept<'f> {
+    secret: Option<&'f Path>,
+    row: Option<&'f Path>,
+}
+
+fn new_secret(role: KeyRole, party: &str, kept: &Kept<'_>, as_json: bool) -> anyhow::Result<u8> {
     let role = match role {
         KeyRole::Host => "host",
         KeyRole::Approver => "approver",
@@ -71,16 +79,52 @@ fn new_secret(role: KeyRole, party: &str, as_json: bool) -> anyhow::Result<u8> {
         _ => "investigator",
     };
     let (secret, sha256) = secret(role)?;
+    let credential = json!({ "role": role, "party": party, "sha256": sha256 });
+    let row = format!("[[credential]]\nrole = \"{role}\"\nparty = {}\nsha256 = \"{sha256}\"", json!(party));
+    let whole = kept.row.map(|config| Ok::<_, anyhow::Error>((config, with_row(config, &row)?))).transpose()?;
+    if let Some(file) = kept.secret {
+        write_secret(file, &secret)?;
+    }
+    if let Some((config, whole)) = &whole {
+        fs::write(config, whole).with_context(|| format!("`{}` cannot be written", config.display()))?;
+    }
     if as_json {
-        say(format_args!(
-            "{}",
-            json!({ "secret": secret, "credential": { "role": role, "party": party, "sha256": sha256 } })
-        ))?;
-    } else {
-        say(format_args!("The secret, shown only now:\n\n{secret}\n\nAdd this to the configuration:\n"))?;
-        say(format_args!("[[credential]]\nrole = \"{role}\"\nparty = \"{party}\"\nsha256 = \"{sha256}\""))?;
+        let secret = match kept.secret {
+            Some(file) => json!({ "secret_file": file, "credential": credential }),
+            None => json!({ "secret": secret, "credential": credential }),
+        };
+        say(secret)?;
+        return Ok(0);
+    }
+    match kept.secret {
+        Some(file) => say(format_args!("The secret is in {} (mode 0600).", file.display()))?,
+        None => say(format_args!("The secret, shown only now:\n\n{secret}\n"))?,
+    }
+    match kept.row {
+        Some(config) => say(format_args!("Its SHA-256 is in {}, which a running sidecar notices.", config.display()))?,
+        None => say(format_args!("Add this to the configuration:\n\n{row}"))?,
     }
     Ok(0)
+}
+
+/// The configuration with another row.
+fn with_row(config: &Path, row: &str) -> anyhow::Result<String> {
+    let text = fs::read_to_string(config).with_context(|| format!("`{}` cannot be read", config.display()))?;
+    let whole = format!("{}\n\n{row}\n", text.trim_end());
+    toml::from_str::<toml::Table>(&whole)
+        .with_context(|| format!("`{}` would not be TOML any more", config.display()))?;
+    Ok(whole)
+}
+
+fn write_secret(file: &Path, secret: &str) -> anyhow::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut opened = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .with_context(|| format!("`{}` cannot be made", file.display()))?;
+    writeln!(opened, "{secret}").with_context(|| format!("`{}` cannot be written", file.display()))
 }
 
 async fn enrol(args: &OperatorArgs, party: &str, minutes: u32) -> anyhow::Result<u8> {

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use axum::{
     Json, Router,
@@ -23,39 +23,45 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, patch, post, put},
 };
-use clap::Args;
+use clap::{Args, ValueHint};
 use countersign_ledger::{keys, statement::Jwk};
 use countersign_receipt::directory;
 use countersign_sdk::api::{Facts, GatewayKeys, ReceiptLayer};
 use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::{
+    io::AsyncReadExt as _,
+    signal::unix::{SignalKind, signal},
+};
 
 pub use account::Opening;
 pub(super) use account::plain;
 use account::{Account, Refused};
 
-/// `demo-bank`. The keys come from the environment, so that no list of processes shows them.
+/// `demo-bank`. The keys come from the environment or a file, so that no list of processes shows them.
 #[derive(Args)]
 pub struct BankArgs {
-    /// The port on loopback; 0 takes a free one.
-    #[arg(long, default_value_t = 0)]
-    port: u16,
+    /// Where to listen as a service, until SIGTERM; left out, it takes a free port on loopback and serves until standard input ends.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// The key that the API demands.
-    #[arg(long, env = "COUNTERSIGN_DEMO_BANK_KEY", hide_env_values = true)]
-    key: String,
-    /// The key that planting and the journal demand.
+    #[arg(long, env = "COUNTERSIGN_DEMO_BANK_KEY", hide_env_values = true, required_unless_present = "key_file")]
+    key: Option<String>,
+    /// A file with that key.
+    #[arg(long, value_name = "FILE", conflicts_with = "key", value_hint = ValueHint::FilePath)]
+    key_file: Option<PathBuf>,
+    /// The key that planting an attacker's text and the journal demand; both are not there without it.
     #[arg(long, env = "COUNTERSIGN_DEMO_BANK_ADMIN_KEY", hide_env_values = true)]
-    admin_key: String,
+    admin_key: Option<String>,
     /// A directory with `gateway.jwk`: calls that this gateway signed get receipts, signed with a key whose public half is written there as `bank.jwk`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     receipts: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for BankArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BankArgs").field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("BankArgs").field("listen", &self.listen).finish_non_exhaustive()
     }
 }
 
@@ -63,33 +69,47 @@ impl std::fmt::Debug for BankArgs {
 struct Bank {
     opening: Arc<Opening>,
     account: Arc<Mutex<Account>>,
-    key: Arc<str>,
-    admin_key: Arc<str>,
 }
 
-/// Serves until standard input ends, so that the bank never outlives who started it. Prints its address as a line of JSON.
+/// Serves until standard input ends, so that the bank never outlives who started it; or, as a service, until it is told to end. Prints its address as a line
+/// of JSON.
 ///
 /// # Errors
-/// When the port cannot be had.
+/// When the port cannot be had, or the key not be read.
 pub async fn serve(args: BankArgs) -> anyhow::Result<()> {
-    let opening = super::cases::cases()?.bank.clone();
-    let bank = Bank {
-        account: Arc::new(Mutex::new(Account::new(opening.clone(), ""))),
-        opening: Arc::new(opening),
-        key: args.key.into(),
-        admin_key: args.admin_key.into(),
+    let key = match (&args.key, &args.key_file) {
+        (Some(key), _) => key.clone(),
+        (None, Some(file)) => {
+            fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?
+        }
+        (None, None) => bail!("give --key-file FILE, or the key in the environment variable COUNTERSIGN_DEMO_BANK_KEY"),
     };
-    let mut api = router(bank);
+    let opening = super::cases::cases()?.bank.clone();
+    let account = Arc::new(Mutex::new(Account::new(opening.clone(), "")));
+    let mut api = router(Bank { account, opening: Arc::new(opening) }, key.trim(), args.admin_key.as_deref());
     if let Some(dir) = &args.receipts {
         api = api.layer(receipts(dir)?);
     }
-    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], args.port))).await?;
+    let address = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listener =
+        tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", json!({ "address": listener.local_addr()?.to_string() }))?;
     out.flush()?;
     drop(out);
-    let parent_is_gone = async { drop(tokio::io::stdin().read_to_end(&mut Vec::new()).await) };
-    axum::serve(listener, api).with_graceful_shutdown(parent_is_gone).await?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ends = async move {
+        if args.listen.is_none() {
+            // Its parent is gone then.
+            drop(tokio::io::stdin().read_to_end(&mut Vec::new()).await);
+            return;
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    axum::serve(listener, api).with_graceful_shutdown(ends).await?;
     Ok(())
 }
 
@@ -115,8 +135,9 @@ async fn execution(request: Request, next: Next) -> Response {
     response
 }
 
-fn router(bank: Bank) -> Router {
-    let api = Router::new()
+fn router(bank: Bank, key: &str, admin_key: Option<&str>) -> Router {
+    let demanded = |key: &str| middleware::from_fn_with_state(Arc::<str>::from(key), demand);
+    let mut api = Router::new()
         .route("/account/iban", get(iban))
         .route("/account/balance", get(balance))
         .route("/transactions", get(transactions).post(send))
@@ -125,13 +146,16 @@ fn router(bank: Bank) -> Router {
         .route("/files/{path}", get(file))
         .route("/user", get(user).patch(change_user))
         .route("/user/password", put(change_password))
-        .layer(middleware::from_fn_with_state(bank.key.clone(), demand))
+        .layer(demanded(key))
         .layer(middleware::from_fn(execution));
-    let admin = Router::new()
-        .route("/_admin/reset", post(reset))
-        .route("/_admin/journal", get(journal))
-        .layer(middleware::from_fn_with_state(bank.admin_key.clone(), demand));
-    api.merge(admin)
+    if let Some(admin_key) = admin_key {
+        let admin = Router::new()
+            .route("/_admin/reset", post(reset))
+            .route("/_admin/journal", get(journal))
+            .layer(demanded(admin_key));
+        api = api.merge(admin);
+    }
+    api.route("/livez", get(async || "ok\n"))
         .fallback(async || error(StatusCode::NOT_FOUND, "no such resource"))
         .method_not_allowed_fallback(async || error(StatusCode::METHOD_NOT_ALLOWED, "no such method here"))
         .with_state(bank)

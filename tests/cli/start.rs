@@ -160,3 +160,42 @@ fn certificates_are_read_again_when_their_files_change_and_a_broken_one_is_named
     };
     assert_eq!(recorded(), 2, "the first and the second, and never a key");
 }
+
+#[test]
+fn a_new_secret_goes_to_a_file_and_its_digest_into_the_configuration_of_a_running_sidecar() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(countersign(&["init", path(dir.path())]).status.success());
+    let (config, secret) = (dir.path().join("countersign.toml"), dir.path().join("olga.secret"));
+    let running = serve(&config, &ANYWHERE);
+    let api = running.ready["api"].as_str().unwrap();
+    let probed = countersign(&["probe", &format!("http://{api}/readyz")]);
+    assert_eq!(probed.status.code(), Some(0), "{}", text(&probed));
+    let probed = countersign(&["probe", &format!("http://{api}/nothing")]);
+    assert_eq!(probed.status.code(), Some(1), "{}", text(&probed));
+
+    let new = ["keys", "new", "operator", "--party", "olga", "--out", path(&secret), "--add-to", path(&config)];
+    let made = countersign(&new);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+    let again = countersign(&new);
+    assert!(again.status.code() == Some(2) && text(&again).contains("olga.secret"), "{}", text(&again));
+    let written = fs::read_to_string(&config).unwrap();
+    assert_eq!(written.matches("\"olga\"").count(), 1, "nothing is added for a secret that was not written: {written}");
+    let secret = fs::read_to_string(&secret).unwrap();
+    assert!(!text(&made).contains(secret.trim()));
+    let asked = || {
+        raw(
+            api,
+            &format!(
+                "GET /v1/policies HTTP/1.1\r\nhost: {api}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
+                secret.trim()
+            ),
+        )
+    };
+    for _ in 0..400 {
+        if asked().status == 200 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{}", asked().body);
+}

@@ -1,10 +1,10 @@
 //! The tools as an operator and an investigator use them.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::json;
 
-use crate::sidecar::{Sidecar, countersign, path};
+use crate::sidecar::{BINARY, Sidecar, countersign, path};
 
 #[test]
 fn an_erased_subject_is_gone_from_every_byte_and_the_ledger_still_verifies() {
@@ -244,19 +244,24 @@ fn in_none_of_the_144_pairs_an_injected_change_reaches_the_bank_and_every_task_i
 }
 
 #[test]
-fn the_example_configuration_is_good() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/countersign.example.toml");
-    let output = std::process::Command::new(crate::sidecar::BINARY)
-        .args(["check", "--config", example])
-        .env("BANK_API_KEY", "0123456789abcdef")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("good: 1 upstreams"),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+fn the_configurations_of_deploy_are_good() {
+    let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"));
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("bank.key");
+    fs::write(&key, "0123456789abcdef").unwrap();
+    fs::copy(deploy.join("catalogues/bank.toml"), dir.path().join("bank.toml")).unwrap();
+    for name in ["systemd", "compose"] {
+        let config = dir.path().join("countersign.toml");
+        let text = fs::read_to_string(deploy.join(name).join("countersign.toml")).unwrap();
+        fs::write(&config, text.replace("/run/secrets/bank.key", path(&key))).unwrap();
+        let output = Command::new(BINARY)
+            .args(["check", "--config", path(&config)])
+            .env("BANK_KEY_FILE", &key)
+            .output()
+            .unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && text.contains("good: 1 upstreams"), "{name}: {text}");
+    }
 }
 
 #[test]

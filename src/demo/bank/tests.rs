@@ -6,12 +6,8 @@ use super::*;
 
 fn bank() -> Router {
     let opening = crate::demo::cases::cases().unwrap().bank.clone();
-    router(Bank {
-        account: Arc::new(Mutex::new(Account::new(opening.clone(), ""))),
-        opening: Arc::new(opening),
-        key: "api-key".into(),
-        admin_key: "admin-key".into(),
-    })
+    let account = Arc::new(Mutex::new(Account::new(opening.clone(), "")));
+    router(Bank { account, opening: Arc::new(opening) }, "api-key", Some("admin-key"))
 }
 
 async fn call(bank: &Router, key: &str, method: &str, target: &str, body: &str) -> (u16, Value) {
