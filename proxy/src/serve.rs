@@ -127,15 +127,9 @@ pub async fn serve(
     let envoy = asking.as_ref().map(|server| server.bound().clone());
     let authorizer = settings.envoy.map(|envoy| Authorizer::new(context.clone(), envoy)).zip(asking);
     let metrics = scraped.as_ref().map(|(server, _)| server.bound().clone());
-    let (stop, stopped) = watch::channel(false);
+    let stopped = told_by(shutdown);
     let (calls, talks, asks) = (ended(stopped.clone()), ended(stopped.clone()), stopped.clone());
     let drained = tokio::spawn(async move {
-        tokio::spawn(async move {
-            shutdown.await;
-            stop.send_replace(true);
-            // Kept until the watchers have seen it.
-            stop.closed().await;
-        });
         let open = gateway.clone();
         let beat = tokio::spawn(heartbeat(gateway, settings.heartbeat, ended(stopped)));
         let fetching = tokio::spawn(receipts::fetch_missing(context.clone()));
@@ -161,6 +155,18 @@ pub async fn serve(
         last_calls(&open).await;
     });
     Ok(Running { gateway: addresses.0, api: addresses.1, envoy, metrics, reload, drained })
+}
+
+/// Tells everybody who watches that it is to end.
+fn told_by(shutdown: impl Future<Output = ()> + Send + 'static) -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        shutdown.await;
+        stop.send_replace(true);
+        // Kept until the watchers have seen it.
+        stop.closed().await;
+    });
+    stopped
 }
 
 /// Waits for calls whose agent went away while they were being sealed: they end behind everybody's back.
