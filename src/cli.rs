@@ -247,7 +247,25 @@ pub enum KeysCommand {
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10080))]
         minutes: u32,
     },
-    /// List the ledger's own key and the keys that its entries register
+    /// Make another key for the gateway, which signs checkpoints beside the present one from the next start on
+    Rotate {
+        /// The gateway's configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sign with each of the gateway's keys, files and a hardware module's, and say how long it takes
+    Probe {
+        /// The gateway's configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON, a line for each key.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the ledger's own keys and the keys that its entries register
     List {
         /// A ledger's directory.
         #[arg(value_hint = ValueHint::DirPath)]

@@ -3,6 +3,7 @@
 mod approvals;
 mod environment;
 mod envoy;
+mod hsm;
 mod issuer;
 mod listener;
 mod oauth;
@@ -129,6 +130,8 @@ pub struct Ledger {
     pub keys: Option<PathBuf>,
     /// The anchor's directory, better on another volume; `anchor` below it when left out.
     pub anchor: Option<PathBuf>,
+    /// A key in a hardware module.
+    pub hsm: Option<hsm::Hsm>,
     /// Free space in MiB below which nothing new is accepted.
     #[serde(default = "reserve")]
     pub reserve_mib: u64,
@@ -197,7 +200,8 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new(""));
         let resolve = |path: &mut PathBuf| *path = base.join(&*path);
         resolve(&mut config.ledger.directory);
-        config.ledger.keys.iter_mut().chain(&mut config.ledger.anchor).for_each(resolve);
+        let pin = config.ledger.hsm.iter_mut().filter_map(|hsm| hsm.pin.file.as_mut());
+        config.ledger.keys.iter_mut().chain(&mut config.ledger.anchor).chain(pin).for_each(resolve);
         let asked = config.ext_authz.iter_mut();
         let (asked, listens): (Vec<_>, Vec<_>) = asked.map(|envoy| (&mut envoy.tls, &mut envoy.listen)).unzip();
         for tls in config.gateway.tls.iter_mut().chain(&mut config.api.tls).chain(asked.into_iter().flatten()) {

@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod hsm;
 mod running;
 mod telemetry;
 

@@ -19,15 +19,51 @@ use countersign_proxy::{
 
 use countersign_receipt::Signer;
 
-use crate::config::Config;
+use crate::{config::Config, hsm::HsmKey};
 
-/// The signer of the ledger's checkpoints; its key is made when there is none yet.
+/// The signer of the ledger's checkpoints, with all of the gateway's keys; one is made when there is none yet.
 pub fn signer(config: &Config) -> anyhow::Result<CheckpointSigner> {
+    let signers = gateway_keys(config)?.into_iter().map(|(_, signer)| signer);
+    if let Some(signer) = signers.reduce(CheckpointSigner::beside) {
+        return Ok(signer);
+    }
     let path = config.keys().join("gateway.pem");
     // A ledger without its key must not get another one.
     let key =
         if config.ledger.directory.join("journal").is_dir() { keys::load(&path) } else { keys::load_or_create(&path) };
     Ok(CheckpointSigner::new(&config.origin.0, key?)?)
+}
+
+/// The gateway's keys, each with where it is: the files `gateway*.pem`, and one in a hardware module. What the ledger makes of them it finds out when it is opened.
+pub fn gateway_keys(config: &Config) -> anyhow::Result<Vec<(String, CheckpointSigner)>> {
+    let mut keys = Vec::new();
+    // Nothing else that lies there: a TLS key may be called `gateway-tls.pem`.
+    let numbered = |middle: &str| {
+        let digits = middle.strip_prefix('-').unwrap_or(middle);
+        middle.is_empty() || (digits != middle && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    for file in files(&config.keys(), "gateway", numbered) {
+        keys.push((file.display().to_string(), CheckpointSigner::new(&config.origin.0, keys::load(&file)?)?));
+    }
+    if let Some(hsm) = &config.ledger.hsm {
+        let place = format!("{}: {}/{}", hsm.module.display(), hsm.token, hsm.key);
+        keys.push((place, CheckpointSigner::elsewhere(&config.origin.0, HsmKey::open(hsm.place()?)?)?));
+    }
+    Ok(keys)
+}
+
+/// The files of keys whose names begin so, and go on as wanted, in their order.
+fn files(dir: &Path, begin: &str, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_prefix(begin).and_then(|rest| rest.strip_suffix(".pem")).is_some_and(&wanted)
+    };
+    let mut files: Vec<PathBuf> = match fs::read_dir(dir) {
+        Ok(files) => files.filter_map(|file| Some(file.ok()?.path())).filter(is_one).collect(),
+        Err(_) => Vec::new(),
+    };
+    files.sort();
+    files
 }
 
 /// Opens the ledger, or begins one when there is none.
@@ -60,11 +96,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
 /// The newest of `signature*.pem` signs, the others are listed beside it: so a key is rotated by adding a file, and taken out of use by removing one.
 fn signing(config: &Config) -> anyhow::Result<Signing> {
     let dir = config.keys();
-    let mut files: Vec<PathBuf> = match fs::read_dir(&dir) {
-        Ok(files) => files.filter_map(|file| Some(file.ok()?.path())).filter(|path| is_signature_key(path)).collect(),
-        Err(_) => Vec::new(),
-    };
-    files.sort();
+    let mut files = files(&dir, "signature", |_| true);
     let newest = files.pop().unwrap_or_else(|| dir.join("signature.pem"));
     let signer = Arc::new(Signer::new(keys::load_or_create(&newest)?));
     let mut others = Vec::new();
@@ -73,11 +105,6 @@ fn signing(config: &Config) -> anyhow::Result<Signing> {
     }
     let directory = config.signing.directory.as_ref().map(|url| url.0.to_string().trim_end_matches('/').to_owned());
     Ok(Signing { signer, others, directory })
-}
-
-fn is_signature_key(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.starts_with("signature") && name.ends_with(".pem")
 }
 
 /// The gateway with its state; nothing listens yet.

@@ -20,8 +20,9 @@ fn asked() -> Asked {
     let uri = Uri::from_static("http://api.example/pay?x=1");
     let mut asked = Asked::new(&Method::POST, &uri, &HeaderMap::new());
     let entry = Hash::of(b"call");
-    if let Ok(ledger) = CheckpointSigner::new("fuzz.example", SigningKey::from_bytes(&[1; 32])) {
-        let checkpoint = ledger.sign(3, Hash::of(b"root"));
+    if let Ok(ledger) = CheckpointSigner::new("fuzz.example", SigningKey::from_bytes(&[1; 32]))
+        && let Ok(checkpoint) = ledger.sign(3, Hash::of(b"root"))
+    {
         let facts = Facts {
             entry: &entry,
             checkpoint: &checkpoint,

@@ -144,7 +144,7 @@ fn entry(input: &[u8]) {
 }
 
 fn checkpoints() -> Vec<Checkpoint> {
-    [0, 1, 300].iter().map(|size| signer().sign(*size, Hash::of(&size.to_be_bytes()))).collect()
+    [0, 1, 300].iter().filter_map(|size| signer().sign(*size, Hash::of(&size.to_be_bytes())).ok()).collect()
 }
 
 fn notes() -> Vec<Vec<u8>> {
@@ -180,7 +180,7 @@ fn proofs() -> Vec<Vec<u8>> {
     for leaf in LEAVES {
         frontier.push(tree::leaf_hash(leaf), |place, hash| nodes.extend([(place, hash)]));
     }
-    let checkpoint = signer().sign(3, frontier.root());
+    let Ok(checkpoint) = signer().sign(3, frontier.root()) else { return Vec::new() };
     let proof = |index| {
         let path = tree::inclusion_proof(&nodes, index, 3).unwrap_or_default();
         Proof { index, path, checkpoint: checkpoint.clone() }.to_string().into_bytes()

@@ -107,7 +107,7 @@ mod tests {
 
     fn anchored(size: u64) -> Anchored {
         let signer = CheckpointSigner::new("a.example", SigningKey::from_bytes(&[1; 32])).unwrap();
-        Anchored { checkpoint: signer.sign(size, Hash::of(b"root")), head: Hash::of(b"head") }
+        Anchored { checkpoint: signer.sign(size, Hash::of(b"root")).unwrap(), head: Hash::of(b"head") }
     }
 
     #[test]

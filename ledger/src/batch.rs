@@ -249,7 +249,7 @@ mod tests {
                     StatePut { key: b"l".to_vec(), value: None },
                 ],
             ))],
-            checkpoints: vec![signer.sign(4, Hash::ZERO)],
+            checkpoints: vec![signer.sign(4, Hash::ZERO).unwrap()],
         };
         let mut bytes = Vec::new();
         batch.encode(true, &mut bytes);

@@ -1,11 +1,14 @@
 //! Checkpoints: C2SP signed notes (c2sp.org/signed-note) that hold origin, size and root (c2sp.org/tlog-checkpoint).
 
+mod signer;
+
 use std::{fmt, str::FromStr};
 
 use data_encoding::{BASE64, HEXLOWER};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
+pub use self::signer::{CheckpointSigner, KeyElsewhere, SignError};
 use crate::Hash;
 
 /// The signature type of plain Ed25519 in key ids and verifier keys.
@@ -114,44 +117,6 @@ impl FromStr for VerifierKey {
         let key = VerifyingKey::from_bytes(&key).map_err(|_| Key("the key is not a point of Ed25519"))?;
         let key = VerifierKey::new(name, key)?;
         if HEXLOWER.encode(&key.id()) == id { Ok(key) } else { Err(Key("the hash is not that of name and key")) }
-    }
-}
-
-/// Signs checkpoints of one ledger. The secret half is wiped when dropped.
-pub struct CheckpointSigner {
-    key: SigningKey,
-    verifier: VerifierKey,
-}
-
-impl CheckpointSigner {
-    /// A signer for the ledger named `origin`.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Key`] when `origin` cannot name a key.
-    pub fn new(origin: &str, key: SigningKey) -> Result<CheckpointSigner, CheckpointError> {
-        let verifier = VerifierKey::new(origin, key.verifying_key())?;
-        Ok(CheckpointSigner { key, verifier })
-    }
-
-    /// The public half.
-    pub const fn verifier(&self) -> &VerifierKey {
-        &self.verifier
-    }
-
-    /// Signs the head of the ledger.
-    pub fn sign(&self, size: u64, root: Hash) -> Checkpoint {
-        let origin = self.verifier.name.clone();
-        let text = format!("{origin}\n{size}\n{}\n", BASE64.encode(root.as_bytes()));
-        let mut blob = self.verifier.id().to_vec();
-        blob.extend(self.key.sign(text.as_bytes()).to_bytes());
-        let note = format!("{text}\n\u{2014} {origin} {}\n", BASE64.encode(&blob));
-        Checkpoint { origin, size, root, text_length: text.len(), note }
-    }
-}
-
-impl fmt::Debug for CheckpointSigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckpointSigner").field("verifier", &self.verifier.to_string()).finish_non_exhaustive()
     }
 }
 
@@ -283,6 +248,8 @@ impl FromStr for Checkpoint {
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::SigningKey;
+
     use super::*;
 
     fn signer(seed: u8) -> CheckpointSigner {
@@ -291,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_verifies_with_its_key_and_no_other() {
-        let checkpoint = signer(1).sign(7, Hash::of(b"root"));
+        let checkpoint = signer(1).sign(7, Hash::of(b"root")).unwrap();
         let read = Checkpoint::parse(checkpoint.as_str()).unwrap();
         assert_eq!(read, checkpoint);
         assert!(read.verify(&[signer(2).verifier().clone(), signer(1).verifier().clone()]).is_ok());
@@ -314,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_checkpoint_is_refused() {
-        let good = signer(1).sign(7, Hash::of(b"root")).as_str().to_owned();
+        let good = signer(1).sign(7, Hash::of(b"root")).unwrap().as_str().to_owned();
         for (from, to) in [
             ("\n7\n", "\n07\n"),
             ("\n7\n", "\n-7\n"),

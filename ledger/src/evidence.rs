@@ -165,6 +165,8 @@ impl Evidence {
                 let entry = Entry::parse(&stored.bytes).map_err(unreadable)?;
                 if seq == 0 {
                     evidence.origin.clone_from(&entry.origin);
+                }
+                if seq == 0 || (entry.kind == Kind::Ledger && entry.text("event") == Some("rotated")) {
                     evidence.keys.extend(entry.text("vkey").and_then(|vkey| vkey.parse().ok()));
                 }
                 if !wanted(&selection, &entry) {

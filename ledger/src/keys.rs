@@ -63,12 +63,20 @@ pub fn save(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
 /// # Errors
 /// [`KeyError`]; a file that others can read is refused.
 pub fn load(path: &Path) -> Result<SigningKey, KeyError> {
+    let pem = read_private(path)?;
+    SigningKey::from_pkcs8_pem(&pem).map_err(|_| KeyError::Format(path.to_owned()))
+}
+
+/// Reads a file that only its owner may read.
+///
+/// # Errors
+/// [`KeyError::Io`], [`KeyError::Permissions`].
+pub fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     if !files::is_private(path).map_err(io)? {
         return Err(KeyError::Permissions(path.to_owned()));
     }
-    let pem = Zeroizing::new(std::fs::read_to_string(path).map_err(io)?);
-    SigningKey::from_pkcs8_pem(&pem).map_err(|_| KeyError::Format(path.to_owned()))
+    Ok(Zeroizing::new(std::fs::read_to_string(path).map_err(io)?))
 }
 
 /// Reads a key, or makes one when there is no file.

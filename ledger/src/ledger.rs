@@ -1,5 +1,6 @@
 //! The ledger of a running gateway: made or opened once per process, shared by cheap handles.
 
+mod keys;
 mod lately;
 mod lock;
 mod options;
@@ -118,7 +119,7 @@ impl Ledger {
         let index = Index::open(options.disk.clone(), &archive, 0).map_err(io)?;
         let recovered = Begun {
             index,
-            checkpoint: signer.sign(0, Frontier::default().root()),
+            checkpoint: signer.sign(0, Frontier::default().root())?,
             journal: begun,
             store,
             archive,
@@ -131,8 +132,10 @@ impl Ledger {
             upper: Upper::default(),
             archived: 0,
         };
-        let ledger = Ledger::start(options, signer, clock, recovered, lock);
+        let signer = Arc::new(signer);
+        let ledger = Ledger::start(options, signer.clone(), clock, recovered, lock);
         ledger.append_blocking(Draft::new(&first)?)?;
+        keys::follow(&ledger, &signer)?;
         Ok(ledger)
     }
 
@@ -150,7 +153,7 @@ impl Ledger {
             return Err(OpenError::Missing(options.dir));
         }
         let lock = lock(&options.dir)?;
-        let (found, repaired) = recover_or_heal(&options, &paths, signer.verifier())?;
+        let (found, repaired) = recover_or_heal(&options, &paths, &signer.verifiers())?;
         let (size, replayed, anchor_lost) = (found.head.size, found.replayed, found.anchor_lost);
         let opened = Opened { size, replayed, anchor_lost, repaired };
         if opened.anchor_lost {
@@ -174,7 +177,8 @@ impl Ledger {
             upper: found.upper,
             archived: found.archived,
         };
-        let ledger = Ledger::start(options, signer, clock, begun, lock);
+        let signer = Arc::new(signer);
+        let ledger = Ledger::start(options, signer.clone(), clock, begun, lock);
         if let Some(why) = &opened.repaired {
             let entry = body::Ledger {
                 event: "repaired".to_owned(),
@@ -184,10 +188,17 @@ impl Ledger {
             };
             ledger.append_blocking(Draft::new(&entry)?)?;
         }
+        keys::follow(&ledger, &signer)?;
         Ok((ledger, opened))
     }
 
-    fn start(options: Options, signer: CheckpointSigner, clock: Arc<dyn Clock>, begun: Begun, lock: File) -> Ledger {
+    fn start(
+        options: Options,
+        signer: Arc<CheckpointSigner>,
+        clock: Arc<dyn Clock>,
+        begun: Begun,
+        lock: File,
+    ) -> Ledger {
         let shared = Arc::new(Shared {
             origin: signer.verifier().name().to_owned(),
             limits: options.limits.clone(),

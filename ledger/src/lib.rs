@@ -17,7 +17,7 @@
 //!
 //! # Reading order
 //!
-//! [`record`] → [`canonical`] → [`chain`] → [`tree`] → [`checkpoint`] → [`proof`] → [`statement`] → [`possession`] → [`passkey`] → [`disclosure`].
+//! [`record`] → [`canonical`] → [`chain`] → [`tree`] → [`checkpoint`] → [`rotation`] → [`proof`] → [`statement`] → [`possession`] → [`passkey`] → [`disclosure`].
 //! The byte formats are specified in `docs/format.md`.
 
 pub mod record;
@@ -30,6 +30,7 @@ pub mod erasure;
 pub mod passkey;
 pub mod possession;
 pub mod proof;
+pub mod rotation;
 pub mod signed_text;
 pub mod statement;
 mod strict;

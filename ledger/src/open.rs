@@ -14,7 +14,7 @@ use crate::{
     anchor::{Anchor, Anchored},
     archive::{Archive, ArchiveNodes, TILE, Upper},
     batch::{Batch, Stored},
-    checkpoint::{Checkpoint, CheckpointError, VerifierKey},
+    checkpoint::{Checkpoint, CheckpointError, SignError, VerifierKey},
     disk::Disk,
     index::Index,
     journal::{self, JournalDamage, Tail},
@@ -95,6 +95,12 @@ pub enum OpenError {
     /// The key is not the ledger's.
     #[error("the ledger's last checkpoint is not signed with the configured key: {0}")]
     Key(#[from] CheckpointError),
+    /// A key did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The ledger cannot be read.
+    #[error("which keys sign its checkpoints cannot be read: {0}")]
+    Keys(String),
     /// The first entry could not be written.
     #[error("the ledger cannot be begun: {0}")]
     Begin(#[from] AppendError),
@@ -167,7 +173,7 @@ pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     paths: &Paths,
     probe: &Probe,
-    key: &VerifierKey,
+    keys: &[VerifierKey],
 ) -> Result<Recovered, OpenError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -209,7 +215,7 @@ pub(crate) fn recover(
         // The newest segment has no frame yet: the one before it was trimmed, so the archive has it all.
         None => published(&**disk, paths, end)?,
     };
-    checkpoint.verify(std::slice::from_ref(key))?;
+    checkpoint.verify(keys)?;
     if checkpoint.size() != end || checkpoint.root() != walk.frontier.root() {
         return Err(OpenError::Forked { who: "checkpoint", seq: archived });
     }

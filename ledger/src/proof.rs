@@ -136,7 +136,7 @@ mod tests {
         let proof = Proof {
             index: 4,
             path: tree::inclusion_proof(&nodes, 4, 11).unwrap(),
-            checkpoint: signer.sign(11, frontier.root()),
+            checkpoint: signer.sign(11, frontier.root()).unwrap(),
         };
         let read: Proof = proof.to_string().parse().unwrap();
         assert_eq!(read, proof);

@@ -49,7 +49,7 @@ pub enum RepairError {
 }
 
 /// What a rebuilt store would hide. Findings about meaning are no reason not to rebuild it.
-const INTEGRITY: [&str; 21] = [
+const INTEGRITY: [&str; 22] = [
     "anchor-damaged",
     "anchor-unreadable",
     "archive-damaged",
@@ -70,6 +70,7 @@ const INTEGRITY: [&str; 21] = [
     "number-wrong",
     "origin-differs",
     "rolled-back",
+    "rotation-invalid",
     "truncated",
 ];
 
@@ -79,20 +80,20 @@ const INTEGRITY: [&str; 21] = [
 /// [`RepairError`]; nothing was changed then.
 pub fn repair(options: &Options) -> Result<Repaired, RepairError> {
     let _lock = lock(&options.dir)?;
-    make_store_anew(options, None)
+    make_store_anew(options, &[])
 }
 
-/// As [`repair`], for who has the lock. With a `key` the others must be signed with it, and an anchor must be there and agree.
-pub(crate) fn make_store_anew(options: &Options, key: Option<&VerifierKey>) -> Result<Repaired, RepairError> {
+/// As [`repair`], for who has the lock. With `keys` the others must be signed with one of them, and an anchor must be there and agree.
+pub(crate) fn make_store_anew(options: &Options, keys: &[VerifierKey]) -> Result<Repaired, RepairError> {
     let paths = options.paths();
     let io = |source| OpenError::Io { path: paths.dir.clone(), source };
     let directory = Directory::read(&options.dir, Some(&options.anchor_dir)).map_err(io)?;
     let (_, anchored, _) = Anchor::open(options.disk.clone(), &options.anchor_dir).map_err(io)?;
-    if key.is_some() && anchored.is_none() {
+    if !keys.is_empty() && anchored.is_none() {
         return Err(RepairError::NotWhole { what: "there is no anchor to compare with".to_owned() });
     }
     let against = anchored.map(|anchored| Held::Checkpoint(anchored.checkpoint));
-    let (trust, against) = (key.cloned().into_iter().collect(), against.into_iter().collect());
+    let (trust, against) = (keys.to_vec(), against.into_iter().collect());
     let report = verify(&directory, &verify::Options { trust, against, ..verify::Options::default() });
     if let Some(finding) = report.findings.iter().find(|finding| INTEGRITY.contains(&finding.code)) {
         return Err(RepairError::NotWhole { what: finding.what.clone() });
@@ -119,20 +120,20 @@ pub(crate) fn make_store_anew(options: &Options, key: Option<&VerifierKey>) -> R
 pub(crate) fn recover_or_heal(
     options: &Options,
     paths: &Paths,
-    key: &VerifierKey,
+    keys: &[VerifierKey],
 ) -> Result<(Recovered, Option<String>), OpenError> {
-    let error = match recover(&options.disk, paths, &options.probe, key) {
+    let error = match recover(&options.disk, paths, &options.probe, keys) {
         Ok(found) => return Ok((found, None)),
         Err(error) if error.is_of_the_store_alone() => error,
         Err(error) => return Err(error),
     };
     tracing::warn!(%error, "the store cannot be used; the other copies are checked, to make it anew from them");
-    match make_store_anew(options, Some(key)) {
+    match make_store_anew(options, keys) {
         Ok(Repaired { aside, .. }) => {
             let aside = aside.file_name().unwrap_or_default().display().to_string();
             let why = format!("the store was made anew from journal and archive, the old one is `{aside}`: {error}");
             tracing::warn!(why);
-            Ok((recover(&options.disk, paths, &options.probe, key)?, Some(why)))
+            Ok((recover(&options.disk, paths, &options.probe, keys)?, Some(why)))
         }
         Err(reason) => {
             tracing::error!(%reason, "the store is not made anew");

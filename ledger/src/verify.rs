@@ -28,7 +28,7 @@ use std::{
 use serde::Serialize;
 
 use self::{
-    examined::Examined,
+    examined::{Examined, SharedKeys},
     integrity::Integrity,
     meaning::{Extent, Meaning},
 };
@@ -197,12 +197,16 @@ const AHEAD: usize = 2;
 /// Checks a whole ledger on all processors: each piece is read and examined by itself, and put in order afterwards.
 pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
     let policy = |hash: &Hash| source.policy(hash);
+    let first = examined::first_keys(source);
+    let keys = SharedKeys::new(&first);
     let (mut integrity, mut meaning) =
-        (Integrity::new(options, examined::keys(source)), Meaning::new(&policy, Extent::Ledger, options.narrower));
-    let whole = in_order(source, &integrity.keys.clone(), options, |index, piece| {
+        (Integrity::new(options, first), Meaning::new(&policy, Extent::Ledger, options.narrower));
+    let whole = in_order(source, &keys, options, |index, piece| {
         match piece {
             Ok(piece) => {
-                integrity.piece(&piece);
+                if integrity.piece(&piece) {
+                    keys.put(&integrity.keys);
+                }
                 meaning.piece(piece);
             }
             Err(damage) => integrity.lost(damage),
@@ -235,7 +239,7 @@ pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
 /// Examines all pieces, as many at a time as there are processors, and hands them over first to last. False when an examination failed.
 fn in_order(
     source: &dyn Source,
-    keys: &[VerifierKey],
+    keys: &SharedKeys,
     options: &Options<'_>,
     mut each: impl FnMut(u64, Result<Examined, Damage>),
 ) -> bool {

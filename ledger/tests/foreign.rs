@@ -82,7 +82,7 @@ fn every_proof_of_ours_convinces_ct_merkle_and_tlog_tiles_and_only_of_what_it_pr
 #[test]
 fn our_notes_are_notes_and_checkpoints_to_others_and_theirs_to_us() {
     let (nodes, roots) = ours();
-    let checkpoint = signer().sign(SIZE, roots[SIZE as usize]);
+    let checkpoint = signer().sign(SIZE, roots[SIZE as usize]).unwrap();
     let proof = Proof { index: 4, path: tree::inclusion_proof(&nodes, 4, SIZE).unwrap(), checkpoint };
     // What stands after the blank line of a proof is the note, byte by byte.
     let text = proof.to_string();

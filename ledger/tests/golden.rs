@@ -295,6 +295,13 @@ fn stated() -> Vec<(&'static str, Draft)> {
     let receipt = Receipt { differs: Some(vec![s("status")]), late: true, ..Default::default() };
     let answer = Answer { grant: s("g"), n: Some(1), decisions: Some(5), ..Default::default() };
     let agents = vec![Called { agent: s("assistant"), grant: s("g"), calls: 5 }];
+    let rotated = Ledger {
+        event: s("rotated"),
+        vkey: Some(s("bank.example/agents+00000001+AQ")),
+        replaces: Some(s("bank.example/agents+00000000+AQ")),
+        signatures: Some(vec![s("AA=="), s("AQ==")]),
+        ..Default::default()
+    };
     let heartbeat = Heartbeat { agents, head: Some(Hash::of(b"golden")), ..Default::default() };
     let ungranted = Ungranted { reason: s("timeout"), model: s("gpt-test-1") };
     let instruction = Instruction { host: s("app"), ungranted: Some(ungranted), ..Default::default() };
@@ -305,6 +312,7 @@ fn stated() -> Vec<(&'static str, Draft)> {
         ("answer-that-is-counted", Draft::new(&answer).unwrap()),
         ("heartbeat-with-agents", Draft::new(&heartbeat).unwrap()),
         ("instruction-without-grant", Draft::new(&instruction).unwrap()),
+        ("ledger-with-another-key", Draft::new(&rotated).unwrap()),
     ]
 }
 

@@ -870,7 +870,7 @@ fn the_same_things_told_as_they_were_are_not_found_fault_with() {
     assert_eq!((whole.counts.calls, whole.counts.statements), (3, 6));
 }
 
-/// Every code that the documentation of `verify` explains is found by a test, here, in `tamper.rs`, or (the store) through the binary.
+/// Every code that the documentation of `verify` explains is found by a test, here, in `tamper.rs`, `rotation.rs`, or (the store) through the binary.
 #[test]
 fn every_code_that_is_explained_is_told_somewhere() {
     let explained = include_str!("../../docs/verify.md");
@@ -879,6 +879,7 @@ fn every_code_that_is_explained_is_told_somewhere() {
         include_str!("lies/countersigned.rs"),
         include_str!("lies/possessed.rs"),
         include_str!("tamper.rs"),
+        include_str!("rotation.rs"),
         include_str!("../../tests/cli/tools.rs"),
     ];
     let mut missing = Vec::new();

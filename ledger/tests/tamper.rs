@@ -190,7 +190,7 @@ impl Forged {
             renamed.push((old.to_string(), prev.to_string()));
             frontier.push(countersign_ledger::tree::leaf_hash(bytes), |_, _| {});
         }
-        self.pieces[0].checkpoints = vec![signer.sign(frontier.size(), frontier.root())];
+        self.pieces[0].checkpoints = vec![signer.sign(frontier.size(), frontier.root()).unwrap()];
     }
 }
 
@@ -287,7 +287,7 @@ fn every_falsification_is_named() {
             Box::new(|l| {
                 let c = l.pieces[0].checkpoints.last_mut().unwrap();
                 let other = CheckpointSigner::new("other.example", SigningKey::from_bytes(&[1; 32])).unwrap();
-                *c = other.sign(c.size(), c.root());
+                *c = other.sign(c.size(), c.root()).unwrap();
             }),
             &["checkpoint-origin", "checkpoint-signature"],
         ),
@@ -301,7 +301,7 @@ fn every_falsification_is_named() {
             "sign a checkpoint with another key",
             Box::new(|l| {
                 let c = l.pieces[0].checkpoints.last_mut().unwrap();
-                *c = signer(2).sign(c.size(), c.root());
+                *c = signer(2).sign(c.size(), c.root()).unwrap();
             }),
             &["checkpoint-signature"],
         ),
@@ -309,7 +309,7 @@ fn every_falsification_is_named() {
             "sign another root",
             Box::new(|l| {
                 let c = l.pieces[0].checkpoints.last_mut().unwrap();
-                *c = signer(1).sign(c.size(), Hash::of(b"x"));
+                *c = signer(1).sign(c.size(), Hash::of(b"x")).unwrap();
             }),
             &["checkpoint-root"],
         ),
@@ -410,7 +410,7 @@ fn every_falsification_is_named() {
     let report = held(&changed, vec![], vec![Held::Proof(proof)]);
     assert!(codes(&report).contains(&"proof-differs"), "{report}");
     let other = CheckpointSigner::new("other.example", SigningKey::from_bytes(&[1; 32])).unwrap();
-    let report = held(&honest, vec![], vec![Held::Checkpoint(other.sign(1, Hash::ZERO))]);
+    let report = held(&honest, vec![], vec![Held::Checkpoint(other.sign(1, Hash::ZERO).unwrap())]);
     assert_eq!(codes(&report), ["held-origin"]);
 }
 

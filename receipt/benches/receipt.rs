@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(3);
     let (gateway, api) = (Signer::new(SigningKey::from_bytes(&[1; 32])), Signer::new(SigningKey::from_bytes(&[2; 32])));
     let checkpoint = CheckpointSigner::new("bank.example/agents", SigningKey::from_bytes(&[3; 32]))?
-        .sign(1_000_000, Hash::of(b"root"));
+        .sign(1_000_000, Hash::of(b"root"))?;
     let entry = Hash::of(b"entry");
     let (body, answer) = (Hash::of(b"request"), Hash::of(b"answer"));
     let mut headers = HeaderMap::new();

@@ -1,5 +1,7 @@
 //! `countersign keys`.
 
+mod gateway;
+
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use anyhow::{Context as _, bail};
@@ -37,6 +39,8 @@ pub async fn run(command: KeysCommand) -> anyhow::Result<u8> {
         }
         KeysCommand::Enrol { api, party, minutes } => enrol(&api, &party, minutes).await,
         KeysCommand::List { ledger, json } => list(&ledger, json),
+        KeysCommand::Rotate { config, json } => gateway::rotate(&config, json),
+        KeysCommand::Probe { config, json } => gateway::probe(&config, json),
     }
 }
 
@@ -149,7 +153,7 @@ fn list(ledger: &Path, as_json: bool) -> anyhow::Result<u8> {
         say(format_args!("{}", json!({ "ledger": vkeys, "registered": rows })))?;
         return Ok(0);
     }
-    say(format_args!("The ledger's own key, for `verify --trust`:\n"))?;
+    say(format_args!("The ledger's own keys, for `verify --trust`:\n"))?;
     vkeys.iter().try_for_each(say)?;
     if !rows.is_empty() {
         say(format_args!("\nEntry  Event       Party                 Key"))?;

@@ -23,6 +23,7 @@ mod ceiling;
 mod envoy;
 mod exports;
 mod held;
+mod hsm;
 mod import;
 mod incident;
 mod life;

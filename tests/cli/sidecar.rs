@@ -38,6 +38,8 @@ pub struct Sidecar {
     pub gateway: String,
     pub api: String,
     pub secrets: Value,
+    /// What its environment has beside the test's.
+    pub envs: Vec<(&'static str, String)>,
 }
 
 pub fn countersign(args: &[&str]) -> Output {
@@ -105,7 +107,7 @@ impl Sidecar {
     }
 
     /// All but started; the API will listen on this port.
-    fn prepared(upstreams: &str, files: &[(&str, &str)], bank: Option<Child>, api: u16) -> Sidecar {
+    pub fn prepared(upstreams: &str, files: &[(&str, &str)], bank: Option<Child>, api: u16) -> Sidecar {
         let dir = tempfile::tempdir().unwrap();
         for (name, content) in files {
             let file = dir.path().join(name);
@@ -126,7 +128,7 @@ impl Sidecar {
             secrets[role] = made["secret"].clone();
         }
         fs::write(dir.path().join("countersign.toml"), config).unwrap();
-        Sidecar { dir, bank, serve: None, gateway: String::new(), api: String::new(), secrets }
+        Sidecar { dir, bank, serve: None, gateway: String::new(), api: String::new(), secrets, envs: Vec::new() }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -149,6 +151,7 @@ impl Sidecar {
     pub fn serve_saying(&mut self, stderr: Stdio, level: Option<&str>) -> Value {
         let mut serve = Command::new(BINARY);
         serve.args(["serve", "--config"]).arg(self.config()).stdout(Stdio::piped()).stderr(stderr);
+        serve.envs(self.envs.iter().map(|(name, value)| (name, value)));
         let mut serve = serve.envs(level.map(|level| ("COUNTERSIGN_LOG", level))).spawn().unwrap();
         let ready = first_line(&mut serve);
         self.gateway = ready["gateway"].as_str().unwrap().to_owned();
@@ -162,6 +165,7 @@ impl Sidecar {
         let mut serve = Command::new(BINARY)
             .args(["serve", "--config"])
             .arg(self.config())
+            .envs(self.envs.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -256,7 +260,8 @@ impl Sidecar {
 
     /// The tool with the ledger's directory.
     pub fn tool(&self, args: &[&str]) -> (i32, String) {
-        let output = Command::new(BINARY).args(args).stdin(Stdio::null()).output().unwrap();
+        let envs = self.envs.iter().map(|(name, value)| (name, value));
+        let output = Command::new(BINARY).args(args).envs(envs).stdin(Stdio::null()).output().unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code().unwrap_or(-1), text)
     }

@@ -56,13 +56,19 @@ pub struct Check {
 body! {
 /// The gateway about the ledger itself. The first entry of a ledger is one, with the key its checkpoints are signed with.
 Ledger is Ledger {
-    /// `created`, `adopted`, `opened`, `closed`, `repaired` or `clock_step`.
+    /// `created`, `adopted`, `opened`, `closed`, `repaired`, `rotated`, `retired` or `clock_step`.
     event: String,
     /// Name and version of the software that writes.
     software: String,
-    /// The C2SP verifier key of the checkpoints (`created`, `adopted`).
+    /// A C2SP verifier key of the checkpoints: the first one (`created`, `adopted`), one that signs beside another (`rotated`), one that signs no more (`retired`).
     #[serde(skip_serializing_if = "Option::is_none")]
     vkey: Option<String>,
+    /// The verifier key beside which it comes (`rotated`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaces: Option<String>,
+    /// The signatures of both over that, base64: of `replaces`, then of `vkey` (`rotated`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signatures: Option<Vec<String>>,
     /// The checkpoint of the lost ledger, as its holder gave it (`adopted`).
     #[serde(skip_serializing_if = "Option::is_none")]
     adopts: Option<String>,

@@ -16,6 +16,7 @@ use crate::{
     bundle::{self, BundleError},
     checkpoint::{Checkpoint, VerifierKey},
     evidence::{Evidence, Item, Selection},
+    rotation::LedgerKeys,
     tree::{self, Frontier},
 };
 
@@ -54,8 +55,10 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
         counts: Counts { entries: evidence.items.len() as u64, ..Counts::default() },
         ..Report::default()
     };
-    // INVARIANT: keys that a bundle names count only where none were had from elsewhere.
-    let keys = if options.trust.is_empty() { &evidence.keys } else { &options.trust };
+    // INVARIANT: keys that a bundle names count only where none were had from elsewhere, or where one of those signed for them.
+    let base = if options.trust.is_empty() { &evidence.keys } else { &options.trust };
+    let named = keys_named(evidence, &mut report);
+    let (keys, ever) = (&named.trusted(base), &named.ever_trusted(base));
     let head = evidence.proofs.values().map(|proof| &proof.checkpoint).max_by_key(|checkpoint| checkpoint.size());
     for (seq, item) in &evidence.items {
         prove(evidence, *seq, item, keys, head, &mut report);
@@ -66,9 +69,13 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
     check_order(evidence, &mut report);
     check_parents(evidence, extent, &mut report);
     check_complete(evidence, head, &mut report);
-    check_keys(evidence, options, &mut report);
+    check_keys(evidence, &named, &mut report);
+    if !options.trust.is_empty() && !evidence.keys.iter().any(|key| ever.contains(key)) {
+        let what = "the bundle's key is none of the trusted ones".to_owned();
+        report.findings.push(finding("key-not-trusted", None, what));
+    }
     for held in &options.against {
-        report.outside |= check_held(evidence, held, keys, head, &mut report);
+        report.outside |= check_held(evidence, held, ever, head, &mut report);
     }
     if !options.trust.is_empty() && !report.outside {
         report.notes.push(super::KEY_ONLY.to_owned());
@@ -221,16 +228,25 @@ fn check_complete(evidence: &Evidence, head: Option<&Checkpoint>, report: &mut R
     }
 }
 
-/// The bundle's keys must be those that its ledger begins with, and among those had from elsewhere.
-fn check_keys(evidence: &Evidence, options: &Options<'_>, report: &mut Report) {
-    let first = evidence.items.get(&0).and_then(|item| item.entry.text("vkey"));
-    if first.is_none() || evidence.keys.iter().any(|key| Some(key.to_string().as_str()) != first) {
-        let what = "the first entry, which names the key that signs the checkpoints, is missing or names another key";
-        report.findings.push(finding("first-entry", Some(0), what.to_owned()));
+/// The keys that the entries name.
+fn keys_named(evidence: &Evidence, report: &mut Report) -> LedgerKeys {
+    let mut keys = LedgerKeys::default();
+    for (seq, item) in evidence.items.iter().filter(|(_, item)| item.entry.kind == Kind::Ledger) {
+        // One that cannot be read is told as malformed.
+        let Ok(body) = item.entry.body_as() else { continue };
+        if let Err(what) = keys.change(*seq, &evidence.origin, &body) {
+            report.findings.push(finding("rotation-invalid", Some(*seq), what));
+        }
     }
-    if !options.trust.is_empty() && !evidence.keys.iter().any(|key| options.trust.contains(key)) {
-        let what = "the bundle's key is none of the trusted ones".to_owned();
-        report.findings.push(finding("key-not-trusted", None, what));
+    keys
+}
+
+/// The bundle's keys must be those that its entries name.
+fn check_keys(evidence: &Evidence, named: &LedgerKeys, report: &mut Report) {
+    let first = evidence.items.get(&0).and_then(|item| item.entry.text("vkey"));
+    if first.is_none() || !evidence.keys.iter().all(|key| named.all().any(|named| named == key)) {
+        let what = "the first entry, which names the key that signs the checkpoints, is missing, or no entry names the bundle's key";
+        report.findings.push(finding("first-entry", Some(0), what.to_owned()));
     }
 }
 

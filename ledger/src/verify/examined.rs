@@ -1,6 +1,9 @@
 //! All that can be found out about a piece by itself: what takes the time, on as many threads as there are.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use crate::{
     Entry, Hash, Kind,
@@ -8,6 +11,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError, VerifierKey},
     evidence::{Opener, Shown, Source},
     record::EntryError,
+    rotation::LedgerKeys,
     tree,
 };
 
@@ -16,8 +20,8 @@ pub(super) struct Examined {
     /// The first entry's number.
     pub(super) first: u64,
     pub(super) entries: Vec<ExaminedEntry>,
-    /// Each checkpoint, and whether one of the ledger's keys signed it.
-    pub(super) checkpoints: Vec<(Checkpoint, Result<(), CheckpointError>)>,
+    /// Each checkpoint, and which of the keys that were known then signed it.
+    pub(super) checkpoints: Vec<(Checkpoint, Result<VerifierKey, CheckpointError>)>,
 }
 
 /// An entry, examined.
@@ -38,9 +42,10 @@ pub(super) struct Values {
 }
 
 impl Examined {
-    pub(super) fn new(piece: Batch, keys: &[VerifierKey], open: Option<&Opener<'_>>) -> Examined {
+    pub(super) fn new(piece: Batch, keys: &SharedKeys, open: Option<&Opener<'_>>) -> Examined {
+        let keys = keys.now();
         let signed = |checkpoint: Checkpoint| {
-            let signed = checkpoint.verify(keys).map(|_| ());
+            let signed = checkpoint.verify(&keys).cloned();
             (checkpoint, signed)
         };
         Examined {
@@ -80,10 +85,32 @@ impl Values {
     }
 }
 
-/// The key that the first entry names: it signs the checkpoints.
-pub(super) fn keys(source: &dyn Source) -> Vec<VerifierKey> {
+/// The key that the first entry names: it signs the checkpoints until others come beside it.
+pub(super) fn first_keys(source: &dyn Source) -> LedgerKeys {
     let first = source.piece(0).ok().filter(|piece| piece.first == 0);
     let entry = first.and_then(|piece| Entry::parse(&piece.entries.first()?.bytes).ok());
     let ledger = entry.filter(|entry| entry.kind == Kind::Ledger);
-    ledger.and_then(|entry| entry.text("vkey")?.parse().ok()).into_iter().collect()
+    let mut keys = LedgerKeys::default();
+    if let Some((origin, body)) = ledger.and_then(|entry| Some((entry.origin.clone(), entry.body_as().ok()?))) {
+        // Entry 0 names a key or none; there is nothing in it that could be wrong.
+        let _ = keys.change(0, &origin, &body);
+    }
+    keys
+}
+
+/// The keys that sign now, as those see them who look ahead: what they judge by an older list is judged again in order.
+pub(super) struct SharedKeys(RwLock<Arc<[VerifierKey]>>);
+
+impl SharedKeys {
+    pub(super) fn new(keys: &LedgerKeys) -> SharedKeys {
+        SharedKeys(RwLock::new(keys.active().into()))
+    }
+
+    fn now(&self) -> Arc<[VerifierKey]> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn put(&self, keys: &LedgerKeys) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys.active().into();
+    }
 }

@@ -8,10 +8,11 @@ use super::{
     finding,
 };
 use crate::{
-    Entry, Hash,
+    Entry, Hash, Kind,
     checkpoint::{Checkpoint, CheckpointError, VerifierKey},
     evidence::Damage,
     record::Time,
+    rotation::LedgerKeys,
     tree::{self, Frontier},
 };
 
@@ -26,8 +27,10 @@ pub(super) struct Integrity {
     time: Option<Time>,
     /// The newest checkpoint's size.
     covered: u64,
-    /// The key that the first entry names, if it does.
-    pub(super) keys: Vec<VerifierKey>,
+    /// The keys that the entries name so far.
+    pub(super) keys: LedgerKeys,
+    /// The newest checkpoint.
+    head: Option<Checkpoint>,
     /// Roots at the sizes of what somebody outside kept, and leaves at the indices of their proofs.
     roots: BTreeMap<u64, Option<Hash>>,
     leaves: BTreeMap<u64, Option<Hash>>,
@@ -36,7 +39,7 @@ pub(super) struct Integrity {
 }
 
 impl Integrity {
-    pub(super) fn new(options: &Options<'_>, keys: Vec<VerifierKey>) -> Integrity {
+    pub(super) fn new(options: &Options<'_>, keys: LedgerKeys) -> Integrity {
         let proofs = options.against.iter().filter_map(|held| match held {
             Held::Proof(proof) => Some((proof.index, None)),
             Held::Checkpoint(_) => None,
@@ -51,6 +54,7 @@ impl Integrity {
             time: None,
             covered: 0,
             keys,
+            head: None,
             roots: options.against.iter().map(|held| (held.checkpoint().size(), None)).collect(),
             leaves: proofs.collect(),
             lost: false,
@@ -68,7 +72,9 @@ impl Integrity {
         self.prev = None;
     }
 
-    pub(super) fn piece(&mut self, piece: &Examined) {
+    /// Takes in the next piece; gives whether other keys sign from here on.
+    pub(super) fn piece(&mut self, piece: &Examined) -> bool {
+        let before = self.keys.active();
         let mut checkpoints = piece.checkpoints.iter().peekable();
         for (seq, examined) in (piece.first..).zip(&piece.entries) {
             self.entry(seq, examined);
@@ -84,6 +90,7 @@ impl Integrity {
                 format!("a checkpoint of size {size} covers entries that are not there"),
             );
         }
+        self.keys.active() != before
     }
 
     fn entry(&mut self, seq: u64, examined: &ExaminedEntry) {
@@ -130,15 +137,20 @@ impl Integrity {
         self.time = Some(entry.time);
         if seq == 0 {
             self.origin.clone_from(&entry.origin);
-            if self.keys.is_empty() {
+            if self.keys.all().next().is_none() {
                 self.find("first-entry", 0, "the first entry does not name the key that signs the checkpoints");
             }
         } else if entry.origin != self.origin {
             self.find("origin-differs", seq, format!("it belongs to the ledger `{}`", entry.origin));
+        } else if entry.kind == Kind::Ledger
+            && let Ok(body) = entry.body_as()
+            && let Err(what) = self.keys.change(seq, &self.origin, &body)
+        {
+            self.find("rotation-invalid", seq, what);
         }
     }
 
-    fn checkpoint(&mut self, checkpoint: &Checkpoint, signed: &Result<(), CheckpointError>) {
+    fn checkpoint(&mut self, checkpoint: &Checkpoint, signed: &Result<VerifierKey, CheckpointError>) {
         let last = checkpoint.size().saturating_sub(1);
         self.checkpoints += 1;
         if checkpoint.origin() != self.origin {
@@ -152,6 +164,12 @@ impl Integrity {
         if !self.lost && !fits {
             self.find("checkpoint-root", last, format!("the signed checkpoint of size {} has another root: an entry up to here was changed after it was signed", checkpoint.size()));
         }
+        let active = self.keys.active();
+        let signed = match signed {
+            Ok(key) if active.contains(key) => Ok(()),
+            // Judged by the keys of another time.
+            _ => checkpoint.verify(&active).map(|_| ()),
+        };
         if let Err(error) = signed {
             self.find(
                 "checkpoint-signature",
@@ -160,6 +178,7 @@ impl Integrity {
             );
         }
         self.covered = self.covered.max(checkpoint.size());
+        self.head = Some(checkpoint.clone());
     }
 
     pub(super) fn finish(&mut self, options: &Options<'_>) {
@@ -167,7 +186,12 @@ impl Integrity {
         if self.covered < size && !self.lost {
             self.find("not-covered", self.covered, "no signed checkpoint covers the entries from here on");
         }
-        if !options.trust.is_empty() && !self.keys.iter().any(|key| options.trust.contains(key)) {
+        // The newest one, for it covers all else: a key that others took over from must not sign a history of its own.
+        let (trusted, ever) = (self.keys.trusted(&options.trust), self.keys.ever_trusted(&options.trust));
+        let active = self.keys.active();
+        let signed = |keys: &[VerifierKey]| self.head.as_ref().is_some_and(|head| head.verify(keys).is_ok());
+        let overtaken = signed(&active) && !signed(&trusted);
+        if !options.trust.is_empty() && (overtaken || !self.keys.all().any(|key| ever.contains(key))) {
             let what = "the ledger's key is none of the trusted ones: it was written or signed anew by somebody else";
             self.findings.push(finding("key-not-trusted", Some(0), what.to_owned()));
         }
@@ -179,7 +203,7 @@ impl Integrity {
     fn against(&mut self, held: &Held, options: &Options<'_>) {
         let checkpoint = held.checkpoint();
         let (size, have) = (checkpoint.size(), self.frontier.size());
-        let trusted: Vec<VerifierKey> = self.keys.iter().chain(&options.trust).cloned().collect();
+        let trusted: Vec<VerifierKey> = self.keys.all().chain(&options.trust).cloned().collect();
         if checkpoint.origin() != self.origin {
             let what =
                 format!("what was held outside is of the ledger `{}`, this is `{}`", checkpoint.origin(), self.origin);

@@ -45,7 +45,7 @@ mod tests {
         let batch = Batch {
             first: 1,
             entries: entries.iter().map(stored).collect(),
-            checkpoints: vec![signer.sign(after.size(), after.root())],
+            checkpoints: vec![signer.sign(after.size(), after.root()).unwrap()],
         };
         let mut payload = Vec::new();
         batch.encode(true, &mut payload);
@@ -59,7 +59,7 @@ mod tests {
             }
         }
         // A leaf, or a node of the tree, that flipped before the root was signed.
-        let other = Batch { checkpoints: vec![signer.sign(after.size(), Hash::of(b"other"))], ..batch };
+        let other = Batch { checkpoints: vec![signer.sign(after.size(), Hash::of(b"other")).unwrap()], ..batch };
         assert!(!is_as_signed(&payload, before, &other));
     }
 }

@@ -25,7 +25,7 @@ const MAX_COUNTERS: usize = 100_000;
 pub(crate) struct WriterThread {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) signer: CheckpointSigner,
+    pub(crate) signer: Arc<CheckpointSigner>,
     pub(crate) journal: Journal,
     pub(crate) head: Head,
     pub(crate) frontier: Frontier,
@@ -84,7 +84,8 @@ impl WriterThread {
         }
         let prev = self.head.prev;
         self.head.advance(&self.frontier, prev, time);
-        let checkpoint = self.signer.sign(self.frontier.size(), self.frontier.root());
+        let checkpoint =
+            self.signer.sign(self.frontier.size(), self.frontier.root()).map_err(|error| error.to_string())?;
         let batch = Batch { first, entries, checkpoints: vec![checkpoint.clone()] };
         let begun = Instant::now();
         let check = |payload: &[u8]| is_as_signed(payload, before, &batch);

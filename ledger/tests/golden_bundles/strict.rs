@@ -78,11 +78,11 @@ fn checkpoints(part: &Evidence, whole: &Evidence, cases: &mut Vec<Case>) {
         cases.push(case(lie, &evidence));
     };
     let key = |origin: &str, seed| CheckpointSigner::new(origin, SigningKey::from_bytes(&[seed; 32])).unwrap();
-    add("beside the proofs a checkpoint of another history", part, signer().sign(size, other));
-    add("beside the proofs an older checkpoint of another history", whole, signer().sign(4, other));
-    add("beside the proofs a checkpoint of more entries", whole, signer().sign(size + 1, other));
-    add("beside the proofs a checkpoint signed with another key", part, key(ORIGIN, 2).sign(size, root));
-    add("beside the proofs a checkpoint of another ledger", part, key("other.example", 1).sign(size, root));
+    add("beside the proofs a checkpoint of another history", part, signer().sign(size, other).unwrap());
+    add("beside the proofs an older checkpoint of another history", whole, signer().sign(4, other).unwrap());
+    add("beside the proofs a checkpoint of more entries", whole, signer().sign(size + 1, other).unwrap());
+    add("beside the proofs a checkpoint signed with another key", part, key(ORIGIN, 2).sign(size, root).unwrap());
+    add("beside the proofs a checkpoint of another ledger", part, key("other.example", 1).sign(size, root).unwrap());
 }
 
 /// Another ledger, of which every checkpoint is signed with the trusted key under that key's own name.

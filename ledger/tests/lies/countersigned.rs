@@ -156,7 +156,7 @@ pub fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
             "a receipt that countersigns another history",
             lie(|w| {
                 let call = w.forwarded();
-                let other = signer().sign(w.ledger.head().size(), Hash::of(b"another root"));
+                let other = signer().sign(w.ledger.head().size(), Hash::of(b"another root")).unwrap();
                 w.receipt(call, &w.signed(call, &other), |_, _| ());
                 w.ended(call);
             }),

@@ -23,7 +23,7 @@ fn call_with(nonce: &str, path: &str, content: Option<&[u8]>) -> Asked {
     let request = Request::post(uri).header("content-type", "application/json").body(()).unwrap();
     let mut asked = Asked::new(request.method(), request.uri(), request.headers());
     let ledger = CheckpointSigner::new("bank.example/agents", SigningKey::from_bytes(&[1; 32])).unwrap();
-    let (entry, checkpoint) = (Hash::of(b"call"), ledger.sign(7, Hash::of(b"root")));
+    let (entry, checkpoint) = (Hash::of(b"call"), ledger.sign(7, Hash::of(b"root")).unwrap());
     let facts = Facts {
         entry: &entry,
         checkpoint: &checkpoint,

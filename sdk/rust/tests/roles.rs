@@ -160,7 +160,8 @@ fn a_keeper_sees_a_fork_and_another_ledger() {
     let proof = |origin: &str, root: &[u8]| {
         let signer = CheckpointSigner::new(origin, key(1)).unwrap();
         let root = countersign_ledger::tree::leaf_hash(root);
-        countersign_ledger::proof::Proof { index: 0, path: vec![], checkpoint: signer.sign(1, root) }.to_string()
+        countersign_ledger::proof::Proof { index: 0, path: vec![], checkpoint: signer.sign(1, root).unwrap() }
+            .to_string()
     };
     let mut keeper = ProofKeeper::default();
     keeper.keep(&proof("a", b"one"), None).unwrap();

@@ -109,7 +109,7 @@ _NEVER_NULL = (flag, CALLED, HASHES)
 CHECK = row({"alg": text, "kid": text, "result": text}, {"party": text})
 
 BODIES: dict[str, tuple[dict[str, Test], dict[str, Test]]] = {
-    "ledger": ({"event": text, "software": text}, {"vkey": text, "adopts": text, "back_us": number, "detail": text}),
+    "ledger": ({"event": text, "software": text}, {"vkey": text, "replaces": text, "signatures": many(text), "adopts": text, "back_us": number, "detail": text}),
     "party": ({"party": text, "role": text, "by": text}, {"name": text, "release": digest}),
     "key": ({"event": text, "kid": text, "party": text, "by": text}, {"jwk": anything, "passkey": passkey}),
     "policy": ({"what": text, "name": text, "sha256": digest, "size": number, "by": text}, {"replaces": digest}),

@@ -6,6 +6,7 @@ from . import bodies, merkle
 from .bundle import Bundle, Entry
 from .findings import Report
 from .note import Checkpoint, VerifierKey
+from .rotation import LedgerKeys
 
 
 def head_of(bundle: Bundle) -> Checkpoint | None:
@@ -14,10 +15,10 @@ def head_of(bundle: Bundle) -> Checkpoint | None:
     return max(heads, key=lambda checkpoint: checkpoint.size, default=None)
 
 
-def check(bundle: Bundle, keys: list[VerifierKey], report: Report) -> None:
+def check(bundle: Bundle, named: LedgerKeys, keys: list[VerifierKey], report: Report) -> None:
     """Checks each entry by itself, against its proof, and what must be there."""
     _chain(bundle, report)
-    _first_entry(bundle, report)
+    _first_entry(bundle, named, report)
     _proofs(bundle, keys, report)
     _own_checkpoint(bundle, keys, report)
     _parents(bundle, report)
@@ -36,11 +37,11 @@ def _chain(bundle: Bundle, report: Report) -> None:
         before = entry
 
 
-def _first_entry(bundle: Bundle, report: Report) -> None:
+def _first_entry(bundle: Bundle, named: LedgerKeys, report: Report) -> None:
     first = bundle.entries[0] if bundle.entries and bundle.entries[0].seq == 0 else None
-    named = first.body.get("vkey") if first is not None else None
-    if not isinstance(named, str) or any(key.line != named for key in bundle.keys):
-        report.add("first-entry", 0, "the first entry is missing, or it names another key than the bundle's")
+    vkey = first.body.get("vkey") if first is not None else None
+    if not isinstance(vkey, str) or not all(named.names(key) for key in bundle.keys):
+        report.add("first-entry", 0, "the first entry is missing, or no entry names the bundle's key")
 
 
 def _proofs(bundle: Bundle, keys: list[VerifierKey], report: Report) -> None:

@@ -10,6 +10,7 @@ from .conduct import Conduct
 from .findings import Malformed, Report
 from .held import Held
 from .note import VerifierKey
+from .rotation import LedgerKeys
 
 
 class Unreadable(Exception):
@@ -40,12 +41,13 @@ def _check(bundle: Bundle, trust: list[VerifierKey], against: Sequence[Held], re
     report.origin = bundle.origin
     report.counts.entries = len(bundle.entries)
     _note_selection(bundle, report)
-    # Keys that a bundle names count only where none were had from elsewhere.
-    keys = trust or bundle.keys
-    integrity.check(bundle, keys, report)
-    if trust and not set(trust) & set(bundle.keys):
+    # Keys that a bundle names count only where none were had from elsewhere, or where one of those signed for them.
+    named = LedgerKeys(bundle, report)
+    keys, ever = named.trusted(trust or bundle.keys), named.ever_trusted(trust or bundle.keys)
+    integrity.check(bundle, named, keys, report)
+    if trust and not set(ever) & set(bundle.keys):
         report.add("key-not-trusted", None, "the bundle's key is none of the trusted ones")
-    compared = [held.compare(kept, bundle, keys, report) for kept in against]
+    compared = [held.compare(kept, bundle, ever, report) for kept in against]
     if trust and not any(compared):
         report.notes.append("nothing held outside was compared: whoever holds the trusted key could have written everything anew; --against shows that")
     report.outside = bool(trust) or any(compared)
