@@ -314,6 +314,22 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_that_can_be_read_in_two_ways_is_none() {
+        let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let (header, payload) = (r#"{"alg":"EdDSA","kid":"k"}"#, r#"{"amount":"5"}"#);
+        assert!(Statement::parse(&format!("{}.{}.AA", part(header), part(payload))).is_ok());
+        for (header, payload) in [
+            (header, r#"{"amount":"5","amount":"500"}"#),
+            (header, r#"{"to":{"a":1,"a":2}}"#),
+            (r#"{"alg":"EdDSA","kid":"k","kid":"l"}"#, payload),
+            (r#"{"alg":"EdDSA","kid":"k","more":1,"more":2}"#, payload),
+        ] {
+            let parsed = Statement::parse(&format!("{}.{}.AA", part(header), part(payload)));
+            assert!(matches!(parsed, Err(StatementError::Malformed(_))), "{header} {payload}");
+        }
+    }
+
+    #[test]
     fn the_header_cannot_choose_the_algorithm() {
         let jwk = Jwk::ed25519(&key(1).verifying_key());
         for alg in ["none", "HS256", "ES256"] {

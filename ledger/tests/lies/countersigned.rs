@@ -1,7 +1,7 @@
 //! Lies about what others stated: the agent's own counts, the API's receipts, and what a person signed of a call.
 
 use countersign_ledger::{checkpoint::Checkpoint, signed_text::SignedText};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use ed25519_dalek::Signer as _;
 
 use super::*;
@@ -61,7 +61,10 @@ impl World {
 
     /// Records what a person signed of a call that was perhaps sent: that it was executed, whatever they signed.
     fn executed(&self, call: Hash, statement: &Value) {
-        let check = Stated::read(statement).unwrap().check("valid", Some("ann"));
+        self.executed_by(call, statement, Stated::read(statement).unwrap().check("valid", Some("ann")));
+    }
+
+    fn executed_by(&self, call: Hash, statement: &Value, check: body::Check) {
         let (subject, by) = (self.emma.clone(), "ann".into());
         let settled =
             body::Settlement { subject, executed: true, by, check: Some(check), ..self.settlement(call, true) };
@@ -76,6 +79,15 @@ impl World {
         let statement = Statement::sign("countersign-settlement+jwt", &said, &self.approver).unwrap();
         self.executed(call, &json!(statement));
     }
+}
+
+/// What an approver's key signs in these very words.
+fn in_words(key: &SigningKey, payload: &str) -> String {
+    let kid = Jwk::ed25519(&key.verifying_key()).thumbprint();
+    let header = json!({ "alg": "EdDSA", "kid": kid, "typ": "countersign-settlement+jwt" }).to_string();
+    let signed = [&header, payload].map(|part| BASE64URL_NOPAD.encode(part.as_bytes())).join(".");
+    let signature = BASE64URL_NOPAD.encode(&key.sign(signed.as_bytes()).to_bytes());
+    format!("{signed}.{signature}")
 }
 
 /// A call with a receipt of which something is untrue.
@@ -105,6 +117,19 @@ pub fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
                 w.answer(0, 2);
             }),
             &["statement-gap"],
+            true,
+        ),
+        (
+            "a statement in which a member stands twice",
+            lie(|w| {
+                let call = w.perhaps_sent(0);
+                let said = format!(r#"{{"origin":"{ORIGIN}","call":"{call}","executed":false,"executed":true}}"#);
+                let statement = json!(in_words(&w.approver, &said));
+                let kid = Jwk::ed25519(&w.approver.verifying_key()).thumbprint();
+                let check = body::Check { alg: "EdDSA".into(), kid, result: "valid".into(), party: Some("ann".into()) };
+                w.executed_by(call, &statement, check);
+            }),
+            &["statement-differs"],
             true,
         ),
         ("a receipt left out", lie(|w| w.ended(w.forwarded())), &["receipt-missing"], true),
