@@ -238,6 +238,11 @@ pub fn shows_addresses(message: &Json) -> Option<bool> {
     Some(matches!(url, Some(Json::Object(_))))
 }
 
+/// The trace context that a message carries (`params._meta.traceparent`), as it stands there.
+pub fn traceparent(message: &Json) -> Option<&str> {
+    text(message.member("params")?.member("_meta")?, "traceparent")
+}
+
 fn check_meta(meta: &Json) -> Result<(), Refusal> {
     let Json::Object(members) = meta else { return invalid("`params._meta` is no object") };
     let stray = members.iter().find(|(name, _)| !name.starts_with(OWN_META) && !META.contains(&name.as_str()));

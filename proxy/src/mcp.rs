@@ -21,7 +21,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use self::events::Events;
-use crate::{Body, error, problem::Problem};
+use crate::{Body, error, identify::is_traceparent, problem::Problem};
 
 /// Nesting of an answer that is read.
 const JSON_DEPTH: usize = 64;
@@ -52,6 +52,8 @@ pub struct Exchange {
     uri: Option<String>,
     /// Whether the client can show its user an address, as far as it said.
     shows_addresses: Option<bool>,
+    /// The trace context that the message carries.
+    traceparent: Option<String>,
 }
 
 impl Exchange {
@@ -60,8 +62,15 @@ impl Exchange {
         catalogue.filter(|catalogue| catalogue.protocol() == Protocol::Mcp)?;
         let version = http.and_then(|http| http.header("mcp-protocol-version").ok().flatten()).map(str::to_owned);
         let (id, stateless) = (http.and_then(mcp::id).cloned(), version.as_deref() == Some(mcp::STATELESS));
-        let shows_addresses = http.and_then(Request::json).and_then(mcp::shows_addresses);
-        Some(Exchange { id, listed: None, stateless, version, uri: None, shows_addresses })
+        let message = http.and_then(Request::json);
+        let shows_addresses = message.and_then(mcp::shows_addresses);
+        let traceparent = message.and_then(mcp::traceparent).filter(|text| is_traceparent(text)).map(str::to_owned);
+        Some(Exchange { id, listed: None, stateless, version, uri: None, shows_addresses, traceparent })
+    }
+
+    /// The trace context that the message carries: of whoever made the message, where an HTTP header may be of something on the way.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
     }
 
     /// In an era with sessions a client says once what it can do; what it said is remembered. It decides nothing but the form of an answer.

@@ -92,7 +92,11 @@ fn parent(headers: &HeaderMap) -> Context {
 }
 
 fn remote(headers: &HeaderMap) -> Option<SpanContext> {
-    let text = single(headers, &TRACEPARENT).filter(|text| is_traceparent(text))?;
+    span_context(single(headers, &TRACEPARENT).filter(|text| is_traceparent(text))?)
+}
+
+/// Of a `traceparent` that is one.
+fn span_context(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-').skip(1);
     let trace = TraceId::from_hex(parts.next()?).ok()?;
     let span = SpanId::from_hex(parts.next()?).ok()?;

@@ -322,6 +322,28 @@ fn a_call_is_one_trace_from_the_agent_to_the_api_and_each_span_names_its_entry()
 }
 
 #[test]
+fn the_trace_that_an_mcp_message_names_is_its_calls() {
+    let mut world = world("");
+    let granted = world.instruct();
+    let token = granted["token"].as_str().unwrap();
+    let context = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let message = |meta: Value| json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "look_up", "arguments": { "what": "x" }, "_meta": meta } });
+    let other = "traceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    for (header, meta) in [("", &*context), (other, &*context), ("", "no trace context")] {
+        let message = message(json!({ "traceparent": meta }));
+        assert_eq!(world.ask("POST", "/tools", token, header, Some(&message)).0, 200);
+    }
+    world.sidecar.stop();
+    let got = world.got.lock().unwrap();
+    let named: Vec<bool> =
+        world.entries(&Kind::Call).iter().map(|call| call.entry.text("traceparent") == Some(&context)).collect();
+    assert_eq!(named, [true, true, false], "what the message says goes before a header");
+    let linked = |span: &&Span| span.links.iter().any(|link| hex(&link.trace_id) == TRACE);
+    let servers = got.spans.iter().filter(|span| span.kind() == SpanKind::Server);
+    assert_eq!(servers.filter(linked).count(), 2, "its own span had begun before the message was read");
+}
+
+#[test]
 fn without_sampling_nothing_is_exported_and_the_record_still_has_a_trace() {
     let mut world = world("sampling = 0.0\nlogs = false");
     let granted = world.instruct();

@@ -215,10 +215,19 @@ pub(crate) fn judge(inner: &Inner, registry: &Registry, tried: &Tried<'_>) -> Ju
     })
 }
 
-/// What is to be answered, by an API that speaks MCP, to a client that may be shown addresses.
-fn begun(catalogue: Option<&Arc<Catalogue>>, http: Option<&request::Request>, live: &Live) -> Option<Exchange> {
+/// What is to be answered, by an API that speaks MCP, to a client that may be shown addresses. The trace that the message names is the agent's.
+fn begun(
+    catalogue: Option<&Arc<Catalogue>>,
+    http: Option<&request::Request>,
+    live: &Live,
+    (seen, traceparent): (&Seen, &mut Option<String>),
+) -> Option<Exchange> {
     let mut exchange = Exchange::begin(catalogue, http)?;
     exchange.remember(&live.shows_addresses);
+    if let Some(named) = exchange.traceparent() {
+        seen.links(named);
+        *traceparent = Some(named.to_owned());
+    }
     Some(exchange)
 }
 
@@ -244,7 +253,7 @@ impl Step<Identified> for Authorize {
     type Out = Judged;
 
     async fn step(&self, identified: Identified) -> Result<Judged, Response<Body>> {
-        let Identified { destination, decision, arrival, live, .. } = identified;
+        let Identified { destination, decision, arrival, live, mut traceparent, .. } = identified;
         let part = identified.seen.part("authorize");
         let (parts, body) = identified.request.into_parts();
         let upstream = destination.as_ref().map(|(upstream, _)| upstream.clone());
@@ -256,7 +265,7 @@ impl Step<Identified> for Authorize {
         let of_model = catalogue.is_some_and(|catalogue| is_model(catalogue));
         let arrived = for_server(limits, catalogue, arrived);
         let http = normalise(limits, destination.as_ref(), &parts, &arrived, decision.as_ref(), of_model);
-        let exchange = begun(catalogue, http.as_ref().ok(), &live);
+        let exchange = begun(catalogue, http.as_ref().ok(), &live, (&identified.seen, &mut traceparent));
         let normal = http.and_then(|http| message(limits, catalogue, http, &parts));
         let asking = catalogue.zip(normal.as_ref().ok()).filter(|_| of_model).and_then(|asked| asking(asked, &live));
         // What a model proposed last is on record before a call is judged that may be made of it.
@@ -272,7 +281,7 @@ impl Step<Identified> for Authorize {
             shown: Arc::new(identified.shown),
             upstream,
             decision: decision.and_then(Result::ok),
-            traceparent: identified.traceparent,
+            traceparent,
             via: arrival.via,
             seen: identified.seen,
             n: None,

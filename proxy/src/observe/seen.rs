@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::{
     Meaning, Observe, Observing,
     meaning::{Answered, share},
-    method, parent,
+    method, parent, span_context,
 };
 use crate::{authorize::Judged, record::Sent};
 
@@ -143,6 +143,16 @@ impl Seen {
     /// The trace context of its own span, as the record has it where the agent sent none.
     pub(crate) fn traceparent(&self) -> Option<String> {
         traceparent(self.0.as_ref()?.span.as_ref()?)
+    }
+
+    /// It belongs to another trace too, as its body says: by then its own span had begun.
+    pub(crate) fn links(&self, traceparent: &str) {
+        let own = self.0.as_ref().and_then(|watched| watched.recording());
+        if let Some((own, other)) = own.zip(span_context(traceparent))
+            && own.span().span_context().trace_id() != other.trace_id()
+        {
+            own.span().add_link(other, Vec::new());
+        }
     }
 
     /// A step begins.
