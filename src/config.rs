@@ -8,6 +8,7 @@ mod issuer;
 mod listener;
 mod oauth;
 mod proposer;
+mod restart;
 mod telemetry;
 mod upstream;
 mod values;

@@ -62,7 +62,11 @@ fn files(dir: &Path, begin: &str, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf>
         Ok(files) => files.filter_map(|file| Some(file.ok()?.path())).filter(is_one).collect(),
         Err(_) => Vec::new(),
     };
-    files.sort();
+    // `gateway.pem`, `gateway-2.pem`, `gateway-10.pem`: by the characters alone the first would be the last.
+    files.sort_by_key(|path| {
+        let stem = path.file_stem().unwrap_or_default().to_owned();
+        (stem.len(), stem)
+    });
     files
 }
 
@@ -93,7 +97,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// The newest of `signature*.pem` signs, the others are listed beside it: so a key is rotated by adding a file, and taken out of use by removing one.
+/// The last of `signature*.pem` signs, the others are listed beside it: so a key is rotated by adding a file, and taken out of use by removing one.
 fn signing(config: &Config) -> anyhow::Result<Signing> {
     let dir = config.keys();
     let mut files = files(&dir, "signature", |_| true);
@@ -119,4 +123,28 @@ pub async fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let gateway = Gateway::open(parts).await.context("the gateway's state cannot be read")?;
     gateway.replace_rules(catalogues, policies).await.context("what is in force cannot be recorded")?;
     Ok(gateway)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_added_comes_behind_those_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "signature-10.pem",
+            "signature.pem",
+            "signature-2.pem",
+            "signature.jwk",
+            "signature-2026-11.pem",
+            "gateway.pem",
+        ] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found = files(dir.path(), "signature", |_| true);
+        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["signature.pem", "signature-2.pem", "signature-10.pem", "signature-2026-11.pem"]);
+        assert_eq!(files(&dir.path().join("none"), "gateway", |_| true), Vec::<PathBuf>::new());
+    }
 }

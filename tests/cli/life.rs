@@ -124,3 +124,22 @@ fn a_rolled_back_ledger_is_refused_and_adopted_anew_with_the_head_held_outside()
     sidecar.serve();
     sidecar.instruct("What is my balance?", "bob", &["account.balance.read"]);
 }
+
+#[test]
+fn what_waits_for_the_next_start_is_said_when_it_is_changed() {
+    let mut sidecar = Sidecar::start();
+    sidecar.stop();
+    let log = sidecar.dir.path().join("log");
+    sidecar.serve_saying(fs::File::create(&log).unwrap().into(), None);
+    let config = fs::read_to_string(sidecar.config()).unwrap();
+    fs::write(sidecar.config(), format!("heartbeat_seconds = 7\n{config}[log]\nlevel = \"info\"\n")).unwrap();
+    sidecar.hang_up();
+    let said = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let text = fs::read_to_string(&log).unwrap();
+        text.lines().find(|line| line.contains("at the next start only")).map(str::to_owned)
+    });
+    let said = said.expect("it is said");
+    assert!(said.contains("[log], heartbeat_seconds") && !said.contains("[limits]"), "{said}");
+    sidecar.stop();
+}

@@ -33,6 +33,7 @@ pub fn look(path: &Path, config: &Config) -> Seen {
 pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup: Signal, reload: Reload) {
     let mut every = tokio::time::interval(PERIOD);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let fixed = config.fixed();
     loop {
         let asked = tokio::select! {
             _ = hangup.recv() => true,
@@ -55,6 +56,10 @@ pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup
                 tracing::error!(error = format!("{error:#}"), "a change is refused; what was in force stays");
                 reload.refuse(format!("{error:#}"));
             }
+        }
+        let waiting = read.as_ref().map(|read| fixed.differs_from(read)).unwrap_or_default();
+        if !waiting.is_empty() {
+            tracing::warn!(keys = waiting.join(", "), "these were changed and come into force at the next start only");
         }
         // Files that it names are looked at even when it is refused for what is in one of them.
         if let Ok(read) = read {
