@@ -31,7 +31,7 @@ use crate::{
     limit::{Limit, Quotas},
     observe::Watch,
     outcome::{Late, Outcome},
-    record::{Record, Recorded},
+    record::{Record, Recorded, Seldom},
     server::Arrival,
     settings::{Approvals, Limits, Signing},
     state::Gateway,
@@ -64,6 +64,8 @@ pub struct Context {
     pub(crate) missing: Notify,
     /// Told when a receipt is signed with a key that nobody knows.
     pub(crate) unknown_key: Notify,
+    /// When it was last said that calls cannot be recorded.
+    pub(crate) unrecorded: Seldom,
     /// What ended calls and the ledger does not take yet.
     pub(crate) late: Late,
     /// Set when the drain is over and calls are cut: their outcome then says so.

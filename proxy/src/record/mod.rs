@@ -3,6 +3,7 @@
 
 mod pending;
 mod receipt;
+mod seldom;
 pub mod stranger;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use self::pending::{Pending, Sealing};
 pub use self::receipt::{Receipt, Sent, Trail};
+pub(crate) use self::seldom::Seldom;
 use crate::{
     Body, api,
     authorize::{Judged, Outgoing, Permit},
@@ -211,7 +213,9 @@ fn refuse(context: &Context, error: &NotRecorded) -> Problem {
             problem("body-too-large", "the request is too large to be recorded; it was not forwarded")
         }
         _ => {
-            tracing::error!(%error, "a call is refused because it cannot be recorded");
+            if let Some(calls) = context.unrecorded.due(context.gateway.now()) {
+                tracing::error!(%error, calls, "calls are refused because they cannot be recorded");
+            }
             problem(
                 "not-recorded",
                 "the ledger does not take the record of this call; it was not forwarded, try again later",

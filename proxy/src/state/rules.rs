@@ -18,6 +18,9 @@ use super::{Gateway, StateError};
 /// What certificates are called among what is in force.
 const CERTIFICATES: &str = "certificates";
 
+/// How many catalogues that are in force no more are kept read.
+const MAX_FORMER: usize = 64;
+
 /// Catalogues and policies that are in force together.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -73,6 +76,9 @@ impl Gateway {
             return Some(now.clone());
         }
         let mut former = self.former.lock();
+        if former.len() >= MAX_FORMER {
+            former.clear();
+        }
         let mut read = policies.iter().filter_map(|hash| {
             let parse = || {
                 let text = String::from_utf8(self.ledger.policy(hash)?).ok()?;

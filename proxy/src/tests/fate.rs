@@ -269,6 +269,7 @@ async fn judged(world: &World) -> (crate::authorize::Judged, std::sync::Arc<crat
         missing: tokio::sync::Notify::new(),
         unknown_key: tokio::sync::Notify::new(),
         late: Default::default(),
+        unrecorded: Default::default(),
         cut: false.into(),
         strangers: parking_lot::Mutex::default(),
     });
