@@ -9,6 +9,7 @@ mod models;
 mod mutate;
 mod signatures;
 mod targets;
+mod tokens;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -31,7 +31,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
 
-use crate::{Target, envoy, models, signatures};
+use crate::{Target, envoy, models, signatures, tokens};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
@@ -80,6 +80,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "envoy-question", corpus: envoy::questions, run: envoy::question },
     Target { name: "envoy-report", corpus: envoy::reports, run: envoy::report },
     Target { name: "api-log", corpus: logs, run: log },
+    Target { name: "issuer-token", corpus: tokens::good, run: tokens::token },
+    Target { name: "issuer-keys", corpus: tokens::lists, run: tokens::list },
+    Target { name: "ledger-keys", corpus: tokens::rotations, run: tokens::rotation },
 ];
 
 /// What a model answers when it proposes a scope: the answer of its endpoint, and the scope in it.

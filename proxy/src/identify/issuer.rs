@@ -9,11 +9,12 @@ use countersign_authorize::Refusal;
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderName, request::Parts};
 use jiff::Timestamp;
-use jsonwebtoken::{DecodingKey, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, jwk::Jwk};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+pub use self::keys::KeyList;
 use self::keys::Keys;
 use super::{Identify, Scheme, Who};
 use crate::{
@@ -116,11 +117,36 @@ impl Identify {
 impl Issuer {
     /// Checks a token.
     async fn check(&self, token: &str, now: Timestamp) -> Result<Outside, Refusal> {
+        let check = Check(&self.settings);
+        let (head, alg) = check.head(token)?;
+        let key = self.keys.find(head.kid.as_deref(), alg).await?;
+        check.token(token, alg, &key, now)
+    }
+}
+
+/// Which agent a token is for, by keys that are at hand.
+///
+/// # Errors
+/// Why it is not good.
+pub fn agent_of(issuer: &settings::Issuer, keys: &KeyList, token: &str, now: Timestamp) -> Result<String, Refusal> {
+    let check = Check(issuer);
+    let (head, alg) = check.head(token)?;
+    let key = keys.find(head.kid.as_deref(), alg);
+    let key = key.ok_or_else(|| refuse("token-invalid", "the token's issuer has no such key"))?;
+    check.token(token, alg, key, now).map(|outside| outside.agent)
+}
+
+/// What is checked of a token of an issuer.
+struct Check<'s>(&'s settings::Issuer);
+
+impl Check<'_> {
+    /// What its head says, and how it is signed.
+    fn head(&self, token: &str) -> Result<(Head, Algorithm), Refusal> {
         let invalid = |what: &str| refuse("token-invalid", what);
         let head: Head = part(token, 0).ok_or_else(|| invalid("the token's header cannot be read"))?;
         // The configuration decides which algorithms there are, and the key whether it is one for it (RFC 8725 §3.1).
         let known = ALGORITHMS.iter().find(|(name, _)| *name == head.alg).map(|(_, alg)| *alg);
-        let alg = known.filter(|alg| self.settings.algorithms.contains(alg));
+        let alg = known.filter(|alg| self.0.algorithms.contains(alg));
         let alg = alg.ok_or_else(|| invalid("the token is signed in a way that its issuer is not configured for"))?;
         if head.crit.is_some() {
             // RFC 7515 §4.1.11: there is no extension that this gateway knows.
@@ -129,8 +155,12 @@ impl Issuer {
         if !self.is_kind(head.typ.as_deref()) {
             return Err(invalid("the token is of another type than an access token"));
         }
-        let key = self.keys.find(head.kid.as_deref(), alg).await?;
-        let key = DecodingKey::from_jwk(&key).map_err(|_| invalid("the issuer's key cannot be used"))?;
+        Ok((head, alg))
+    }
+
+    fn token(&self, token: &str, alg: Algorithm, key: &Jwk, now: Timestamp) -> Result<Outside, Refusal> {
+        let invalid = |what: &str| refuse("token-invalid", what);
+        let key = DecodingKey::from_jwk(key).map_err(|_| invalid("the issuer's key cannot be used"))?;
         // Only the signature: what the claims say is checked below, against the gateway's own clock.
         let mut validation = Validation::new(alg);
         (validation.validate_exp, validation.validate_aud) = (false, false);
@@ -147,14 +177,14 @@ impl Issuer {
         let typ = typ.map(str::to_ascii_lowercase);
         match typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ)) {
             Some("at+jwt") => true,
-            None | Some("jwt") => !self.settings.access_tokens_only,
+            None | Some("jwt") => !self.0.access_tokens_only,
             Some(_) => false,
         }
     }
 
     /// Whether it is of this issuer, for this gateway, and good now.
     fn is_for_here(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
-        let settings = &self.settings;
+        let settings = self.0;
         let invalid = |what: &str| Err(refuse("token-invalid", what));
         if claims.get("iss").and_then(Value::as_str) != Some(&settings.issuer) {
             return invalid("the token is of another issuer");
@@ -185,7 +215,7 @@ impl Issuer {
 
     /// What the claims say, by the names that the configuration gives them.
     fn read(&self, claims: &Map<String, Value>) -> Result<Outside, Refusal> {
-        let settings = &self.settings;
+        let settings = self.0;
         let invalid = |what: &str| refuse("token-invalid", what);
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let says =

@@ -12,7 +12,7 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-pub use self::issuer::{GRANT, Issuers};
+pub use self::issuer::{GRANT, Issuers, KeyList, agent_of};
 use self::proof::Purpose;
 pub use self::proof::{DPOP, DPOP_NONCE, Proof, Proofs};
 use crate::{

@@ -11,7 +11,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::world::{Answer, Api, World, json_answer, scope, upstream, whole};
+use super::{
+    possession,
+    world::{Answer, Api, World, json_answer, scope, upstream, whole},
+};
 use crate::settings;
 
 /// An issuer, with the keys that it lists now.
@@ -350,4 +353,39 @@ async fn an_issuer_that_is_down_takes_nobody_out_for_as_long_as_was_said() {
         (2, 2),
         "once more, and not again and again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outside_token_that_is_bound_to_a_key_is_good_with_its_proof_alone() {
+    let (issuer, key, api) =
+        (Issuer::start().await, Key::new("k1"), Api::start(|_| http::Response::new(whole("done"))).await);
+    *issuer.listed.lock() = json!([key.jwk()]);
+    let believed = issuer.settings();
+    let settings = upstream(&format!("http://{}", api.address));
+    let world = World::with(settings, move |settings| settings.issuers = vec![believed], scope()).await;
+    let agents = possession::Key::new();
+    let mut claims = issuer.claims();
+    claims["cnf"] = json!({ "jkt": agents.jwk.thumbprint() });
+    let token = key.sign(&claims);
+    let send = async |scheme: &str, by: &possession::Key, of: &str| {
+        let proof = by.proof(&json!({
+            "jti": uuid::Uuid::new_v4().to_string(), "htm": "GET", "htu": format!("http://{}/x", world.address),
+            "iat": world.gateway.now().as_second(), "ath": countersign_ledger::possession::of_token(of),
+        }));
+        let request = Request::get(format!("http://{}/x", world.address))
+            .header("authorization", format!("{scheme} {token}"))
+            .header("countersign-grant", named(&world))
+            .header("dpop", proof);
+        world.send_as(request.body(whole("")).unwrap()).await
+    };
+    assert_eq!(send("Bearer", &agents, &token).await.code(), "proof-missing");
+    assert_eq!(send("DPoP", &possession::Key::new(), &token).await.code(), "proof-invalid");
+    assert_eq!(send("DPoP", &agents, "another").await.code(), "proof-invalid");
+    assert_eq!(send("DPoP", &agents, &token).await.status, 200);
+    let (_, call) = world.entries(&Kind::Call).pop().unwrap();
+    assert_eq!(
+        (call.text("credential"), call.text("kid")),
+        (Some("oauth+dpop"), Some(agents.jwk.thumbprint().as_str()))
+    );
+    assert_eq!(api.calls(), 1);
 }

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::world::{Answer, Api, OPERATOR, World, scope, upstream, whole};
 
 /// An agent's P-256 key.
-struct Key {
+pub struct Key {
     pair: rcgen::KeyPair,
-    jwk: Jwk,
+    pub jwk: Jwk,
 }
 
 impl Key {
-    fn new() -> Key {
+    pub fn new() -> Key {
         let pair = rcgen::KeyPair::generate().unwrap();
         let point = pair.public_key_raw().to_vec();
         let encode = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
@@ -26,7 +26,7 @@ impl Key {
         Key { pair, jwk }
     }
 
-    fn proof(&self, claims: &Value) -> String {
+    pub fn proof(&self, claims: &Value) -> String {
         let key = EncodingKey::from_ec_der(&self.pair.serialize_der());
         let parameters = EllipticCurveKeyParameters {
             key_type: EllipticCurveKeyType::EC,

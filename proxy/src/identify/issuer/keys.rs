@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use countersign_authorize::Refusal;
 use http::Uri;
 use jsonwebtoken::{
@@ -30,6 +31,32 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many of them are looked at.
 const MAX_KEYS: usize = 100;
 
+/// A list of keys as an issuer gives it.
+#[derive(Default)]
+pub struct KeyList(Vec<Arc<Jwk>>);
+
+impl KeyList {
+    /// Reads a JWK set (RFC 7517 §5); a key of a kind that is not known is left out.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(bytes: &[u8]) -> Result<KeyList, String> {
+        let list: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let rows = list.get("keys").and_then(Value::as_array).ok_or("it is no list of keys")?;
+        let read = |row: &Value| serde_json::from_value::<Jwk>(row.clone()).ok().map(Arc::new);
+        Ok(KeyList(rows.iter().take(MAX_KEYS).filter_map(read).collect()))
+    }
+
+    /// The key of that name that signs so; without a name only where there is no choice.
+    pub(super) fn find(&self, kid: Option<&str>, alg: Algorithm) -> Option<&Arc<Jwk>> {
+        let mut fitting = self.0.iter().filter(|jwk| is_for(jwk, alg));
+        match kid {
+            Some(kid) => fitting.find(|jwk| jwk.common.key_id.as_deref() == Some(kid)),
+            None => fitting.next().filter(|_| fitting.next().is_none()),
+        }
+    }
+}
+
 /// The keys of one issuer.
 pub(super) struct Keys {
     settings: Arc<Issuer>,
@@ -40,7 +67,7 @@ pub(super) struct Keys {
 
 #[derive(Default)]
 struct Held {
-    keys: Vec<Arc<Jwk>>,
+    keys: KeyList,
     /// When they were asked for with success.
     fetched: Option<Instant>,
     /// When they were asked for, with success or without.
@@ -88,13 +115,7 @@ impl Keys {
     /// That key, how old the list is, and whether the issuer did not answer when it was last asked.
     fn look(&self, kid: Option<&str>, alg: Algorithm) -> (Option<Arc<Jwk>>, Option<Duration>, bool) {
         let held = self.held.read();
-        let mut fitting = held.keys.iter().filter(|jwk| is_for(jwk, alg));
-        let found = match kid {
-            Some(kid) => fitting.find(|jwk| jwk.common.key_id.as_deref() == Some(kid)),
-            // Without a name only where there is no choice.
-            None => fitting.next().filter(|_| fitting.next().is_none()),
-        };
-        (found.cloned(), held.fetched.map(|fetched| fetched.elapsed()), held.tried > held.fetched)
+        (held.keys.find(kid, alg).cloned(), held.fetched.map(|fetched| fetched.elapsed()), held.tried > held.fetched)
     }
 
     fn is_due(&self) -> bool {
@@ -137,16 +158,12 @@ impl Keys {
         })
     }
 
-    async fn fetch(&self) -> Result<Vec<Arc<Jwk>>, String> {
+    async fn fetch(&self) -> Result<KeyList, String> {
         let url = match &self.settings.keys {
             Some(url) => url.clone(),
             None => self.discover().await?,
         };
-        let list = self.get(&url).await?;
-        let rows = list.get("keys").and_then(Value::as_array).ok_or("it is no list of keys")?;
-        // What this version does not know, others may use.
-        let read = |row: &Value| serde_json::from_value::<Jwk>(row.clone()).ok().map(Arc::new);
-        Ok(rows.iter().take(MAX_KEYS).filter_map(read).collect())
+        KeyList::read(&self.get(&url).await?)
     }
 
     /// Where the issuer says that its keys are (OpenID Connect Discovery §4).
@@ -155,6 +172,7 @@ impl Keys {
         let parsed = format!("{name}/.well-known/openid-configuration").parse::<Uri>();
         let url = parsed.map_err(|error| error.to_string())?;
         let document = self.get(&url).await?;
+        let document: Value = serde_json::from_slice(&document).map_err(|error| error.to_string())?;
         // §4.3: what another one says of itself is not believed of this one.
         if document.get("issuer").and_then(Value::as_str) != Some(self.settings.issuer.as_str()) {
             return Err("its discovery document is of another issuer".to_owned());
@@ -168,12 +186,11 @@ impl Keys {
         Ok(keys)
     }
 
-    async fn get(&self, url: &Uri) -> Result<Value, String> {
+    async fn get(&self, url: &Uri) -> Result<Bytes, String> {
         if !is_private(url) {
             return Err(format!("`{url}` is neither `https` nor on this machine"));
         }
-        let bytes = fetch("issuer", self.settings.authorities.as_deref(), url).await?;
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+        fetch("issuer", self.settings.authorities.as_deref(), url).await
     }
 }
 
