@@ -40,6 +40,9 @@ use crate::{
 /// How long the end waits for calls that were being sealed when they were cut.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
+/// So many instructions are at hand whether they are used or not; of more, those that are.
+const KEEP_LIVE: usize = 4096;
+
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -262,6 +265,7 @@ async fn heartbeat(gateway: Arc<Gateway>, every: Duration, end: impl Future<Outp
         if let Err(error) = gateway.heartbeat().await {
             tracing::error!(%error, "no heartbeat was written");
         }
+        gateway.forget_idle(KEEP_LIVE, gateway.now());
         if last {
             return;
         }

@@ -187,6 +187,7 @@ impl Gateway {
     /// [`StateError::NoInstruction`] when there is none or its content was erased.
     pub fn live(&self, instruction: &str) -> Result<Arc<Live>, StateError> {
         if let Some(live) = self.live.read().get(instruction) {
+            live.used();
             return Ok(live.clone());
         }
         let loaded = Arc::new(Live::load(self, instruction)?);
@@ -206,6 +207,14 @@ impl Gateway {
         live.retain(|_, live| Arc::strong_count(live) > 1 || live.lock().holds(now));
         // Not again before there are a quarter more, so that many grants that all hold do not make each new one slow.
         self.sweep_at.store(MAX_LIVE.max(live.len() + live.len() / 4), Ordering::Relaxed);
+    }
+
+    /// Forgets instructions that nobody used for a minute, when there are more than so many: what they are stands in their entries. Asked from time to time.
+    pub fn forget_idle(&self, keep: usize, now: Timestamp) {
+        // How calls ended may wait for room, and is in no entry yet.
+        if self.live.read().len() > keep && self.ledger.can_seal().is_ok() {
+            self.live.write().retain(|_, live| !live.is_idle(now));
+        }
     }
 
     /// Makes a new instruction known.

@@ -1,9 +1,13 @@
 //! One instruction, live: in memory, with a lock.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
 
 use countersign_instruction::{Catalogues, Inner, Values};
 use countersign_ledger::{Entry, Hash, disclosure::Disclosure, record::body};
+use jiff::Timestamp;
 use parking_lot::{ArcMutexGuard, ArcRwLockReadGuard, Mutex, MutexGuard, RawMutex, RawRwLock};
 
 use tokio::sync::watch;
@@ -24,10 +28,18 @@ pub struct Live {
     pub agent: String,
     /// Whether the agent's MCP client said, when it opened its session, that it can show its user an address. Forgotten by a restart: then it is not shown one.
     pub shows_addresses: AtomicBool,
+    /// Since when nobody used it, in seconds, as far as anybody looked.
+    idle_since: AtomicI64,
     inner: Arc<Mutex<Inner>>,
     /// How many answers of models are being put on record.
     settling: watch::Sender<usize>,
 }
+
+/// Nobody looked since it was used.
+const IN_USE: i64 = i64::MAX;
+
+/// How long nobody used what may be forgotten: by then every entry of it is sealed.
+const IDLE_SECONDS: i64 = 60;
 
 /// An answer of a model that is being put on record.
 pub struct Settling(watch::Sender<usize>);
@@ -45,6 +57,24 @@ pub type Session = ArcMutexGuard<RawMutex, Inner>;
 pub type Turn = ArcRwLockReadGuard<RawRwLock, Registry>;
 
 impl Live {
+    /// Somebody uses it.
+    pub(super) fn used(&self) {
+        self.idle_since.store(IN_USE, Ordering::Relaxed);
+    }
+
+    /// Whether nobody used it for a minute, as far as it was looked at.
+    pub(super) fn is_idle(self: &Arc<Live>, now: Timestamp) -> bool {
+        let now = now.as_second();
+        // What its client said once stands in no entry.
+        let said = self.shows_addresses.load(Ordering::Relaxed);
+        if said || Arc::strong_count(self) > 1 || Arc::strong_count(&self.inner) > 1 {
+            self.used();
+            return false;
+        }
+        let since = self.idle_since.fetch_min(now, Ordering::Relaxed);
+        since != IN_USE && now - since >= IDLE_SECONDS
+    }
+
     /// A new instruction.
     pub fn new(id: String, entry: Hash, who: &body::Instruction, inner: Inner) -> Live {
         Live {
@@ -54,6 +84,7 @@ impl Live {
             host: who.host.clone(),
             agent: who.agent.clone(),
             shows_addresses: AtomicBool::new(false),
+            idle_since: AtomicI64::new(IN_USE),
             inner: Arc::new(Mutex::new(inner)),
             settling: watch::Sender::new(0),
         }

@@ -88,6 +88,34 @@ async fn a_restart_finds_what_was_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instruction_that_nobody_uses_is_forgotten_and_found_again_as_it_was() {
+    let api = api().await;
+    let world = World::start(api.address).await;
+    traffic(&world).await;
+    world.outcomes(5).await;
+    let gateway = &world.gateway;
+    let known = || Arc::downgrade(&gateway.live(&world.instruction).unwrap());
+    let later = |seconds| gateway.now() + jiff::SignedDuration::from_secs(seconds);
+    // Looked at once, used since, held by somebody, among few: it stays.
+    let live = known();
+    gateway.forget_idle(0, later(0));
+    assert_eq!(world.get("/account").await.status, 200);
+    world.outcomes(6).await;
+    gateway.forget_idle(0, later(100));
+    let held = live.upgrade().unwrap();
+    gateway.forget_idle(0, later(200));
+    gateway.forget_idle(0, later(300));
+    drop(held);
+    gateway.forget_idle(9, later(400));
+    gateway.forget_idle(9, later(500));
+    assert!(live.upgrade().is_some());
+    gateway.forget_idle(0, later(600));
+    gateway.forget_idle(0, later(700));
+    assert!(live.upgrade().is_none());
+    assert_eq!(world.pay("DE89370400440532013000", "1.00").await.status, 403, "its budget is used up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_call_stands_in_the_clear() {
     let api = api().await;
     let world = World::start(api.address).await;
