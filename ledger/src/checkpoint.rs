@@ -9,7 +9,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
 pub use self::signer::{CheckpointSigner, KeyElsewhere, SignError};
-use crate::Hash;
+use crate::{Hash, strict};
 
 /// The signature type of plain Ed25519 in key ids and verifier keys.
 const ED25519: u8 = 0x01;
@@ -109,7 +109,7 @@ impl FromStr for VerifierKey {
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(Key("expected three parts joined by `+`"));
         };
-        let typed = BASE64.decode(key.as_bytes()).map_err(|_| Key("the key is not base64"))?;
+        let typed = strict::base64(key).ok_or(Key("the key is not base64"))?;
         let key = match typed.split_first() {
             Some((&ED25519, key)) => <[u8; 32]>::try_from(key).map_err(|_| Key("an Ed25519 key has 32 bytes"))?,
             _ => return Err(Key("only Ed25519 keys (type 1) are supported")),
@@ -157,7 +157,7 @@ impl Checkpoint {
             return Err(Bad("the size is not a decimal number without leading zeros"));
         }
         let root = lines.next().ok_or(Bad("no root"))?;
-        let root = BASE64.decode(root.as_bytes()).map_err(|_| Bad("the root is not base64"))?;
+        let root = strict::base64(root).ok_or(Bad("the root is not base64"))?;
         let root = <[u8; 32]>::try_from(root).map_err(|_| Bad("the root has not 32 bytes"))?;
         if lines.any(str::is_empty) {
             return Err(Bad("an extension line is empty"));
@@ -224,7 +224,7 @@ impl Checkpoint {
         }
         let parse = |line| -> Option<_> {
             let (name, blob) = str::strip_prefix(line, "\u{2014} ")?.split_once(' ')?;
-            let blob = BASE64.decode(blob.as_bytes()).ok()?;
+            let blob = strict::base64(blob)?;
             let (id, signature) = blob.split_first_chunk::<4>()?;
             (is_key_name(name) && !signature.is_empty()).then(|| (name, *id, signature.to_vec()))
         };

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use crate::{
     Hash,
     checkpoint::{Checkpoint, CheckpointError, VerifierKey},
-    tree,
+    strict, tree,
 };
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
@@ -100,9 +100,7 @@ impl FromStr for Proof {
         if !index.bytes().all(|b| b.is_ascii_digit()) || (index.len() > 1 && index.starts_with('0')) {
             return Err(Malformed("the index is not a decimal number without leading zeros"));
         }
-        let hash = |line: &str| -> Option<Hash> {
-            Some(Hash::from(<[u8; 32]>::try_from(BASE64.decode(line.as_bytes()).ok()?).ok()?))
-        };
+        let hash = |line: &str| -> Option<Hash> { Some(Hash::from(<[u8; 32]>::try_from(strict::base64(line)?).ok()?)) };
         let path = lines.map(hash).collect::<Option<Vec<_>>>().ok_or(Malformed("a hash is not base64 of 32 bytes"))?;
         if path.len() > 64 {
             return Err(Malformed("more than 64 hashes"));

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use data_encoding::BASE64;
 use ed25519_dalek::Signature;
 
-use crate::{checkpoint::VerifierKey, record::body};
+use crate::{checkpoint::VerifierKey, record::body, strict};
 
 /// What both keys sign.
 pub fn text(origin: &str, replaces: &str, vkey: &str) -> String {
@@ -56,7 +55,7 @@ impl LedgerKeys {
         let message = text(origin, &beside.to_string(), &key.to_string());
         let signatures = entry.signatures.as_deref().unwrap_or_default();
         let signed = |key: &VerifierKey, signature: &String| {
-            let bytes = BASE64.decode(signature.as_bytes()).ok();
+            let bytes = strict::base64(signature);
             let signature = bytes.and_then(|bytes| Signature::from_slice(&bytes).ok());
             signature.is_some_and(|signature| key.key().verify_strict(message.as_bytes(), &signature).is_ok())
         };
@@ -130,6 +129,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::CheckpointSigner;
+    use data_encoding::BASE64;
 
     fn key(seed: u8) -> CheckpointSigner {
         CheckpointSigner::new("a.example", SigningKey::from_bytes(&[seed; 32])).unwrap()

@@ -3,11 +3,10 @@
 //! No HTTP here. Whoever holds the text, the signature and the key can check both, long after the messages are gone: a verifier, or somebody
 //! who kept a receipt as a checkpoint of the ledger.
 
-use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use sfv::{BareItem, FieldType as _, InnerList, ListEntry, Parser};
 
-use crate::{Hash, checkpoint::Checkpoint, statement::Jwk};
+use crate::{Hash, checkpoint::Checkpoint, statement::Jwk, strict};
 
 /// The longest text that is read, in bytes.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
@@ -63,7 +62,7 @@ impl SignedText {
         if self.base.len() > MAX_TEXT_BYTES {
             return Err(SignedTextError::TooLong);
         }
-        let signature = BASE64.decode(self.value.as_bytes()).map_err(|_| SignedTextError::Signature)?;
+        let signature = strict::base64(&self.value).ok_or(SignedTextError::Signature)?;
         let (rest, last) = self.base.rsplit_once('\n').unwrap_or(("", &self.base));
         let params = last.strip_prefix("\"@signature-params\": ").ok_or(SignedTextError::Parameters)?;
         let mut list: sfv::List = Parser::new(params).parse().map_err(|_| SignedTextError::Parameters)?;
@@ -188,6 +187,7 @@ pub fn sha256(content_digest: &str) -> Option<Hash> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64;
     use ed25519_dalek::{Signer as _, SigningKey};
 
     use super::*;

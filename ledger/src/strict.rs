@@ -1,7 +1,8 @@
-//! JSON that every reader reads alike: no member stands twice (`docs/format.md` §1).
+//! JSON and base64 that every reader reads alike: no member stands twice (`docs/format.md` §1), and bytes have one spelling.
 
 use std::{collections::BTreeSet, fmt};
 
+use data_encoding::BASE64;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
@@ -14,6 +15,12 @@ use serde::{
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice::<Once>(bytes)?;
     serde_json::from_slice(bytes)
+}
+
+/// The bytes of base64 in the one spelling that an encoder writes. The decoder takes several padded texts in a row for one, other readers take none.
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    (BASE64.encode(&bytes) == text).then_some(bytes)
 }
 
 /// Any JSON in which no member stands twice.
@@ -80,6 +87,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn bytes_have_one_spelling() {
+        assert_eq!(base64("TWE="), Some(b"Ma".to_vec()));
+        // Two texts in a row, bits that do not count, no padding, other letters.
+        for bad in ["TWE=TWE=", "TWF=", "TWE", "T-E=", "TWE=\n", " TWE="] {
+            assert_eq!(base64(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_member_that_stands_twice_is_found_at_any_depth() {

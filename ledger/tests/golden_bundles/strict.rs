@@ -24,6 +24,8 @@ fn members(part: &Evidence, cases: &mut Vec<Case>) {
         "a member of the manifest that stands twice",
         replaced_in(part, "manifest.json", |text| text.replacen('{', &origin, 1)),
     );
+    let pieces = |text: String| format!("{}TWE=\n", text.trim_end());
+    add("a signature in two pieces of base64", replaced_in(part, "proofs/0.tlog-proof", pieces));
     let shown = part.items.iter().find(|(_, item)| !item.values.is_empty()).unwrap();
     let (name, value) = shown.1.values.first_key_value().unwrap();
     let file = format!("disclosures/{}.json", shown.0);
