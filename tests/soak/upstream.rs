@@ -38,8 +38,8 @@ fn one(stream: &TcpStream, log: &Mutex<std::fs::File>) -> Option<()> {
             value.trim().clone_into(&mut entry);
         }
     }
-    // Before anything else: what is written here has reached the API.
-    writeln!(log.lock().ok()?, "{entry}").ok()?;
+    // Before anything else: what is written here has reached the API. In one piece, for this process may be killed at any point.
+    log.lock().ok()?.write_all(format!("{entry}\n").as_bytes()).ok()?;
     let mut stream = stream;
     let mut say = |text: &str| stream.write_all(text.as_bytes()).ok();
     let whole = |status: &str, body: &str| {
