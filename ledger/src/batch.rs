@@ -15,6 +15,7 @@ use crate::{
 };
 
 /// About what an entry takes in memory besides its own bytes.
+#[cfg(feature = "store")]
 const BESIDE_BYTES: usize = 512;
 
 /// An entry with what is stored beside it.
@@ -39,6 +40,7 @@ impl Stored {
     }
 
     /// As [`Stored::new`], for the writer, who knows them already.
+    #[cfg(feature = "store")]
     pub(crate) fn known(
         bytes: Arc<[u8]>,
         hash: Hash,
@@ -60,16 +62,19 @@ impl Stored {
     }
 
     /// Its counter in its instruction.
+    #[cfg(feature = "store")]
     pub(crate) const fn n(&self) -> Option<u64> {
         self.n
     }
 
     /// What it is found by, besides its hash.
+    #[cfg(feature = "store")]
     pub(crate) fn terms(&self) -> &[Term] {
         &self.terms
     }
 
     /// About how much memory it takes, in bytes.
+    #[cfg(feature = "store")]
     pub(crate) fn size(&self) -> usize {
         let attachments = self.attachments.iter().map(|attachment| attachment.sealed.len());
         let state = self.state.iter().map(|put| put.key.len() + put.value.as_ref().map_or(0, Vec::len));
@@ -114,6 +119,7 @@ impl Batch {
     }
 
     /// About how much memory it takes, in bytes.
+    #[cfg(feature = "store")]
     pub(crate) fn size(&self) -> usize {
         self.entries.iter().map(|entry| entry.size()).sum()
     }

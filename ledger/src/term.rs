@@ -58,15 +58,18 @@ impl Term {
         Term::new(b'x', &Hash::ZERO)
     }
 
+    #[cfg(feature = "store")]
     pub(crate) const fn from_bytes(bytes: [u8; TERM_BYTES]) -> Term {
         Term(bytes)
     }
 
+    #[cfg(feature = "store")]
     pub(crate) const fn as_bytes(&self) -> &[u8; TERM_BYTES] {
         &self.0
     }
 
     /// Whether it stands for an instruction's entries.
+    #[cfg(feature = "store")]
     pub(crate) const fn is_instruction(&self) -> bool {
         let [what, ..] = self.0;
         what == b'i'
