@@ -1,7 +1,9 @@
 //! What the proxy is told: listeners, upstreams, limits, times. Values are checked where they are made; nothing here reads a file
 //! but certificates and keys at start.
 
+mod credential;
 mod issuer;
+mod limits;
 mod obtain;
 
 use std::{
@@ -16,11 +18,12 @@ use std::{
 
 use countersign_ledger::statement::Jwk;
 use countersign_receipt::Signer;
-use http::{HeaderName, HeaderValue, Uri};
-use zeroize::Zeroizing;
+use http::{HeaderName, Uri};
 
 pub use self::{
+    credential::{Credential, CredentialError, MIN_SECRET_CHARS},
     issuer::{ALGORITHMS, Algorithm, Issuer, is_private},
+    limits::{Breaker, Limits, Quota, Retries, Timeouts},
     obtain::{Authentication, Exchange, Obtain, Subject},
 };
 use crate::{envoy, observe::Telemetry};
@@ -387,216 +390,8 @@ pub struct Proposable {
     pub actions: Vec<String>,
 }
 
-/// How long the phases of a call may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Name resolution, connection and TLS handshake.
-    pub connect: Duration,
-    /// From the last byte sent to the first of the answer.
-    pub first_byte: Duration,
-    /// Between two pieces of the answer's body.
-    pub idle: Duration,
-    /// All of it.
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts {
-            connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(30),
-            idle: Duration::from_secs(60),
-            total: Duration::from_secs(600),
-        }
-    }
-}
-
-/// When a request is sent again: never once a byte of an answer was passed on, and only where that cannot do anything twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retries {
-    /// How often it is sent at most, the first time included.
-    pub attempts: u32,
-    /// How long to wait before the second time; twice as long before each further one.
-    pub pause: Duration,
-}
-
-impl Default for Retries {
-    fn default() -> Retries {
-        Retries { attempts: 1, pause: Duration::from_millis(100) }
-    }
-}
-
-/// When an API is left alone because it fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breaker {
-    /// After so many failures in a row.
-    pub failures: u32,
-    /// For how long, before one call tries again.
-    pub open: Duration,
-}
-
-/// How many calls one agent, or one grant, may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Quota {
-    /// At the same time.
-    pub concurrent: Option<usize>,
-    /// In a second, in the long run.
-    pub per_second: Option<u32>,
-    /// At once, when there were none for a while; as many as in a second when left out.
-    pub burst: Option<u32>,
-}
-
-impl Quota {
-    pub(crate) fn burst(&self) -> f64 {
-        f64::from(self.burst.or(self.per_second).unwrap_or(1).max(1))
-    }
-}
-
-/// What bounds a request and an answer.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Header lines of a request.
-    pub headers: usize,
-    /// Bytes of a request's head.
-    pub header_bytes: usize,
-    /// Bytes of path and query.
-    pub target_bytes: usize,
-    /// Bytes of a JSON body, which is read before it is judged.
-    pub json_bytes: usize,
-    /// Bytes of a request to a language model, which repeats the conversation before it.
-    pub prompt_bytes: usize,
-    /// Nesting of a JSON body.
-    pub json_depth: usize,
-    /// Bytes of a body that streams through.
-    pub body_bytes: u64,
-    /// Up to how many bytes of a JSON response are read for values that later calls may use.
-    pub observe_bytes: usize,
-    /// Connections per listener.
-    pub connections: usize,
-    /// How long a request's head may take to arrive.
-    pub header_timeout: Duration,
-    /// How long a body that must be judged may take to arrive.
-    pub body_timeout: Duration,
-    /// How long the ledger may take to seal a call; longer, and it is refused.
-    pub seal_timeout: Duration,
-    /// How long the other end may take nothing of what is sent to it.
-    pub stall_timeout: Duration,
-    /// How long a held call waits for its answer.
-    pub hold_timeout: Duration,
-    /// How many calls of one instruction may wait at a time: an approver who is flooded looks at none.
-    pub held_calls: usize,
-    /// Requests without a valid token that are recorded one by one, per minute; beyond, they are counted.
-    pub strangers_per_minute: u32,
-    /// How many times a grant may be handed on from agent to agent.
-    pub delegations: usize,
-    /// The calls of one agent.
-    pub agent: Quota,
-    /// The calls under one grant.
-    pub grant: Quota,
-    /// Requests a second to the API with one credential; 0 is no limit.
-    pub api_per_credential: u32,
-    /// Requests a second to the API from one address; 0 is no limit.
-    pub api_per_peer: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            headers: 100,
-            header_bytes: 64 << 10,
-            target_bytes: 8 << 10,
-            // Recorded twice, as request and as arguments, and an entry's values may take 2 MiB in the ledger.
-            json_bytes: 512 << 10,
-            prompt_bytes: 8 << 20,
-            json_depth: 64,
-            body_bytes: 1 << 30,
-            observe_bytes: 512 << 10,
-            connections: 4096,
-            header_timeout: Duration::from_secs(15),
-            body_timeout: Duration::from_secs(30),
-            seal_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(60),
-            hold_timeout: Duration::from_secs(3600),
-            held_calls: 20,
-            strangers_per_minute: 10,
-            delegations: 3,
-            agent: Quota::default(),
-            grant: Quota::default(),
-            api_per_credential: 1000,
-            api_per_peer: 2000,
-        }
-    }
-}
-
-/// The shortest secret that can be looked for in an answer without cutting honest ones.
-pub const MIN_SECRET_CHARS: usize = 8;
-
-/// A header that lets the gateway into an API.
-#[derive(Clone, PartialEq)]
-pub struct Credential {
-    header: HeaderName,
-    value: Zeroizing<String>,
-}
-
-/// Why a credential is not usable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialError {
-    /// Not a header value.
-    #[error("the credential has characters that no header can carry; a line break at its end, perhaps")]
-    Characters,
-    /// Too short to be found in an answer.
-    #[error(
-        "the credential has a secret of less than {MIN_SECRET_CHARS} characters; an answer that hands it on could not be told from others"
-    )]
-    Short,
-}
-
-impl Credential {
-    /// A credential sent as `header: value`, such as `authorization: Bearer …`.
-    ///
-    /// # Errors
-    /// [`CredentialError`].
-    pub fn new(header: HeaderName, value: String) -> Result<Credential, CredentialError> {
-        let value = Zeroizing::new(value);
-        if value.is_empty() || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(CredentialError::Characters);
-        }
-        let credential = Credential { header, value };
-        if credential.secret().len() < MIN_SECRET_CHARS {
-            return Err(CredentialError::Short);
-        }
-        Ok(credential)
-    }
-
-    /// The header's name.
-    pub const fn header(&self) -> &HeaderName {
-        &self.header
-    }
-
-    /// The value, marked so that nothing prints it and HTTP/2 does not index it.
-    pub fn value(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_str(&self.value).ok()?;
-        value.set_sensitive(true);
-        Some(value)
-    }
-
-    /// The part that is secret: behind the scheme (`Bearer `, `Basic `), if there is one.
-    pub fn secret(&self) -> &str {
-        self.value.split_once(' ').map_or(self.value.as_str(), |(_, secret)| secret.trim())
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential").field("header", &self.header).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::header::AUTHORIZATION;
-
     use super::*;
 
     #[test]
@@ -618,15 +413,5 @@ mod tests {
         for rp_id in ["evil.example", "ank.example", "", ".bank.example", "a.bank.example"] {
             assert_eq!(new("https://bank.example", Some(rp_id)), Err(ApprovalsError::RelyingParty), "{rp_id}");
         }
-    }
-
-    #[test]
-    fn a_credential_is_sendable_long_enough_and_never_printed() {
-        let credential = Credential::new(AUTHORIZATION, "Bearer sk-123456789".into()).unwrap();
-        assert_eq!(credential.secret(), "sk-123456789");
-        assert!(credential.value().unwrap().is_sensitive());
-        assert!(!format!("{credential:?}").contains("123"));
-        assert!(matches!(Credential::new(AUTHORIZATION, "Bearer abc".into()), Err(CredentialError::Short)));
-        assert!(matches!(Credential::new(AUTHORIZATION, "sk-123456789\n".into()), Err(CredentialError::Characters)));
     }
 }
