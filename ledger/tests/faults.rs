@@ -176,19 +176,21 @@ fn append(ledger: &Ledger) -> (Vec<(u64, Hash)>, Option<AppendError>) {
     (acknowledged, None)
 }
 
+/// A ledger whose disk says, after as many questions as the number holds, that so many bytes are free.
+fn filling(dir: &Path, free: u64) -> (Ledger, Arc<AtomicU64>) {
+    let questions = Arc::new(AtomicU64::new(u64::MAX));
+    let free = Some((questions.clone(), free));
+    let faulty = Faulty { steps: Arc::default(), fail_at: u64::MAX, failure: Failure::NotDone, free };
+    let ledger = Ledger::create(options(dir, Arc::new(faulty)), signer(), Arc::new(SystemClock), None);
+    (ledger.unwrap(), questions)
+}
+
 /// A forwarded call that was queued when there was room has its number at its upstream: refusing it would leave a hole in the numbers, which is what a call
 /// that was left out looks like.
 #[test]
 fn a_call_with_its_number_is_written_although_the_disk_fills_behind_it() {
     let dir = tempfile::tempdir().unwrap();
-    let questions = Arc::new(AtomicU64::new(u64::MAX));
-    let faulty = Faulty {
-        steps: Arc::default(),
-        fail_at: u64::MAX,
-        failure: Failure::NotDone,
-        free: Some((questions.clone(), 600 << 10)),
-    };
-    let ledger = Ledger::create(options(dir.path(), Arc::new(faulty)), signer(), Arc::new(SystemClock), None).unwrap();
+    let (ledger, questions) = filling(dir.path(), 600 << 10);
     let call = |n: u64| {
         let mut draft = draft(0);
         draft.body.insert("upstream_n".to_owned(), n.into());
@@ -211,14 +213,7 @@ fn a_call_with_its_number_is_written_although_the_disk_fills_behind_it() {
 #[test]
 fn an_outcome_that_was_queued_is_written_although_the_disk_fills_behind_it() {
     let dir = tempfile::tempdir().unwrap();
-    let questions = Arc::new(AtomicU64::new(u64::MAX));
-    let faulty = Faulty {
-        steps: Arc::default(),
-        fail_at: u64::MAX,
-        failure: Failure::NotDone,
-        free: Some((questions.clone(), 300 << 10)),
-    };
-    let ledger = Ledger::create(options(dir.path(), Arc::new(faulty)), signer(), Arc::new(SystemClock), None).unwrap();
+    let (ledger, questions) = filling(dir.path(), 300 << 10);
     let outcome = |n| Draft { kind: Kind::Outcome, ..draft(n) };
     let before = ledger.status().size;
     // Room when it is queued, less than half the reserve when it is written.
