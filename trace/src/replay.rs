@@ -239,7 +239,8 @@ impl Replay<'_> {
             );
         };
         if call.engine != ENGINE {
-            return Err((Why::Engine, format!("`{}` judged it, this is `{ENGINE}`", call.engine)));
+            let what = format!("judged by engine `{}`; this program has `{ENGINE}`", call.engine);
+            return Err((Why::Engine, what));
         }
         if let Some(hidden) = hidden(item, &["request", "arguments", "provenance", "budget", "digest"]) {
             return Err(hidden);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use countersign_authorize::ENGINE;
 use countersign_ledger::{
     Entry, Hash, Kind,
     evidence::{Evidence, Shown},
@@ -85,6 +86,20 @@ async fn a_verdict_that_was_written_down_otherwise_differs_and_what_is_withheld_
     cut.items.remove(&calls[0]);
     let Comparison::NotReplayable { why, .. } = result(&cut, 0) else { panic!("a gap was not seen") };
     assert_eq!(why, Why::Missing);
+
+    let mut older = good.clone();
+    older
+        .items
+        .get_mut(&calls[1])
+        .unwrap()
+        .entry
+        .body
+        .insert("engine".to_owned(), "countersign-authorize/0.1.0".into());
+    let said = replay(&older, &Instead::default()).remove(1);
+    let Comparison::NotReplayable { why: Why::Engine, .. } = said.result else { panic!("compared: {said}") };
+    let engines = format!("judged by engine `countersign-authorize/0.1.0`; this program has `{ENGINE}`");
+    assert!(said.to_string().ends_with(&format!("allow: not replayable: {engines}")), "{said}");
+    assert_eq!(result(&older, 2), Comparison::Same, "what this engine judged is judged again, whoever judged before");
 
     let mut without = good;
     without.policies.clear();
