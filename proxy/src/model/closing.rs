@@ -20,13 +20,13 @@ use countersign_ledger::{
     Draft, Hash,
     record::{EntryError, body},
     vault::VaultError,
-    writer::{AppendError, Ticket},
+    writer::{AppendError, Sealed},
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     authorize::Call,
-    outcome::{Ending, close_with_ticket},
+    outcome::{Ending, Seal, Sealing, close_awaited, queue},
     record::Receipt,
     stack::Context,
 };
@@ -37,8 +37,12 @@ const MAX_ARGUMENTS: usize = 600 << 10;
 /// How long a name or id may be in an entry, in characters.
 const MAX_NAME: usize = 256;
 
-/// Ends when everything is sealed.
-pub(crate) struct Closing(JoinHandle<()>);
+/// How often it is looked at whether the ledger takes anything, while a seal is waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Ends when everything is sealed, or has to wait for room on the disk: whoever asked the model does not wait for that, and nor does anything else happen until
+/// there is.
+pub(crate) struct Closing(oneshot::Receiver<()>);
 
 impl Future for Closing {
     type Output = ();
@@ -59,46 +63,112 @@ enum DecisionError {
 /// Closes an exchange: the outcome is queued now, what follows from it as soon as that is sealed. None where there is no runtime to go on in.
 pub(crate) fn close(mut receipt: Receipt, ending: Ending, reading: Reading) -> Option<Closing> {
     let (context, call, asking) = (receipt.context().clone(), receipt.call().clone(), receipt.sealed().hash);
-    let ticket = close_with_ticket(&mut receipt, ending);
+    let outcome = close_awaited(&mut receipt, ending);
     call.live.lock().asked.answers(&asking, reading.id.as_deref());
     let runtime = tokio::runtime::Handle::try_current().ok()?;
     let settling = call.live.settling();
     // Counted as open, so that a drain waits for it.
     context.gateway.open_calls().fetch_add(1, Ordering::Relaxed);
-    Some(Closing(runtime.spawn(async move {
-        propose(&context, &call, asking, ticket, reading).await;
+    let (held, released) = oneshot::channel();
+    runtime.spawn(async move {
+        let exchange = Exchange { context: &context, call: &call, asking, held: Some(held) };
+        exchange.propose(outcome, reading).await;
         context.gateway.open_calls().fetch_sub(1, Ordering::Relaxed);
         drop(settling);
-    })))
+    });
+    Some(Closing(released))
 }
 
-async fn propose(context: &Arc<Context>, call: &Call, asking: Hash, ticket: Option<Ticket>, reading: Reading) {
-    let outcome = match ticket {
-        Some(ticket) => ticket.sealed().await.ok().map(|sealed| sealed.hash),
-        None => None,
-    };
-    let parents: Vec<Hash> = std::iter::once(asking).chain(outcome).collect();
-    let mut tickets = Vec::new();
-    for proposed in &reading.calls {
-        let read = Read::of(context, proposed);
-        match decision(context, call, &parents, reading.model.as_deref(), &read) {
-            Ok(draft) => tickets.push((enqueue(context, draft).await, read)),
-            Err(error) => tracing::error!(%error, "what a model proposed cannot be written down"),
-        }
-    }
-    for (ticket, read) in tickets {
-        let sealed = match ticket {
-            Ok(ticket) => ticket.sealed().await,
-            Err(error) => Err(error),
+/// An exchange that is being put on record.
+struct Exchange<'e> {
+    context: &'e Arc<Context>,
+    call: &'e Call,
+    asking: Hash,
+    /// Dropped when whoever asked need not wait any more.
+    held: Option<oneshot::Sender<()>>,
+}
+
+/// A decision as it is to be written, and without its values where there is no room for them.
+struct Drafts {
+    whole: Draft,
+    small: Draft,
+}
+
+impl Exchange<'_> {
+    async fn propose(mut self, outcome: Option<Sealing>, reading: Reading) {
+        let outcome = match outcome {
+            Some(sealing) => self.sealed(sealing).await.ok().map(|sealed| sealed.hash),
+            None => None,
         };
-        match sealed {
-            Ok(sealed) if read.is_kept => {
-                call.live.lock().asked.propose(Proposal::new(sealed.hash, &read.id, read.action, read.arguments));
+        let parents: Vec<Hash> = std::iter::once(self.asking).chain(outcome).collect();
+        let mut queued = Vec::new();
+        for proposed in &reading.calls {
+            let read = Read::of(self.context, proposed);
+            match decision(self.context, self.call, &parents, reading.model.as_deref(), &read) {
+                Ok(drafts) => queued.push((self.queue(&drafts), drafts, read)),
+                Err(error) => not_written(&error),
             }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "what a model proposed cannot be written down"),
+        }
+        for (sealing, drafts, read) in queued {
+            match self.written(sealing, &drafts).await {
+                Ok((sealed, Values::There)) if read.is_kept => {
+                    let proposal = Proposal::new(sealed.hash, &read.id, read.action, read.arguments);
+                    self.call.live.lock().asked.propose(proposal);
+                }
+                Ok(_) => {}
+                Err(error) => not_written(&error),
+            }
         }
     }
+
+    /// Queues a decision, without its values where the ledger or memory has no room for them.
+    fn queue(&self, drafts: &Drafts) -> Result<(Option<Sealing>, Values), AppendError> {
+        match queue(self.context, drafts.whole.clone(), Seal::Awaited) {
+            Err(AppendError::Full | AppendError::Entry(_)) => {
+                tracing::warn!("what a model proposed is written without its arguments");
+                Ok((queue(self.context, drafts.small.clone(), Seal::Awaited)?, Values::LeftOut))
+            }
+            sealing => Ok((sealing?, Values::There)),
+        }
+    }
+
+    /// Waits for the seal. What was queued while there was room, and found none when it was to be written, is queued again.
+    async fn written(
+        &mut self,
+        mut queued: Result<(Option<Sealing>, Values), AppendError>,
+        drafts: &Drafts,
+    ) -> Result<(Sealed, Values), AppendError> {
+        loop {
+            let (sealing, values) = queued?;
+            match self.sealed(sealing.ok_or(AppendError::Closed)?).await {
+                Err(AppendError::NoSpace { .. }) => queued = self.queue(drafts),
+                sealed => return Ok((sealed?, values)),
+            }
+        }
+    }
+
+    /// Waits for a seal; as soon as the ledger takes nothing more, whoever asked does not.
+    async fn sealed(&mut self, sealing: Sealing) -> Result<Sealed, AppendError> {
+        let mut sealed = std::pin::pin!(sealing.sealed());
+        while self.held.is_some() {
+            if let Ok(sealed) = timeout(LOOK, &mut sealed).await {
+                return sealed;
+            }
+            self.held = self.held.take().filter(|_| self.context.gateway.ledger.can_seal().is_ok());
+        }
+        sealed.await
+    }
+}
+
+/// Whether a decision's values are written with it.
+#[derive(Debug, Clone, Copy)]
+enum Values {
+    There,
+    LeftOut,
+}
+
+fn not_written(error: &dyn std::error::Error) {
+    tracing::error!(%error, "what a model proposed cannot be written down");
 }
 
 /// A proposal as the catalogues see it.
@@ -142,7 +212,7 @@ fn decision(
     parents: &[Hash],
     model: Option<&str>,
     read: &Read<'_>,
-) -> Result<Draft, DecisionError> {
+) -> Result<Drafts, DecisionError> {
     let (vault, subject) = (&context.gateway.vault, call.live.subject.as_str());
     let (upstream, action) = read.action.clone().unzip();
     let decision = body::Decision {
@@ -157,22 +227,12 @@ fn decision(
         proposal: Some(read.id.clone()),
         ..body::Decision::default()
     };
-    let draft = Draft::new(&decision)?.of_instruction(&call.live.id).caused_by(parents.iter().copied());
+    let small = Draft::new(&decision)?.of_instruction(&call.live.id).caused_by(parents.iter().copied());
     if read.is_kept {
-        let draft = draft.disclose(vault, subject, "arguments", &read.arguments)?;
-        return Ok(draft.disclose(vault, subject, "raw", &read.proposed.arguments)?);
+        let whole = small.clone().disclose(vault, subject, "arguments", &read.arguments)?;
+        return Ok(Drafts { whole: whole.disclose(vault, subject, "raw", &read.proposed.arguments)?, small });
     }
     // No JSON, or longer than any call may be: what can be kept of it.
     let beginning: String = read.proposed.arguments.chars().take(MAX_ARGUMENTS / 4).collect();
-    Ok(draft.disclose(vault, subject, "raw", &beginning)?)
-}
-
-/// Queues a decision; waits when the queue is full.
-async fn enqueue(context: &Arc<Context>, draft: Draft) -> Result<Ticket, AppendError> {
-    loop {
-        match context.gateway.ledger.enqueue(draft.clone()) {
-            Err(AppendError::Full) => tokio::time::sleep(Duration::from_millis(5)).await,
-            other => return other,
-        }
-    }
+    Ok(Drafts { whole: small.clone().disclose(vault, subject, "raw", &beginning)?, small })
 }

@@ -16,7 +16,7 @@ use countersign_ledger::{
     Draft, Hash,
     record::{EntryError, StatePut, body as bodies},
     vault::VaultError,
-    writer::{AppendError, Ticket},
+    writer::AppendError,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tower::Service;
 
 use self::body::Answering;
-pub(crate) use self::late::Late;
+pub(crate) use self::late::{Late, Sealing};
 use crate::{
     Body,
     error::{answer_call, problem},
@@ -249,19 +249,19 @@ pub(crate) fn close(receipt: &mut Receipt, ending: Ending) {
     conclude(receipt, ending, Seal::Unawaited);
 }
 
-/// The same; gives what waits for the outcome's seal, where it was queued at once.
-pub(crate) fn close_with_ticket(receipt: &mut Receipt, ending: Ending) -> Option<Ticket> {
+/// The same; gives what waits for the outcome's seal.
+pub(crate) fn close_awaited(receipt: &mut Receipt, ending: Ending) -> Option<Sealing> {
     conclude(receipt, ending, Seal::Awaited)
 }
 
 /// Whether somebody waits for an entry's seal.
 #[derive(Debug, Clone, Copy)]
-enum Seal {
+pub(crate) enum Seal {
     Awaited,
     Unawaited,
 }
 
-fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Ticket> {
+fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Sealing> {
     receipt.mark("end");
     let trail = receipt.closed();
     let seen = receipt.call().seen.clone();
@@ -278,7 +278,7 @@ fn conclude(receipt: &mut Receipt, ending: Ending, seal: Seal) -> Option<Ticket>
     seen.run(|| write_down(receipt, &trail, &ending, seal))
 }
 
-fn write_down(receipt: &Receipt, trail: &Trail, ending: &Ending, seal: Seal) -> Option<Ticket> {
+fn write_down(receipt: &Receipt, trail: &Trail, ending: &Ending, seal: Seal) -> Option<Sealing> {
     let call = receipt.call();
     let hash = receipt.sealed().hash;
     let upstream = call.upstream.as_ref().map_or("", |upstream| upstream.settings.name.as_str());
@@ -306,12 +306,12 @@ fn write_down(receipt: &Receipt, trail: &Trail, ending: &Ending, seal: Seal) -> 
     // Before the outcome, which says that it came: then whoever takes the receipt away leaves a hole.
     countersign(receipt, trail, ending);
     match queue(receipt.context(), draft, seal) {
-        Ok(ticket) => {
+        Ok(sealing) => {
             live.end(&hash, trail.sent.as_str());
             if let Some((action, judged, _, json)) = &observed {
                 live.observe_response(&hash, action, judged, json);
             }
-            ticket
+            sealing
         }
         Err(AppendError::Entry(_) | AppendError::Full) => {
             // Larger than an entry may be, or too much waits already: the values stay behind, and nothing may be built on them.
@@ -319,7 +319,7 @@ fn write_down(receipt: &Receipt, trail: &Trail, ending: &Ending, seal: Seal) -> 
             let small = small(receipt, &hash, trail, ending);
             let queued = small.map(|small| queue(receipt.context(), small, seal));
             match queued {
-                Ok(Ok(ticket)) => ticket,
+                Ok(Ok(sealing)) => sealing,
                 _ => {
                     tracing::error!(call = %hash, "an outcome cannot be written");
                     None
@@ -378,12 +378,15 @@ fn owed(receipt: &Receipt, trail: &Trail, ending: &Ending) -> Option<&'static st
 }
 
 /// Queues a draft; where the ledger does not take it now, it is tried again behind the caller's back.
-fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<Option<Ticket>, AppendError> {
+///
+/// # Errors
+/// [`AppendError`]; [`AppendError::Full`] and [`AppendError::Entry`] where it can perhaps be written without its values.
+pub(crate) fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<Option<Sealing>, AppendError> {
     let ledger = &context.gateway.ledger;
     // Behind what waits already: a receipt comes before its outcome.
-    if context.late.is_empty() {
+    if context.late.is_passable() {
         let queued = match seal {
-            Seal::Awaited => ledger.enqueue(draft.clone()).map(Some),
+            Seal::Awaited => ledger.enqueue(draft.clone()).map(|ticket| Some(Sealing::Queued(ticket))),
             Seal::Unawaited => ledger.enqueue_unawaited(draft.clone()).map(|()| None),
         };
         match queued {
@@ -391,7 +394,7 @@ fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<Option<Tick
             queued => return queued,
         }
     }
-    late::keep(context, draft).map(|()| None)
+    late::keep(context, draft, seal)
 }
 
 /// The outcome without any value.

@@ -1,9 +1,12 @@
 //! A model's endpoint behind the gateway: what it is told and proposes is on record, and calls are linked to what was proposed.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use countersign_ledger::{Entry, Hash, Kind};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::world::{
     Answer, Api, CATALOGUE, Got, SECRET, World, channel_body, json_answer, piece, scope, upstream, whole,
@@ -18,13 +21,17 @@ const TO: &str = "GB29NWBK60161331926819";
 async fn world_of(catalogue: &str, model: impl Fn(Got) -> Response<Body> + Send + Sync + 'static) -> (World, Api, Api) {
     let api = Api::start(|_| json_answer(&json!({ "account": TO, "balance": 1810.0 }))).await;
     let model = Api::start(model).await;
+    (of_both(catalogue, &api, &model).await, api, model)
+}
+
+async fn of_both(catalogue: &str, api: &Api, model: &Api) -> World {
     let at = |name: &str, api: &Api| settings::Upstream {
         name: name.to_owned(),
         prefix: format!("/{name}"),
         ..upstream(&format!("http://{}", api.address))
     };
-    let upstreams = vec![at("api", &api), at("model", &model)];
-    (World::of_all(&[CATALOGUE, catalogue], upstreams, |_| {}, scope()).await, api, model)
+    let upstreams = vec![at("api", api), at("model", model)];
+    World::of_all(&[CATALOGUE, catalogue], upstreams, |_| {}, scope()).await
 }
 
 async fn world(model: impl Fn(Got) -> Response<Body> + Send + Sync + 'static) -> (World, Api, Api) {
@@ -355,7 +362,7 @@ async fn a_stream_flows_and_its_end_waits_for_the_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_off_says_so_and_what_came_of_it_is_on_record() {
-    let seen = std::sync::Arc::new(tokio::sync::Notify::new());
+    let seen = Arc::new(Notify::new());
     let breaks = seen.clone();
     let (world, _, _) = world(move |_| {
         let ((sender, body), breaks) = (channel_body(), breaks.clone());
@@ -444,4 +451,41 @@ async fn what_cannot_be_read_passes_and_is_marked() {
         );
         assert_eq!(decisions(&world).len() as u64, proposals);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_proposed_is_written_and_linked_when_the_full_disk_has_room_again() {
+    let (asked, answers) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let shared = (asked.clone(), answers.clone());
+    let api = Api::start(|_| json_answer(&json!({ "account": TO }))).await;
+    let model = Api::start_with(None, move |_| {
+        let (asked, answers) = shared.clone();
+        Box::pin(async move {
+            asked.notify_one();
+            answers.notified().await;
+            json_answer(&pays(&json!(50)))
+        })
+    })
+    .await;
+    let world = Arc::new(of_both(MODEL, &api, &model).await);
+    let asking = tokio::spawn({
+        let world = world.clone();
+        async move { asks(&world).await }
+    });
+    asked.notified().await;
+    world.faults.full.store(true, Ordering::SeqCst);
+    answers.notify_one();
+    let answer = asking.await.unwrap();
+    assert_eq!((answer.status, answer.json()), (200, pays(&json!(50))), "the agent has its answer all the same");
+    assert_eq!((decisions(&world), world.entries(&Kind::Outcome)), (vec![], vec![]));
+    world.faults.full.store(false, Ordering::SeqCst);
+    // A call that comes as soon as there is room is judged behind what it was made of.
+    assert_eq!(pay(&world, "50", None).await.status, 200);
+    let (seq, decision) = decisions(&world).pop().unwrap();
+    let (exchange, _) = world.entries(&Kind::Call).remove(0);
+    let (outcome, _) = world.entries(&Kind::Outcome).remove(0);
+    assert_eq!(decision.parents, [hash(&world, exchange), hash(&world, outcome)]);
+    assert_eq!(values(&world, seq)["arguments"], json!({ "to": TO, "amount": 50 }));
+    assert_eq!(cause(&world), [hash(&world, seq)]);
+    assert_eq!(world.outcomes(2).await.len(), 2);
 }
