@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
-use countersign_ledger::checkpoint::KeyElsewhere;
+use countersign_ledger::checkpoint::{KeyElsewhere, NotSigned};
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::{Error, RvError},
@@ -44,10 +44,7 @@ impl HsmKey {
     pub fn open(place: Place) -> anyhow::Result<Arc<HsmKey>> {
         let what = || format!("`[ledger.hsm]`: `{}`", place.module.display());
         let module = Pkcs11::new(&place.module).with_context(what)?;
-        match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-            Err(error) => return Err(error).with_context(what),
-        }
+        initialize(&module).with_context(what)?;
         let (session, key) = connect(&module, &place).with_context(what)?;
         let public = public(&session, &place).with_context(what)?;
         Ok(Arc::new(HsmKey { place, module, public, session: Mutex::new(Some((session, key))) }))
@@ -59,28 +56,64 @@ impl KeyElsewhere for HsmKey {
         self.public
     }
 
-    /// A session that broke is begun anew, once: a module that was restarted is no reason to stop.
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
+    /// A session that broke is closed, and one is begun anew: at once, and each time that the ledger tries again. Where there is none to be had, the module is
+    /// begun anew first: some never see a token again that was gone.
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], NotSigned> {
         let mut held = self.session.lock();
-        for again in [true, false] {
-            let (session, key) = match held.take() {
-                Some(held) => held,
-                None => connect(&self.module, &self.place).map_err(|error| format!("{error:#}"))?,
-            };
-            let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
-            match session.sign(&mechanism, key, message) {
+        if let Some((session, key)) = held.take() {
+            match signed(&session, key, message) {
                 Ok(signature) => {
                     *held = Some((session, key));
-                    return signature.try_into().map_err(|_| "the module's signature has not 64 bytes".to_owned());
+                    return Ok(signature);
                 }
-                Err(error) if again => {
-                    tracing::warn!(%error, "the hardware module did not sign; its session is begun anew")
+                Err(error) => {
+                    tracing::warn!("the hardware module did not sign: {error:#}; its session is begun anew");
                 }
-                Err(error) => return Err(error.to_string()),
             }
         }
-        Err("the module did not sign".to_owned())
+        let mut signing = self.anew(message);
+        if let Err(error) = &signing
+            && !is_final(error)
+        {
+            // INVARIANT: no session is open, and nobody else in this process uses the module.
+            let _ = self.module.clone().finalize();
+            signing = initialize(&self.module).and_then(|()| self.anew(message));
+        }
+        let (signature, begun) =
+            signing.map_err(|error| NotSigned { what: format!("{error:#}"), is_final: is_final(&error) })?;
+        *held = Some(begun);
+        Ok(signature)
     }
+}
+
+impl HsmKey {
+    /// Signs in a session of its own.
+    fn anew(&self, message: &[u8]) -> anyhow::Result<([u8; 64], (Session, ObjectHandle))> {
+        let (session, key) = connect(&self.module, &self.place)?;
+        Ok((signed(&session, key, message)?, (session, key)))
+    }
+}
+
+fn initialize(module: &Pkcs11) -> anyhow::Result<()> {
+    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn signed(session: &Session, key: ObjectHandle, message: &[u8]) -> anyhow::Result<[u8; 64]> {
+    let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
+    let signature = session.sign(&mechanism, key, message)?;
+    signature.try_into().map_err(|_| anyhow!("the module's signature has not 64 bytes"))
+}
+
+/// A PIN that was refused is not tried again: a few such tries lock the token.
+fn is_final(error: &anyhow::Error) -> bool {
+    let of_pin = |error: &Error| {
+        use RvError::{PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked};
+        matches!(error, Error::Pkcs11(PinExpired | PinIncorrect | PinInvalid | PinLenRange | PinLocked, _))
+    };
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(of_pin)
 }
 
 /// A session that is logged in, and the key in it.

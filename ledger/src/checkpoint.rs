@@ -8,7 +8,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-pub use self::signer::{CheckpointSigner, KeyElsewhere, SignError};
+pub use self::signer::{CheckpointSigner, KeyElsewhere, NotSigned, SignError};
 use crate::{Hash, strict};
 
 /// The signature type of plain Ed25519 in key ids and verifier keys.

@@ -49,8 +49,8 @@ use crate::{
     term::Term,
     tree::{self, Frontier},
     writer::{
-        AppendError, Applier, Archiver, Behind, Observer, Queue, ROUND, Sealed, Shared, Space, Status, Tail, Ticket,
-        WriterThread,
+        AppendError, Applier, Archiver, Behind, Observer, Queue, ROUND, Sealed, Shared, Signing, Space, Status, Tail,
+        Ticket, WriterThread,
     },
 };
 
@@ -136,6 +136,7 @@ impl Ledger {
         let ledger = Ledger::start(options, signer.clone(), clock, recovered, lock);
         ledger.append_blocking(Draft::new(&first)?)?;
         keys::follow(&ledger, &signer)?;
+        ledger.0.shared.signing.begin();
         Ok(ledger)
     }
 
@@ -189,6 +190,7 @@ impl Ledger {
             ledger.append_blocking(Draft::new(&entry)?)?;
         }
         keys::follow(&ledger, &signer)?;
+        ledger.0.shared.signing.begin();
         Ok((ledger, opened))
     }
 
@@ -219,6 +221,7 @@ impl Ledger {
             segments: AtomicU64::new(1),
             last_sync_us: AtomicU64::new(0),
             observer: OnceLock::new(),
+            signing: Signing::default(),
             poisoned: Mutex::new(None),
         });
         let applier = Applier { shared: shared.clone() };
@@ -334,6 +337,7 @@ impl Ledger {
         let (shared, reserve) = (&self.0.shared, self.0.options.limits.min_free_bytes);
         shared.check_poison()?;
         shared.queue.check_open()?;
+        shared.signing.check()?;
         let unreadable = |error| AppendError::Poisoned(format!("free space cannot be read: {error}").into());
         let free = shared.space.free().map_err(unreadable)?;
         if free < reserve { Err(AppendError::NoSpace { free, reserve }) } else { Ok(()) }

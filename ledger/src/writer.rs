@@ -2,7 +2,8 @@
 //!
 //! Group commit: the next batch is what queued while the last one was being synced. What nobody waits for (how a call ended) goes with the next entry
 //! that somebody does, or after a short time: else a call would cost two syncs instead of one.
-//! Any I/O error poisons the ledger: all who wait fail, nothing more is accepted, no failed sync is tried again.
+//! Any I/O error poisons the ledger: all who wait fail, nothing more is accepted, no failed sync is tried again. A key that does not sign is no I/O error: it
+//! comes before anything is written, and is tried again.
 
 mod apply;
 mod draft;
@@ -10,6 +11,7 @@ mod queue;
 mod recheck;
 mod run;
 mod shelve;
+mod signing;
 mod space;
 mod tail;
 
@@ -35,6 +37,7 @@ pub(crate) use self::{
     queue::{Behind, Queue},
     run::WriterThread,
     shelve::{Archiver, ROUND},
+    signing::Signing,
     space::Space,
     tail::Tail,
 };
@@ -113,6 +116,9 @@ pub enum AppendError {
         /// Bytes that must stay free.
         reserve: u64,
     },
+    /// The key that signs checkpoints does not at the moment; it is tried again, and nothing new is accepted until it does.
+    #[error("nothing can be signed at the moment, and it is tried again: {0}")]
+    Unsigned(Arc<str>),
     /// The entry cannot be written.
     #[error("the entry cannot be written: {0}")]
     Entry(Arc<EntryError>),
@@ -128,6 +134,11 @@ impl AppendError {
     /// Whether trying again with this ledger is pointless.
     pub const fn is_fatal(&self) -> bool {
         matches!(self, AppendError::Poisoned(_) | AppendError::Closed)
+    }
+
+    /// Whether the same entry may be taken later, without anybody doing anything to it or to the ledger.
+    pub const fn passes(&self) -> bool {
+        matches!(self, AppendError::Full | AppendError::NoSpace { .. } | AppendError::Unsigned(_))
     }
 }
 
@@ -286,6 +297,7 @@ pub(crate) struct Shared {
     pub(crate) segments: AtomicU64,
     pub(crate) last_sync_us: AtomicU64,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    pub(crate) signing: Signing,
     pub(crate) poisoned: Mutex<Option<Arc<str>>>,
 }
 
@@ -305,6 +317,7 @@ impl Shared {
 
     pub(crate) fn enqueue(&self, draft: Draft) -> Result<Ticket, AppendError> {
         self.check_poison()?;
+        self.signing.admit(&draft.kind)?;
         self.space.admit(&draft.kind)?;
         let (sender, receiver) = oneshot::channel();
         self.queue.push(Prepared::new(draft, &self.origin, sender)?, &self.limits)?;
@@ -313,6 +326,7 @@ impl Shared {
 
     pub(crate) fn enqueue_unawaited(&self, draft: Draft) -> Result<(), AppendError> {
         self.check_poison()?;
+        self.signing.admit(&draft.kind)?;
         self.space.admit(&draft.kind)?;
         self.queue.push(Prepared::without_waiter(draft, &self.origin)?, &self.limits)
     }

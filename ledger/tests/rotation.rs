@@ -13,19 +13,22 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use countersign_ledger::{
     Draft, Entry, Ledger,
-    checkpoint::{CheckpointSigner, KeyElsewhere, VerifierKey},
+    checkpoint::{CheckpointSigner, KeyElsewhere, NotSigned, VerifierKey},
     clock::SystemClock,
     directory::Directory,
     ledger::Options as LedgerOptions,
     open::OpenError,
     record::body,
     verify::{Held, Options, verify},
+    writer::AppendError,
 };
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 
@@ -158,41 +161,133 @@ fn a_retired_key_signs_no_more() {
     assert!(found(dir.path(), &[1], None).contains("checkpoint-signature"));
 }
 
-/// A module that signs, lies, or does not answer.
-struct Module(SigningKey, Arc<AtomicU8>);
+/// A module, and what is the matter with it.
+struct Module {
+    key: SigningKey,
+    state: AtomicU8,
+    tries: AtomicU32,
+}
+
+const SIGNS: u8 = 0;
+const LIES: u8 = 1;
+const IS_OUT: u8 = 2;
+const REFUSES_THE_PIN: u8 = 3;
+
+impl Module {
+    fn new(state: u8) -> Arc<Module> {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        Arc::new(Module { key, state: AtomicU8::new(state), tries: AtomicU32::new(0) })
+    }
+
+    fn is(&self, state: u8) {
+        self.state.store(state, Ordering::SeqCst);
+    }
+
+    fn tries(&self) -> u32 {
+        self.tries.load(Ordering::SeqCst)
+    }
+
+    fn signer(self: &Arc<Module>) -> CheckpointSigner {
+        CheckpointSigner::elsewhere(ORIGIN, self.clone()).unwrap()
+    }
+}
 
 impl KeyElsewhere for Module {
     fn verifying_key(&self) -> VerifyingKey {
-        self.0.verifying_key()
+        self.key.verifying_key()
     }
 
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
-        match self.1.load(Ordering::SeqCst) {
-            0 => Ok(self.0.sign(message).to_bytes()),
-            1 => Ok(self.0.sign(b"something else").to_bytes()),
-            _ => Err("the module was taken out".to_owned()),
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], NotSigned> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        let state = self.state.load(Ordering::SeqCst);
+        match state {
+            SIGNS => Ok(self.key.sign(message).to_bytes()),
+            LIES => Ok(self.key.sign(b"something else").to_bytes()),
+            _ => Err(NotSigned { what: "the module was taken out".into(), is_final: state == REFUSES_THE_PIN }),
         }
     }
 }
 
+fn with(dir: &Path, module: &Arc<Module>) -> Ledger {
+    let ledger = Ledger::create(LedgerOptions::new(dir), module.signer(), Arc::new(SystemClock), None).unwrap();
+    write(&ledger, 3);
+    ledger
+}
+
+fn again(dir: &Path, module: &Arc<Module>) -> Ledger {
+    Ledger::open(LedgerOptions::new(dir), module.signer(), Arc::new(SystemClock)).unwrap().0
+}
+
+fn party(name: &str) -> Draft {
+    let body = body::Party { party: name.into(), role: "agent".into(), by: "test".into(), ..Default::default() };
+    Draft::new(&body).unwrap()
+}
+
+fn until(what: impl Fn() -> bool) {
+    while !what() {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 #[test]
-fn nothing_is_acknowledged_that_the_module_did_not_sign() {
-    for fault in [1, 2] {
-        let (dir, state) = (tempfile::tempdir().unwrap(), Arc::new(AtomicU8::new(0)));
-        let module = || Arc::new(Module(SigningKey::from_bytes(&[3; 32]), state.clone()));
-        let signer = || CheckpointSigner::elsewhere(ORIGIN, module()).unwrap();
-        let ledger = Ledger::create(LedgerOptions::new(dir.path()), signer(), Arc::new(SystemClock), None).unwrap();
-        write(&ledger, 3);
+fn what_the_module_does_not_sign_waits_and_is_sealed_in_order_when_it_does() {
+    for fault in [LIES, IS_OUT] {
+        let (dir, module) = (tempfile::tempdir().unwrap(), Module::new(SIGNS));
+        let ledger = with(dir.path(), &module);
         let size = ledger.head().size();
-        state.store(fault, Ordering::SeqCst);
-        let body = body::Party { party: "p".into(), role: "agent".into(), by: "test".into(), ..Default::default() };
-        assert!(ledger.append_blocking(Draft::new(&body).unwrap()).is_err());
-        assert!(ledger.status().poisoned.unwrap().contains("did not sign"));
+        module.is(fault);
+        let before = module.tries();
+        let waits = ledger.enqueue(party("a")).unwrap();
+        until(|| module.tries() > before + 2);
+        // Nothing of it is there, nothing else is taken, and why is said; but how a call ended waits with it.
+        let Err(AppendError::Unsigned(why)) = ledger.can_seal() else { panic!("ready, and cannot sign") };
+        assert!(why.contains("did not sign"), "{why}");
+        let refused = ledger.enqueue(party("b")).unwrap_err();
+        assert!(refused.passes() && !refused.is_fatal(), "{refused}");
+        let outcome = body::Outcome { result: "completed".into(), sent: "yes".into(), ..Default::default() };
+        ledger.enqueue_unawaited(Draft::new(&outcome).unwrap()).unwrap();
+        assert_eq!((ledger.head().size(), ledger.status().poisoned), (size, None));
+        assert_eq!(found(dir.path(), &[3], None), clean(), "nothing is half written");
+
+        module.is(SIGNS);
+        assert_eq!(waits.sealed_blocking().unwrap().seq, size);
+        until(|| ledger.can_seal().is_ok());
+        assert!(ledger.append_blocking(party("b")).unwrap().seq > size);
+        close(ledger);
+        let ledger = again(dir.path(), &module);
+        let kinds = (size..ledger.head().size()).map(|seq| Entry::parse(&ledger.entry(seq).unwrap()).unwrap().kind);
+        assert_eq!(kinds.map(|kind| kind.as_str().to_owned()).collect::<Vec<_>>(), ["party", "outcome", "party"]);
+        close(ledger);
+        // The call that the outcome is of was never there.
+        assert_eq!(found(dir.path(), &[3], None), BTreeSet::from(["outcome-without-call"]));
+    }
+}
+
+#[test]
+fn a_module_that_refuses_the_pin_is_asked_once_and_nobody_waits_for_one_at_a_start_or_an_end() {
+    for fault in [IS_OUT, REFUSES_THE_PIN] {
+        let (dir, module) = (tempfile::tempdir().unwrap(), Module::new(SIGNS));
+        let ledger = with(dir.path(), &module);
+        let (size, before) = (ledger.head().size(), module.tries());
+        module.is(fault);
+        let waits = ledger.enqueue(party("a")).unwrap();
+        if fault == IS_OUT {
+            until(|| ledger.can_seal().is_err());
+            assert!(ledger.close().is_err(), "what was queued is not there");
+        }
+        assert!(matches!(waits.sealed_blocking(), Err(AppendError::Poisoned(_))));
+        assert!(ledger.status().poisoned.unwrap().contains("the module was taken out"));
+        assert!(fault == IS_OUT || module.tries() == before + 1, "each try more may lock it");
         drop(ledger);
-        state.store(0, Ordering::SeqCst);
-        let (ledger, _) = Ledger::open(LedgerOptions::new(dir.path()), signer(), Arc::new(SystemClock)).unwrap();
+        module.is(SIGNS);
+        let ledger = again(dir.path(), &module);
         assert_eq!(ledger.head().size(), size, "what was not signed is not there");
         close(ledger);
         assert_eq!(found(dir.path(), &[3], None), clean());
+
+        module.is(fault);
+        let new = tempfile::tempdir().unwrap();
+        let begun = Ledger::create(LedgerOptions::new(new.path()), module.signer(), Arc::new(SystemClock), None);
+        assert!(begun.is_err());
     }
 }

@@ -210,6 +210,7 @@ pub fn unavailable(error: &AppendError) -> Problem {
     let (code, title) = match error {
         AppendError::Full => ("ledger-busy", "The ledger's queue is full"),
         AppendError::NoSpace { .. } => ("ledger-full", "The ledger's disk is full"),
+        AppendError::Unsigned(_) => ("ledger-unsigned", "The ledger's key does not sign at the moment"),
         AppendError::Entry(_) => return bad_request(error.to_string()),
         _ => ("ledger-stopped", "The ledger has stopped"),
     };

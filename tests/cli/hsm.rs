@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -171,6 +172,38 @@ fn a_hardware_module_signs_and_its_key_is_in_no_file() {
         let error = sidecar.try_serve().unwrap_err();
         assert!(error.contains(said), "{error}");
     }
+}
+
+#[test]
+fn while_the_module_does_not_sign_no_call_passes_and_it_comes_back_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(conf) = module(dir.path()) else { return };
+    let mut sidecar = sidecar(&conf, true);
+    sidecar.serve();
+    call(&sidecar);
+    let granted = sidecar.instruct("List my last 3 transactions", "emma", &["transactions.list"]);
+    let token = granted["token"].as_str().unwrap();
+    let list = || sidecar.ask(&sidecar.gateway, "GET", "/transactions?n=3", token, None);
+    // As when the device is unplugged: its objects are gone for those who have a session, and for a new one.
+    let (tokens, away) = (dir.path().join("tokens"), dir.path().join("away"));
+    fs::rename(&tokens, &away).unwrap();
+    let unsigned = list();
+    assert_eq!(unsigned.status, 503, "{}", unsigned.body);
+    let ready = || sidecar.ask(&sidecar.api, "GET", "/readyz", "", None);
+    let said = ready();
+    assert!(said.status == 503 && said.body.contains("ledger-unsigned"), "{}", said.body);
+    assert_eq!(list().status, 503, "at once, now that it is known");
+    fs::rename(&away, &tokens).unwrap();
+    let back = (0..1200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        ready().status == 200
+    });
+    assert!(back, "{}", ready().body);
+    assert_eq!(list().status, 200);
+    let key = keys(&sidecar).pop().unwrap();
+    sidecar.stop();
+    let (code, text) = verify(&sidecar, &sidecar.ledger(), &key, None);
+    assert_eq!(code, 0, "{text}");
 }
 
 #[test]

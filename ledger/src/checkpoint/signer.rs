@@ -16,16 +16,33 @@ pub trait KeyElsewhere: Send + Sync {
     /// Signs a message.
     ///
     /// # Errors
+    /// [`NotSigned`].
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], NotSigned>;
+}
+
+/// Why a key that is elsewhere does not sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSigned {
     /// What is wrong, for the operator.
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String>;
+    pub what: String,
+    /// Whether trying again does harm: a PIN that is wrong too often locks the module.
+    pub is_final: bool,
 }
 
 /// Why something is not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the key `{key}` did not sign: {what}")]
+#[error("the key `{key}` did not sign: {}", why.what)]
 pub struct SignError {
     key: String,
-    what: String,
+    why: NotSigned,
+}
+
+impl SignError {
+    /// Whether it must not be tried again.
+    #[cfg(feature = "store")]
+    pub(crate) const fn is_final(&self) -> bool {
+        self.why.is_final
+    }
 }
 
 /// Signs checkpoints of one ledger. A secret half that is in memory is wiped when dropped.
@@ -50,12 +67,12 @@ impl Key {
             Secret::Here(key) => return Ok(key.sign(message).to_bytes()),
             Secret::Elsewhere(key) => key,
         };
-        let fail = |what| SignError { key: self.verifier.to_string(), what };
+        let fail = |why| SignError { key: self.verifier.to_string(), why };
         let signature = key.sign(message).map_err(fail)?;
         // What somebody else made is looked at before anything is acknowledged with it.
         match self.verifier.key.verify_strict(message, &Signature::from_bytes(&signature)) {
             Ok(()) => Ok(signature),
-            Err(_) => Err(fail("what it gave is not its signature".to_owned())),
+            Err(_) => Err(fail(NotSigned { what: "what it gave is not its signature".to_owned(), is_final: false })),
         }
     }
 }

@@ -87,6 +87,13 @@ impl Queue {
         self.inner.lock().closed.clone().map_or(Ok(()), Err)
     }
 
+    /// Waits for so long, or until the queue is closed.
+    pub(crate) fn wait_closed(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut waiting = self.inner.lock();
+        while waiting.closed.is_none() && !self.changed.wait_until(&mut waiting, until).timed_out() {}
+    }
+
     /// How many drafts wait, and their bytes.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let waiting = self.inner.lock();

@@ -84,8 +84,7 @@ impl WriterThread {
         }
         let prev = self.head.prev;
         self.head.advance(&self.frontier, prev, time);
-        let checkpoint =
-            self.signer.sign(self.frontier.size(), self.frontier.root()).map_err(|error| error.to_string())?;
+        let checkpoint = self.sign()?;
         let batch = Batch { first, entries, checkpoints: vec![checkpoint.clone()] };
         let begun = Instant::now();
         let check = |payload: &[u8]| is_as_signed(payload, before, &batch);

@@ -60,6 +60,6 @@ impl Space {
     }
 }
 
-const fn ends_a_call(kind: &Kind) -> bool {
+pub(super) const fn ends_a_call(kind: &Kind) -> bool {
     matches!(kind, Kind::Outcome | Kind::Receipt)
 }

@@ -40,8 +40,8 @@ const MAX_NAME: usize = 256;
 /// How often it is looked at whether the ledger takes anything, while a seal is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Ends when everything is sealed, or has to wait for room on the disk: whoever asked the model does not wait for that, and nor does anything else happen until
-/// there is.
+/// Ends when everything is sealed, or has to wait until the ledger takes something again: whoever asked the model does not wait for that, and nothing else happens
+/// until then.
 pub(crate) struct Closing(oneshot::Receiver<()>);
 
 impl Future for Closing {
@@ -141,7 +141,7 @@ impl Exchange<'_> {
         loop {
             let (sealing, values) = queued?;
             match self.sealed(sealing.ok_or(AppendError::Closed)?).await {
-                Err(AppendError::NoSpace { .. }) => queued = self.queue(drafts),
+                Err(error) if error.passes() => queued = self.queue(drafts),
                 sealed => return Ok((sealed?, values)),
             }
         }

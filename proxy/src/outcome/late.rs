@@ -1,5 +1,5 @@
-//! What ends a call, or says what a model proposed, and is not taken by the ledger at the moment, because its queue or its disk is full: it waits here, in
-//! order, and is tried again.
+//! What ends a call, or says what a model proposed, and is not taken by the ledger at the moment, because its queue or its disk is full or its key does
+//! not sign: it waits here, in order, and is tried again.
 //!
 //! Nothing new is accepted meanwhile, so what can come are the calls under way, each once. Their values are bounded here; what is beyond that waits without.
 
@@ -91,11 +91,12 @@ impl Late {
         let mut at = 0;
         while let Some(kept) = waiting.drafts.get_mut(at) {
             match hand(ledger, kept) {
-                Err(AppendError::NoSpace { .. }) if can_be_overtaken(&kept.draft) => {
+                Err(AppendError::Full) => return false,
+                Err(error) if error.passes() && can_be_overtaken(&kept.draft) => {
                     at += 1;
                     continue;
                 }
-                Err(AppendError::Full | AppendError::NoSpace { .. }) => return false,
+                Err(error) if error.passes() => return false,
                 Ok(()) => {}
                 // The ledger stopped: at its next start the open calls are closed as `unknown`.
                 Err(error) => {
@@ -121,7 +122,7 @@ fn hand(ledger: &Ledger, kept: &mut Kept) -> Result<(), AppendError> {
     Ok(())
 }
 
-/// A decision needs the whole reserve, what ends a call half of it.
+/// A decision needs the whole reserve and a key that signs, what ends a call half of it.
 fn can_be_overtaken(draft: &Draft) -> bool {
     draft.kind == Kind::Decision
 }

@@ -390,7 +390,7 @@ pub(crate) fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<
             Seal::Unawaited => ledger.enqueue_unawaited(draft.clone()).map(|()| None),
         };
         match queued {
-            Err(AppendError::Full | AppendError::NoSpace { .. }) => {}
+            Err(error) if error.passes() => {}
             queued => return queued,
         }
     }

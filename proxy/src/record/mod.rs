@@ -200,6 +200,7 @@ const fn cause(error: &NotRecorded) -> &'static str {
     match error {
         NotRecorded::Append(AppendError::Full) => "full",
         NotRecorded::Append(AppendError::NoSpace { .. }) => "no_space",
+        NotRecorded::Append(AppendError::Unsigned(_)) => "unsigned",
         NotRecorded::Append(AppendError::Entry(_)) | NotRecorded::Entry(_) => "too_large",
         NotRecorded::Append(_) => "stopped",
         NotRecorded::Vault(_) => "vault",
