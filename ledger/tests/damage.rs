@@ -11,7 +11,7 @@ use std::{
 
 use countersign_ledger::{
     Draft, Entry, Ledger,
-    checkpoint::CheckpointSigner,
+    checkpoint::{Checkpoint, CheckpointSigner},
     clock::SystemClock,
     directory::Directory,
     ledger::{Adopts, Opened, Options},
@@ -274,4 +274,32 @@ fn an_adopted_ledger_opens_again_beside_the_lost_ones_anchor() {
     drop(Ledger::create(at(&new), signer(), Arc::new(SystemClock), Some(adopts)).unwrap());
     let (_, opened) = Ledger::open(at(&new), signer(), Arc::new(SystemClock)).unwrap();
     assert_eq!(opened.size, 1);
+}
+
+#[test]
+fn what_was_held_of_a_lost_ledger_is_called_that_only_where_the_new_one_cites_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let note = || Draft::new(&body::Access { by: "test".into(), ..Default::default() }).unwrap();
+    let lost = Ledger::create(options(&dir.path().join("lost")), signer(), Arc::new(SystemClock), None).unwrap();
+    let heads: Vec<_> = (0..9).map(|_| lost.append_blocking(note()).unwrap().proof.checkpoint).collect();
+    let adopts = Adopts { checkpoint: heads[5].clone(), reason: "the disk was lost".into() };
+    let at = dir.path().join("new");
+    let new = Ledger::create(options(&at), signer(), Arc::new(SystemClock), Some(adopts)).unwrap();
+    let says = |held: &Checkpoint| {
+        let against = vec![verify::Held::Checkpoint(held.clone())];
+        let options = verify::Options { against, ..verify::Options::default() };
+        let report = verify(&Directory::read(&at, None).unwrap(), &options);
+        let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+        format!("{}: {}", finding.code, finding.what)
+    };
+    for code in ["truncated", "forked"] {
+        let cited = says(&heads[5]);
+        assert!(cited.starts_with(code) && cited.contains("of those 7 entries this ledger has none"), "{cited}");
+        // An older one, which may be of a ledger that this one was before somebody cut it; and a newer one, of which the first entry says nothing.
+        let [older, newer] = [&heads[3], &heads[8]].map(&says);
+        assert!(older.starts_with(code) && older.contains("cannot be told"), "{older}");
+        assert!(newer.starts_with(code) && newer.contains("more entries than that says"), "{newer}");
+        (0..12).for_each(|_| drop(new.append_blocking(note()).unwrap()));
+    }
+    assert_eq!(verify(&Directory::read(&at, None).unwrap(), &verify::Options::default()).findings, []);
 }

@@ -121,6 +121,8 @@ fn a_rolled_back_ledger_is_refused_and_adopted_anew_with_the_head_held_outside()
     assert_eq!(code, 0, "{text}");
     let (_, first) = sidecar.tool(&["show", path(&sidecar.ledger()), "0"]);
     assert!(first.contains("\"event\": \"adopted\"") && first.contains("the disk was lost"), "{first}");
+    let (code, text) = sidecar.tool(&["verify", path(&sidecar.ledger()), "--against", path(&held)]);
+    assert!(code == 1 && text.contains("the head of the lost ledger that this one took over from"), "{text}");
     sidecar.serve();
     sidecar.instruct("What is my balance?", "bob", &["account.balance.read"]);
 }

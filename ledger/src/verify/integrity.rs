@@ -11,7 +11,7 @@ use crate::{
     Entry, Hash, Kind,
     checkpoint::{Checkpoint, CheckpointError, VerifierKey},
     evidence::Damage,
-    record::Time,
+    record::{Time, body},
     rotation::LedgerKeys,
     tree::{self, Frontier},
 };
@@ -31,6 +31,8 @@ pub(super) struct Integrity {
     pub(super) keys: LedgerKeys,
     /// The newest checkpoint.
     head: Option<Checkpoint>,
+    /// The head of a lost ledger that the first entry cites.
+    adopted: Option<Checkpoint>,
     /// Roots at the sizes of what somebody outside kept, and leaves at the indices of their proofs.
     roots: BTreeMap<u64, Option<Hash>>,
     leaves: BTreeMap<u64, Option<Hash>>,
@@ -55,6 +57,7 @@ impl Integrity {
             covered: 0,
             keys,
             head: None,
+            adopted: None,
             roots: options.against.iter().map(|held| (held.checkpoint().size(), None)).collect(),
             leaves: proofs.collect(),
             lost: false,
@@ -137,6 +140,8 @@ impl Integrity {
         self.time = Some(entry.time);
         if seq == 0 {
             self.origin.clone_from(&entry.origin);
+            let adopts = entry.body_as().ok().and_then(|first: body::Ledger| first.adopts);
+            self.adopted = adopts.and_then(|note| Checkpoint::parse(&note).ok());
             if self.keys.all().next().is_none() {
                 self.find("first-entry", 0, "the first entry does not name the key that signs the checkpoints");
             }
@@ -223,17 +228,17 @@ impl Integrity {
             return;
         }
         if size > have {
-            let what = format!(
-                "a checkpoint held outside covers {size} entries, the ledger has {have}: it was truncated or put back to an older state"
-            );
+            let other = "it was truncated or put back to an older state";
+            let why = self.adopted.as_ref().map_or_else(|| other.to_owned(), |lost| of_lost(checkpoint, lost, other));
+            let what = format!("a checkpoint held outside covers {size} entries, the ledger has {have}: {why}");
             self.findings.push(finding("truncated", Some(have), what));
             return;
         }
         let root = self.roots.get(&size).copied().flatten();
         if size > 0 && root != Some(checkpoint.root()) {
-            let what = format!(
-                "the first {size} entries are not those that a checkpoint held outside covers: the ledger was forked or written anew"
-            );
+            let other = "the ledger was forked or written anew";
+            let why = self.adopted.as_ref().map_or_else(|| other.to_owned(), |lost| of_lost(checkpoint, lost, other));
+            let what = format!("the first {size} entries are not those that a checkpoint held outside covers: {why}");
             self.findings.push(finding("forked", None, what));
         }
         if let Held::Proof(proof) = held {
@@ -248,4 +253,19 @@ impl Integrity {
             }
         }
     }
+}
+
+/// Why a ledger that cites the head of a lost one does not have what is held. Only that very head is evidence that nothing else happened: of another size or
+/// root, what is held may be of the lost ledger or of this one.
+fn of_lost(held: &Checkpoint, lost: &Checkpoint, other: &str) -> String {
+    let cited = lost.size();
+    if (held.size(), held.root()) == (cited, lost.root()) {
+        return format!(
+            "it is the head of the lost ledger that this one took over from, as its first entry says; of those {cited} entries this ledger has none"
+        );
+    }
+    let more = if held.size() > cited { ", and then the lost ledger had more entries than that says" } else { "" };
+    format!(
+        "{other}, or what is held is of the lost ledger, whose head of {cited} entries the first entry cites{more}; which of the two cannot be told from this ledger alone"
+    )
 }
