@@ -15,7 +15,7 @@ use self::{
 pub use self::{
     catalogue::{CeilingArgs, ImportArgs, ImportCommand, LearnArgs},
     investigate::{
-        ExportArgs, ExportFormat, Language, LogFormat, ReconcileArgs, ReplayArgs, ReportArgs, Selection, ShowArgs,
+        ExportArgs, ExportFormat, Language, LogFormat, Part, ReconcileArgs, ReplayArgs, ReportArgs, ShowArgs,
         TraceArgs, VerifyArgs, Wanted,
     },
     operate::{

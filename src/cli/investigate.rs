@@ -125,8 +125,17 @@ pub enum LogFormat {
 
 /// What part of a ledger.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = false, args = ["call", "instruction", "window"])]
 pub struct Selection {
+    /// The part.
+    #[command(flatten)]
+    pub part: Part,
+}
+
+/// A call, an instruction or a time window.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Part {
     /// A call: its id, or its entry's hash.
     #[arg(long, value_name = "ID")]
     pub call: Option<String>,
@@ -160,17 +169,11 @@ pub struct TraceArgs {
 
 /// What is followed or reported on.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = false, args = ["call", "instruction", "window", "incident"])]
 pub struct Wanted {
-    /// A call: its id, or its entry's hash.
-    #[arg(long, value_name = "ID")]
-    pub call: Option<String>,
-    /// An instruction: its id.
-    #[arg(long, value_name = "ID")]
-    pub instruction: Option<String>,
-    /// A time window: `2026-01-31T12:00:00Z/2026-01-31T13:00:00Z`.
-    #[arg(long, value_name = "FROM/TO")]
-    pub window: Option<String>,
+    /// A part of each ledger.
+    #[command(flatten)]
+    pub part: Part,
     /// An incident, by its id: the instructions of the calls that it names.
     #[arg(long, value_name = "ID")]
     pub incident: Option<String>,

@@ -19,7 +19,7 @@ use countersign_trace::{export::Format as Foreign, trace as trace_chains};
 use serde_json::{Value, json};
 
 use super::{report, say, trust};
-use crate::cli::{ExportArgs, ExportFormat, Selection, ShowArgs, TraceArgs, Wanted};
+use crate::cli::{ExportArgs, ExportFormat, Part as Chosen, ShowArgs, TraceArgs, Wanted};
 
 /// What opens a vault's attachments for the ledger's readers.
 pub fn opener(vault: &Vault) -> Box<Opener<'_>> {
@@ -38,18 +38,14 @@ pub fn damaged(damage: Damage) -> anyhow::Error {
     }
 }
 
-fn part(selection: &Selection) -> anyhow::Result<Part> {
-    chosen(selection.call.as_ref(), selection.instruction.as_ref(), selection.window.as_deref())
-}
-
-fn chosen(call: Option<&String>, instruction: Option<&String>, window: Option<&str>) -> anyhow::Result<Part> {
-    if let Some(call) = call {
+fn part(chosen: &Chosen) -> anyhow::Result<Part> {
+    if let Some(call) = &chosen.call {
         return Ok(Part::Call(call.clone()));
     }
-    if let Some(instruction) = instruction {
+    if let Some(instruction) = &chosen.instruction {
         return Ok(Part::Instruction(instruction.clone()));
     }
-    let times = window.unwrap_or_default().split_once('/');
+    let times = chosen.window.as_deref().unwrap_or_default().split_once('/');
     let times = times.and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     let (from, to) = times.context("a window is two times, such as `2026-01-31T12:00:00Z/2026-01-31T13:00:00Z`")?;
     Ok(Part::Window(Time::new(from), Time::new(to)))
@@ -79,7 +75,7 @@ pub fn wanted(paths: &[PathBuf], wanted: &Wanted, keys: &[PathBuf]) -> anyhow::R
         let keys = keys.get(index).map(PathBuf::as_path);
         let parts = match &wanted.incident {
             Some(incident) => calls_of(path, incident)?,
-            None => vec![chosen(wanted.call.as_ref(), wanted.instruction.as_ref(), wanted.window.as_deref())?],
+            None => vec![part(&wanted.part)?],
         };
         for part in parts {
             match evidence(path, &part, keys) {
@@ -178,7 +174,7 @@ fn write_as(format: Foreign, evidence: &Evidence, out: &Path) -> anyhow::Result<
 }
 
 pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
-    let part = part(&args.selection)?;
+    let part = part(&args.selection.part)?;
     let directory = Directory::read(&args.ledger, None)?;
     let vault = args.keys.as_deref().map(Vault::open).transpose()?;
     let open = vault.as_ref().map(opener);

@@ -1,17 +1,13 @@
 //! A first catalogue from a document, and from an MCP server of either protocol era.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    thread,
-};
+use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::{
     peers::{EVERYTHING, everything, fastmcp, is_there, node, python},
     sidecar::{Sidecar, countersign, path},
+    stub,
 };
 
 fn output(args: &[&str]) -> (i32, String, String) {
@@ -46,70 +42,43 @@ fn a_document_becomes_a_catalogue_that_check_accepts() {
     );
 }
 
-/// Reads one request; gives its head and JSON body.
-fn request(stream: &TcpStream) -> (String, Value) {
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-            break;
-        }
-        let lower = line.to_lowercase();
-        length = lower.strip_prefix("content-length:").map_or(length, |value| value.trim().parse().unwrap());
-        head += &lower;
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
-}
-
 /// An MCP server with two pages of tools, of the era with sessions (answers as event stream) or of the one without.
 fn server(stateless: bool) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let (head, message) = request(&stream);
-            let method = message["method"].as_str().unwrap_or_default();
-            assert!(head.contains("authorization: bearer t0ken"), "{head}");
-            let good = match (stateless, method) {
-                (true, _) => {
-                    head.contains(&format!("mcp-method: {method}")) && head.contains("mcp-protocol-version: 2026-07-28")
-                }
-                (false, "initialize") => message["params"]["protocolVersion"] == "2025-11-25",
-                (false, _) => head.contains("mcp-session-id: s1") && head.contains("mcp-protocol-version: 2025-11-25"),
-            };
-            let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object", "properties": { "x": { "type": "string" } } } });
-            let result = match (method, message["params"]["cursor"].as_str()) {
-                ("server/discover", _) if stateless => {
-                    json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {}, "resources": {} } })
-                }
-                ("initialize", _) if !stateless => {
-                    json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": { "name": "two" } })
-                }
-                ("tools/list", None) => json!({ "tools": [tool("one")], "nextCursor": "p2" }),
-                ("tools/list", Some("p2")) => json!({ "tools": [tool("two")] }),
-                _ => Value::Null,
-            };
-            let reply = match good && !result.is_null() {
-                true => json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }),
-                false => json!({ "jsonrpc": "2.0", "id": message["id"], "error": { "code": -32601, "message": "no" } }),
-            };
-            let (media, body) = match stateless {
-                true => ("application/json", reply.to_string()),
-                false => {
-                    ("text/event-stream", format!("id: 1\r\ndata:\r\n\r\nevent: message\r\ndata: {reply}\r\n\r\n"))
-                }
-            };
-            let session = if method == "initialize" { "mcp-session-id: s1\r\n" } else { "" };
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: {media}\r\n{session}content-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
-            stream.write_all((head + &body).as_bytes()).unwrap();
-        }
+    let address = stub::start(move |asked| {
+        let head = asked.head.to_ascii_lowercase();
+        let message: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+        let method = message["method"].as_str().unwrap_or_default();
+        assert!(head.contains("authorization: bearer t0ken"), "{head}");
+        let good = match (stateless, method) {
+            (true, _) => {
+                head.contains(&format!("mcp-method: {method}")) && head.contains("mcp-protocol-version: 2026-07-28")
+            }
+            (false, "initialize") => message["params"]["protocolVersion"] == "2025-11-25",
+            (false, _) => head.contains("mcp-session-id: s1") && head.contains("mcp-protocol-version: 2025-11-25"),
+        };
+        let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object", "properties": { "x": { "type": "string" } } } });
+        let result = match (method, message["params"]["cursor"].as_str()) {
+            ("server/discover", _) if stateless => {
+                json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {}, "resources": {} } })
+            }
+            ("initialize", _) if !stateless => {
+                json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": { "name": "two" } })
+            }
+            ("tools/list", None) => json!({ "tools": [tool("one")], "nextCursor": "p2" }),
+            ("tools/list", Some("p2")) => json!({ "tools": [tool("two")] }),
+            _ => Value::Null,
+        };
+        let reply = match good && !result.is_null() {
+            true => json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }),
+            false => json!({ "jsonrpc": "2.0", "id": message["id"], "error": { "code": -32601, "message": "no" } }),
+        };
+        let (media, body) = match stateless {
+            true => ("application/json", reply.to_string()),
+            false => ("text/event-stream", format!("id: 1\r\ndata:\r\n\r\nevent: message\r\ndata: {reply}\r\n\r\n")),
+        };
+        let session = (method == "initialize").then(|| ("mcp-session-id", "s1".to_owned()));
+        let headers = [("content-type", media.to_owned()), ("connection", "close".to_owned())];
+        (200, headers.into_iter().chain(session).collect(), body.into_bytes())
     });
     format!("http://{address}/mcp")
 }

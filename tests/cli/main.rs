@@ -12,6 +12,7 @@
 
 mod adder;
 mod browser;
+mod collector;
 mod peers;
 mod sidecar;
 mod stub;

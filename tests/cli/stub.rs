@@ -1,26 +1,18 @@
-//! A small HTTP server of the test's own: a collector of OTLP that really decodes, an API, a model, an MCP server.
+//! A small HTTP server of the test's own: an API, a model, an MCP server. It frames messages by itself, as plainly as the standard says.
 
 use std::{
-    collections::BTreeSet,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
 };
 
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        trace::v1::ExportTraceServiceRequest,
-    },
-    common::v1::{KeyValue, any_value::Value as Any},
-    logs::v1::LogRecord,
-    trace::v1::Span,
-};
-use prost::Message as _;
-
 /// A request as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
+    /// Its first line and its headers, byte for byte.
+    pub head: String,
+    /// The target of its first line.
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
@@ -70,85 +62,34 @@ fn talk(stream: TcpStream, answer: &dyn Fn(&Asked) -> Answer) -> Option<()> {
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
-    let mut line = String::new();
-    let mut next = || {
-        line.clear();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        Some(line.trim_end().to_owned())
-    };
-    let first = next()?;
-    let path = first.split(' ').nth(1)?.to_owned();
-    let mut headers = Vec::new();
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        reader.read_line(&mut head).ok().filter(|read| *read > 0)?;
+    }
+    let path = head.split(' ').nth(1)?.to_owned();
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let headers = lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    let mut asked = Asked { path, headers, head, body: Vec::new() };
+    let length = asked.header("content-length").map_or(Some(0), |length| length.parse().ok())?;
+    asked.body = vec![0; length];
+    reader.read_exact(&mut asked.body).ok()?;
+    if asked.header("transfer-encoding").is_some() {
+        asked.body = chunks(reader)?;
+    }
+    Some(asked)
+}
+
+fn chunks(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
     loop {
-        let line = next()?;
-        let Some((name, value)) = line.split_once(':') else { break };
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
-    Some(Asked { path, headers, body })
-}
-
-/// What a collector got.
-#[derive(Default)]
-pub struct Got {
-    pub spans: Vec<Span>,
-    pub metrics: BTreeSet<String>,
-    pub logs: Vec<LogRecord>,
-    /// Everything that came, decoded and printed.
-    pub text: String,
-    /// Requests without the header that opens the collector.
-    pub strangers: u32,
-}
-
-/// A collector, and what it got so far. It wants the header `x-key: collector-key`.
-pub fn collector() -> (String, Arc<Mutex<Got>>) {
-    let got: Arc<Mutex<Got>> = Arc::default();
-    let shared = got.clone();
-    let address = start(move |asked| {
-        let mut got = shared.lock().unwrap();
-        if asked.header("x-key") != Some("collector-key")
-            || asked.header("content-type") != Some("application/x-protobuf")
-        {
-            got.strangers += 1;
-            return (401, Vec::new(), Vec::new());
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let size = usize::from_str_radix(line.trim(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        reader.read_exact(&mut chunk).ok()?;
+        body.extend(&chunk[..size]);
+        if size == 0 {
+            return Some(body);
         }
-        match asked.path.as_str() {
-            "/v1/traces" => {
-                let sent = ExportTraceServiceRequest::decode(&*asked.body).unwrap();
-                got.text += &format!("{sent:?}\n");
-                let scopes = sent.resource_spans.into_iter().flat_map(|of| of.scope_spans);
-                got.spans.extend(scopes.flat_map(|of| of.spans));
-            }
-            "/v1/metrics" => {
-                let sent = ExportMetricsServiceRequest::decode(&*asked.body).unwrap();
-                got.text += &format!("{sent:?}\n");
-                let scopes = sent.resource_metrics.into_iter().flat_map(|of| of.scope_metrics);
-                got.metrics.extend(scopes.flat_map(|of| of.metrics).map(|metric| metric.name));
-            }
-            "/v1/logs" => {
-                let sent = ExportLogsServiceRequest::decode(&*asked.body).unwrap();
-                got.text += &format!("{sent:?}\n");
-                let scopes = sent.resource_logs.into_iter().flat_map(|of| of.scope_logs);
-                got.logs.extend(scopes.flat_map(|of| of.log_records));
-            }
-            other => panic!("{other}"),
-        }
-        (200, vec![("content-type", "application/x-protobuf".to_owned())], Vec::new())
-    });
-    (address, got)
-}
-
-/// The text of an attribute.
-pub fn text<'s>(attributes: &'s [KeyValue], name: &str) -> Option<&'s str> {
-    let found = attributes.iter().find(|of| of.key == name)?.value.as_ref()?.value.as_ref()?;
-    match found {
-        Any::StringValue(text) => Some(text),
-        _ => None,
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

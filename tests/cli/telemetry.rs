@@ -15,8 +15,9 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use serde_json::{Value, json};
 
 use crate::{
+    collector::{Got, collector, hex, text},
     sidecar::{Sidecar, raw},
-    stub::{self, Asked, Got, collector, hex, text},
+    stub::{self, Asked},
 };
 
 /// What must be seen nowhere: of the user, of arguments, of answers, and every secret but the generated ones.

@@ -20,4 +20,6 @@ mod llhttp;
 #[allow(dead_code, reason = "the driver of the real binary, which other tests use more of")]
 #[path = "../cli/sidecar.rs"]
 mod sidecar;
+#[path = "../cli/stub.rs"]
+mod stub;
 mod world;

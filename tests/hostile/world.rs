@@ -2,16 +2,15 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    io::{Read as _, Write as _},
+    net::TcpStream,
     sync::{Arc, Mutex},
-    thread,
     time::Duration,
 };
 
 use serde_json::json;
 
-use crate::sidecar::Sidecar;
+use crate::{sidecar::Sidecar, stub};
 
 const CATALOGUE: &str = r#"
 upstream = "bank"
@@ -182,49 +181,10 @@ pub fn code(text: &str) -> String {
     after.split('"').next().unwrap_or_default().to_owned()
 }
 
-/// An API that answers everything with `{}` and writes down what it was sent. It frames messages by itself, as plainly as the standard says.
+/// An API that answers everything with `{}` and writes down what it was sent.
 fn api(seen: Seen) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let seen = seen.clone();
-            thread::spawn(move || serve(&stream.unwrap(), &seen));
-        }
-    });
-    address
-}
-
-fn serve(stream: &TcpStream, seen: &Seen) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let header = |name: &str| {
-            let lines = head.lines().filter_map(|line| line.split_once(':'));
-            lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).next()
-        };
-        let mut body = vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
-        reader.read_exact(&mut body).ok()?;
-        if header("transfer-encoding").is_some() {
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).ok()?;
-                let size = usize::from_str_radix(line.trim(), 16).ok()?;
-                let mut chunk = vec![0; size + 2];
-                reader.read_exact(&mut chunk).ok()?;
-                body.extend(&chunk[..size]);
-                if size == 0 {
-                    break;
-                }
-            }
-        }
-        seen.lock().unwrap().push((head, body));
-        let mut stream = stream;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}").ok()?;
-    }
+    stub::start(move |asked| {
+        seen.lock().unwrap().push((asked.head.clone(), asked.body.clone()));
+        stub::json(200, "{}")
+    })
 }

@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
@@ -15,6 +14,7 @@ use serde_json::Value;
 use crate::{
     peers::{self, Peer, is_there},
     sidecar::{Answer, BANK_KEY, Sidecar, path},
+    stub,
 };
 
 pub const EXAMPLE: &str = include_str!("../../../deploy/envoy/envoy.yaml");
@@ -47,66 +47,38 @@ abort_on_revoke = true
 
 pub const ENVOY: &str = "[ext_authz]\nlisten = \"unix:envoy.sock\"\nupstreams = [\"bank\"]\nunread_answers = true\n";
 
-/// Heads and bodies that the API was sent.
-type Seen = Arc<Mutex<Vec<String>>>;
-
 /// An API that does what the path says.
 pub struct Api {
     pub port: u16,
-    seen: Seen,
+    /// Heads and bodies that it was sent.
+    seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Api {
     fn start() -> Api {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, seen) = (listener.local_addr().unwrap().port(), Seen::default());
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = seen.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let seen = kept.clone();
-                thread::spawn(move || serve(stream, &seen));
-            }
+        let address = stub::start(move |asked| {
+            kept.lock().unwrap().push(asked.head.clone() + &String::from_utf8_lossy(&asked.body));
+            let status = match asked.path.as_str() {
+                "/look/broken" => 500,
+                // Gone without an answer.
+                "/look/reset" => 0,
+                "/look/slow" => {
+                    thread::sleep(Duration::from_secs(600));
+                    0
+                }
+                _ => 200,
+            };
+            let (status, mut headers, body) = stub::json(status, "{}");
+            headers.extend([("set-cookie", "session=secret".into()), ("countersign-entry", "forged".into())]);
+            (status, headers, body)
         });
-        Api { port, seen }
+        Api { port: address.parse::<SocketAddr>().unwrap().port(), seen }
     }
 
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
-    }
-}
-
-fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
-    loop {
-        let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
-        let whole = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            let (head, body) = text.split_once("\r\n\r\n")?;
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            (body.len() >= length.map_or(0, |length| length.parse().unwrap())).then(|| text.clone())
-        };
-        let text = loop {
-            if let Some(text) = whole(&bytes) {
-                break text;
-            }
-            let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
-            bytes.extend(&piece[..read]);
-        };
-        let target = text.split(' ').nth(1).unwrap_or_default().to_owned();
-        seen.lock().unwrap().push(text);
-        let status = match target.as_str() {
-            "/look/broken" => "500 Internal Server Error",
-            // Gone without an answer.
-            "/look/reset" => return None,
-            "/look/slow" => {
-                thread::sleep(Duration::from_secs(600));
-                return None;
-            }
-            _ => "200 OK",
-        };
-        let answer = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nset-cookie: session=secret\r\ncountersign-entry: forged\r\ncontent-length: 2\r\n\r\n{{}}"
-        );
-        stream.write_all(answer.as_bytes()).ok()?;
     }
 }
 
