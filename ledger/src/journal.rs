@@ -152,17 +152,26 @@ fn make_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize) -> io::Result<P
     SysRng.try_fill_bytes(&mut id).map_err(io::Error::other)?;
     let name = data_encoding::HEXLOWER.encode(&id);
     let (making, spare) = (dir.join(format!("{name}.making")), dir.join(format!("{name}.spare")));
-    let file = disk.open(&making)?;
-    let zeros = vec![0; ZEROS_BYTES.min(segment_bytes)];
+    let made = fill(disk, &making, segment_bytes).and_then(|()| disk.rename(&making, &spare));
+    if let Err(error) = made {
+        // Half of one helps nobody, and takes the room that others need who write to a disk that is full.
+        let _ = disk.remove(&making);
+        return Err(error);
+    }
+    disk.sync_dir(dir)?;
+    Ok(spare)
+}
+
+/// A file of zeros, durable.
+fn fill(disk: &dyn Disk, path: &Path, bytes: usize) -> io::Result<()> {
+    let file = disk.open(path)?;
+    let zeros = vec![0; ZEROS_BYTES.min(bytes)];
     let mut at = 0;
-    while at < segment_bytes {
+    while at < bytes {
         file.write_at(&zeros, at as u64)?;
         at += zeros.len();
     }
-    file.sync()?;
-    disk.rename(&making, &spare)?;
-    disk.sync_dir(dir)?;
-    Ok(spare)
+    file.sync()
 }
 
 /// Removes what a crash left half made. Only before anybody makes a segment: what is being made has the same name.

@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -51,6 +51,8 @@ struct Faulty {
     failure: Failure,
     /// Free space as the disk says it, after so many questions; before, as much as there is.
     free: Option<(Arc<AtomicU64>, u64)>,
+    /// Whether a journal segment that is being made finds no room.
+    no_room: Arc<AtomicBool>,
 }
 
 impl Faulty {
@@ -82,6 +84,9 @@ impl DiskFile for FaultyFile {
 impl Disk for Faulty {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = self.step(|| SystemDisk.open(path))?;
+        if self.no_room.load(Ordering::SeqCst) && path.extension().is_some_and(|extension| extension == "making") {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Ok(Box::new(FaultyFile(file, self.clone())))
     }
 
@@ -180,7 +185,8 @@ fn append(ledger: &Ledger) -> (Vec<(u64, Hash)>, Option<AppendError>) {
 fn filling(dir: &Path, free: u64) -> (Ledger, Arc<AtomicU64>) {
     let questions = Arc::new(AtomicU64::new(u64::MAX));
     let free = Some((questions.clone(), free));
-    let faulty = Faulty { steps: Arc::default(), fail_at: u64::MAX, failure: Failure::NotDone, free };
+    let steps = Arc::default();
+    let faulty = Faulty { steps, fail_at: u64::MAX, failure: Failure::NotDone, free, no_room: Arc::default() };
     let ledger = Ledger::create(options(dir, Arc::new(faulty)), signer(), Arc::new(SystemClock), None);
     (ledger.unwrap(), questions)
 }
@@ -224,10 +230,41 @@ fn an_outcome_that_was_queued_is_written_although_the_disk_fills_behind_it() {
     assert_eq!(ledger.status().size, before + 1);
 }
 
+/// What is made ahead of time can wait. The ledger goes on, and half a segment does not take what room there is.
+#[test]
+fn a_disk_without_room_for_the_next_segment_does_not_stop_the_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let (steps, no_room) = (Arc::default(), Arc::<AtomicBool>::default());
+    let faulty = Faulty { steps, fail_at: u64::MAX, failure: Failure::NotDone, free: None, no_room: no_room.clone() };
+    let ledger = Ledger::create(options(dir.path(), Arc::new(faulty)), signer(), Arc::new(SystemClock), None).unwrap();
+    let files = |ending: &str| {
+        let names = SystemDisk.list(&dir.path().join("journal")).unwrap();
+        names.iter().filter(|name| name.ends_with(ending)).count()
+    };
+    let prepared = || {
+        let looks = std::iter::repeat_with(|| std::thread::sleep(Duration::from_millis(10)));
+        looks.take(1000).any(|()| files(".spare") > 0)
+    };
+    assert!(prepared());
+    no_room.store(true, Ordering::SeqCst);
+    let begun = ledger.status().segments;
+    while ledger.status().segments == begun {
+        ledger.append_blocking(draft(199)).unwrap();
+    }
+    // Longer than the archive's thread waits between two looks.
+    std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!((ledger.status().poisoned, files(".spare"), files(".making")), (None, 0, 0));
+    ledger.append_blocking(draft(199)).unwrap();
+    no_room.store(false, Ordering::SeqCst);
+    ledger.append_blocking(draft(199)).unwrap();
+    assert!(prepared());
+    ledger.close().unwrap();
+}
+
 /// One run in which one step fails. Gives whether that step came.
 fn run(fail_at: u64, failure: Failure) -> bool {
     let dir = tempfile::tempdir().unwrap();
-    let faulty = Faulty { steps: Arc::default(), fail_at, failure, free: None };
+    let faulty = Faulty { steps: Arc::default(), fail_at, failure, free: None, no_room: Arc::default() };
     let what = format!("step {fail_at} {failure:?}");
     let created = Ledger::create(options(dir.path(), Arc::new(faulty.clone())), signer(), Arc::new(SystemClock), None);
     let (mut acknowledged, mut stopped) = (Vec::new(), true);

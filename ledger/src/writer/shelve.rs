@@ -77,10 +77,7 @@ impl Archiver {
             self.newest = batch.checkpoints.last().cloned().unwrap_or_else(|| self.newest.clone());
             self.checkpoints.extend(batch.checkpoints);
         }
-        if self.segments != self.shared.segments.load(Ordering::Acquire) {
-            self.segments = self.shared.segments.load(Ordering::Acquire);
-            journal::prepare_spare(&*self.disk, &self.journal_dir, self.shared.limits.segment_bytes)?;
-        }
+        self.prepare_spare()?;
         if self.pending.len() >= ROUND || self.pending_bytes() >= ROUND_BYTES || self.archived_at.elapsed() >= WAIT {
             self.archive()?;
         }
@@ -89,6 +86,19 @@ impl Archiver {
         }
         self.shared.archiving.progressed(bytes);
         Ok(())
+    }
+
+    /// Makes the journal's next segment ready when one was begun. Not out of the reserve, which is there for how calls end: then later.
+    fn prepare_spare(&mut self) -> io::Result<()> {
+        let segments = self.shared.segments.load(Ordering::Acquire);
+        if self.segments == segments || self.shared.space.is_short() {
+            return Ok(());
+        }
+        match journal::prepare_spare(&*self.disk, &self.journal_dir, self.shared.limits.segment_bytes) {
+            // It filled meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            prepared => prepared.map(|()| self.segments = segments),
+        }
     }
 
     fn pending_bytes(&self) -> usize {
