@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub use self::{
     attenuate::Wider,
     constraint::{Constraint, Pattern},
-    usage::{Exhausted, Usage},
+    usage::{Exhausted, Usage, Used},
 };
 use crate::{
     catalogue::{Action, AskedIntent, Catalogue, Type},

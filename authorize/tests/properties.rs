@@ -196,7 +196,7 @@ proptest! {
             }
             if give_back && !open.is_empty() {
                 let (before, after, _) = open.remove(which % open.len());
-                usage = usage.release(&before, &after);
+                usage = usage.release(&after.used_since(&before));
             }
             let spent = usage.spent.get("transactions.send").copied().unwrap_or_default();
             prop_assert!(spent >= Decimal::ZERO && spent <= limit && usage.calls <= max_calls);

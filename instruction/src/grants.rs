@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use countersign_authorize::{
-    grant::{Grant, Usage},
+    grant::{Grant, Usage, Used},
     verdict::{Above, Judgement},
 };
 use countersign_ledger::Hash;
@@ -79,6 +79,20 @@ pub struct Reserved {
     pub after: Usage,
 }
 
+/// What one call uses of one grant, until it is known whether it was executed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    grant: Box<str>,
+    used: Used,
+}
+
+impl Reserved {
+    /// What must be known of it to give it back.
+    pub fn taken(&self) -> Taken {
+        Taken { grant: self.grant.as_str().into(), used: self.after.used_since(&self.before) }
+    }
+}
+
 impl Inner {
     /// A grant by its id.
     pub fn state(&self, grant: &str) -> Option<&GrantState> {
@@ -143,10 +157,10 @@ impl Inner {
     }
 
     /// Gives back what a call reserved that was certainly not executed.
-    pub fn release(&mut self, reserved: &[Reserved]) {
-        for Reserved { grant, before, after } in reserved {
-            if let Some(state) = self.state_mut(grant) {
-                state.usage = state.usage.release(before, after);
+    pub fn release(&mut self, taken: impl IntoIterator<Item = Taken>) {
+        for Taken { grant, used } in taken {
+            if let Some(state) = self.state_mut(&grant) {
+                state.usage = state.usage.release(&used);
             }
         }
     }

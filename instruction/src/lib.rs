@@ -11,6 +11,6 @@ mod judge;
 mod state;
 
 pub use asked::{Asked, Known, Proposal};
-pub use grants::{Approved, GrantState, Reserved, Yes, budget};
+pub use grants::{Approved, GrantState, Reserved, Taken, Yes, budget};
 pub use judge::{Attempt, withdrawal};
 pub use state::{Catalogues, Find, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Values};

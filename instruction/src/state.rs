@@ -19,7 +19,7 @@ use countersign_ledger::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{Approved, GrantState, Reserved, Yes, asked::Asked};
+use crate::{Approved, GrantState, Reserved, Taken, Yes, asked::Asked};
 
 /// What changes of an instruction.
 #[derive(Default, PartialEq, Debug)]
@@ -46,10 +46,10 @@ pub struct Inner {
     pub keys: BTreeMap<Hash, String>,
     /// The agent's decisions.
     pub decisions: BTreeSet<Hash>,
-    /// Reservations of calls that have not ended, by the call's entry.
-    pub reserved: BTreeMap<Hash, Vec<Reserved>>,
-    /// Reservations of calls that ended so that nobody knows whether they were executed, by the call's entry.
-    pub unsettled: BTreeMap<Hash, Vec<Reserved>>,
+    /// What calls that have not ended use of their grants, by the call's entry.
+    pub reserved: BTreeMap<Hash, Box<[Taken]>>,
+    /// The same of calls that ended so that nobody knows whether they were executed.
+    pub unsettled: BTreeMap<Hash, Box<[Taken]>>,
     /// Whether the agent gave its answer.
     pub answered: bool,
     /// What the user attached.
@@ -356,7 +356,7 @@ impl Inner {
             }
         }
         if !reserved.is_empty() {
-            self.reserved.insert(call, reserved);
+            self.reserved.insert(call, reserved.iter().map(Reserved::taken).collect());
         }
     }
 
@@ -424,7 +424,7 @@ impl Inner {
     pub fn end(&mut self, call: &Hash, sent: &str) {
         let Some(reserved) = self.reserved.remove(call) else { return };
         match sent {
-            "no" => self.release(&reserved),
+            "no" => self.release(reserved),
             "maybe" => drop(self.unsettled.insert(*call, reserved)),
             _ => {}
         }
@@ -437,7 +437,7 @@ impl Inner {
     pub fn settle(&mut self, call: &Hash, executed: bool) -> bool {
         let Some(reserved) = self.unsettled.remove(call) else { return false };
         if !executed {
-            self.release(&reserved);
+            self.release(reserved);
         }
         true
     }

@@ -19,6 +19,17 @@ pub struct Usage {
     pub spent: BTreeMap<String, Decimal>,
 }
 
+/// What one call used of a grant. As small as it can be: it is kept of every call of which nobody knows whether it was executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// Of the grant's calls: one, or none when a model was asked.
+    calls: u64,
+    action: Box<str>,
+    /// Of the action's calls.
+    of_action: u64,
+    spent: Decimal,
+}
+
 /// A limit that a call would pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exhausted {
@@ -81,22 +92,30 @@ impl Usage {
         }
     }
 
-    /// The usage when a reserved call was certainly not executed: what `reserved` added to `before` is given back.
-    #[must_use]
-    pub fn release(&self, before: &Usage, reserved: &Usage) -> Usage {
-        let mut after = self.clone();
-        after.calls = after.calls.saturating_sub(reserved.calls.saturating_sub(before.calls));
-        for (action, calls) in &reserved.by_action {
-            let added = calls.saturating_sub(before.by_action.get(action).copied().unwrap_or(0));
-            if let Some(calls) = after.by_action.get_mut(action) {
-                *calls = calls.saturating_sub(added);
-            }
+    /// What one call used, when this was the usage after it and `before` that before it.
+    pub fn used_since(&self, before: &Usage) -> Used {
+        let calls_before = |action: &str| before.by_action.get(action).copied().unwrap_or(0);
+        let changed = self.by_action.iter().find(|(action, calls)| **calls > calls_before(action));
+        let (action, of_action) = changed.map_or(("", 0), |(action, calls)| (action, calls - calls_before(action)));
+        let spent = |usage: &Usage| usage.spent.get(action).copied().unwrap_or_default();
+        Used {
+            calls: self.calls.saturating_sub(before.calls),
+            action: action.into(),
+            of_action,
+            spent: spent(self).saturating_sub(spent(before)).max(Decimal::ZERO),
         }
-        for (action, spent) in &reserved.spent {
-            let added = spent.saturating_sub(before.spent.get(action).copied().unwrap_or_default()).max(Decimal::ZERO);
-            if let Some(spent) = after.spent.get_mut(action) {
-                *spent = spent.saturating_sub(added).max(Decimal::ZERO);
-            }
+    }
+
+    /// The usage when a reserved call was certainly not executed: what it used is given back.
+    #[must_use]
+    pub fn release(&self, used: &Used) -> Usage {
+        let mut after = self.clone();
+        after.calls = after.calls.saturating_sub(used.calls);
+        if let Some(calls) = after.by_action.get_mut(&*used.action) {
+            *calls = calls.saturating_sub(used.of_action);
+        }
+        if let Some(spent) = after.spent.get_mut(&*used.action) {
+            *spent = spent.saturating_sub(used.spent).max(Decimal::ZERO);
         }
         // As if it had never been reserved: whoever replays what was recorded does not know of what never was.
         after.by_action.retain(|_, calls| *calls > 0);

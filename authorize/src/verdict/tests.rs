@@ -492,7 +492,7 @@ proptest! {
                 spent += amount;
                 made += 1;
                 let after = judged.usage.clone().unwrap();
-                prop_assert_eq!(after.release(&usage, &after), Usage { by_action: after.by_action.keys().map(|k| (k.clone(), made - 1)).collect(), ..usage.clone() }.with_zero_spent(&after));
+                prop_assert_eq!(after.release(&after.used_since(&usage)), Usage { by_action: after.by_action.keys().map(|k| (k.clone(), made - 1)).collect(), ..usage.clone() }.with_zero_spent(&after));
                 usage = after;
             }
             prop_assert_eq!(judge(&narrow, &usage), judge(&narrow, &usage));

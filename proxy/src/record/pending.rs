@@ -138,13 +138,13 @@ impl Pending {
             inner.asked.asks(sealed.hash, forwarded.then_some(asking.comparison.words), asking.kept());
         }
         if !self.reserved.is_empty() {
-            inner.reserved.insert(sealed.hash, self.reserved.clone());
+            inner.reserved.insert(sealed.hash, self.reserved.iter().map(Reserved::taken).collect());
         }
     }
 
     /// Nothing was recorded, so nothing happened: what was reserved is given back.
     pub(super) fn undo(&self, session: &mut Inner) {
-        session.release(&self.reserved);
+        session.release(self.reserved.iter().map(Reserved::taken));
         if let Some((state, approval)) = session.state_mut(&self.call.grant).zip(self.approval.as_ref()) {
             state.approved.insert(self.judgement.digest.clone(), approval.clone());
         }
