@@ -147,6 +147,12 @@ impl Observations {
         self.full
     }
 
+    /// About how many bytes of memory all of it takes.
+    pub const fn memory(&self) -> usize {
+        // A text in two spellings or a value's key; its place: the call's entry, its action, its field.
+        self.bytes + self.count * 256
+    }
+
     /// Adds the words of a follow-up instruction.
     pub fn add_words(&mut self, words: &str) {
         let text = Text::new(words);

@@ -172,6 +172,15 @@ impl Asked {
             .for_each(|proposal| proposal.used = None);
     }
 
+    /// About how many bytes of memory all of it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let arguments = self.proposals.iter().flat_map(|proposal| proposal.arguments.values());
+        let proposals =
+            self.proposals.len() * 384 + arguments.map(|value| 128 + value.to_text().len() * 4).sum::<usize>();
+        let remembered = self.kept.len() * 96 + (self.made.len() + self.earlier.len() + self.open.len()) * 192;
+        self.heard.memory() + proposals + remembered
+    }
+
     pub(crate) fn fold_decision(&mut self, entry: &Entry, hash: Hash, values: &Values<'_>) {
         let Ok(decision) = entry.body_as::<body::Decision>() else { return };
         // Larger than an entry may be: no call could be it.

@@ -8,6 +8,7 @@
 mod asked;
 mod grants;
 mod judge;
+mod memory;
 mod state;
 
 pub use asked::{Asked, Known, Proposal};

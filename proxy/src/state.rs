@@ -209,11 +209,30 @@ impl Gateway {
         self.sweep_at.store(MAX_LIVE.max(live.len() + live.len() / 4), Ordering::Relaxed);
     }
 
-    /// Forgets instructions that nobody used for a minute, when there are more than so many: what they are stands in their entries. Asked from time to time.
+    /// Forgets instructions that nobody used for a minute, those first that rest longest, until all that are kept take no more than so many bytes: what they
+    /// are stands in their entries. Asked from time to time.
     pub fn forget_idle(&self, keep: usize, now: Timestamp) {
+        let (mut kept, mut idle) = (0_usize, Vec::new());
+        for (id, live) in &*self.live.read() {
+            let memory = live.memory();
+            kept = kept.saturating_add(memory);
+            idle.extend(live.idle_since(now).map(|since| (since, memory, id.clone())));
+        }
         // How calls ended may wait for room, and is in no entry yet.
-        if self.live.read().len() > keep && self.ledger.can_seal().is_ok() {
-            self.live.write().retain(|_, live| !live.is_idle(now));
+        if kept <= keep || self.ledger.can_seal().is_err() {
+            return;
+        }
+        idle.sort_unstable();
+        let mut live = self.live.write();
+        for (_, memory, id) in idle {
+            if kept <= keep {
+                break;
+            }
+            // Somebody may have begun to use it meanwhile.
+            if live.get(&id).is_some_and(|live| live.idle_since(now).is_some()) {
+                live.remove(&id);
+                kept = kept.saturating_sub(memory);
+            }
         }
     }
 

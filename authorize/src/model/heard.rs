@@ -42,6 +42,12 @@ impl Heard {
         }
     }
 
+    /// About how many bytes of memory all of it takes.
+    pub fn memory(&self) -> usize {
+        // Read, JSON takes a few times the room of its text.
+        self.answers.len() * 384 + self.bytes * 4
+    }
+
     /// The answers, oldest first.
     pub fn answers(&self) -> impl Iterator<Item = &Answer> + Clone {
         self.answers.iter().map(AsRef::as_ref)

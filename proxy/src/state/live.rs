@@ -62,17 +62,23 @@ impl Live {
         self.idle_since.store(IN_USE, Ordering::Relaxed);
     }
 
-    /// Whether nobody used it for a minute, as far as it was looked at.
-    pub(super) fn is_idle(self: &Arc<Live>, now: Timestamp) -> bool {
-        let now = now.as_second();
-        // What its client said once stands in no entry.
-        let said = self.shows_addresses.load(Ordering::Relaxed);
+    /// Since when nobody used it, as far as it was looked at, in seconds; none when somebody does, or did within the last minute.
+    pub(super) fn idle_since(self: &Arc<Live>, now: Timestamp) -> Option<i64> {
+        // What its client said once stands in no entry; it matters for as long as there may be a call.
+        let said = self.shows_addresses.load(Ordering::Relaxed) && self.lock().holds(now);
         if said || Arc::strong_count(self) > 1 || Arc::strong_count(&self.inner) > 1 {
             self.used();
-            return false;
+            return None;
         }
-        let since = self.idle_since.fetch_min(now, Ordering::Relaxed);
-        since != IN_USE && now - since >= IDLE_SECONDS
+        let seconds = now.as_second();
+        let since = self.idle_since.fetch_min(seconds, Ordering::Relaxed);
+        Some(since).filter(|since| *since != IN_USE && seconds - since >= IDLE_SECONDS)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let names = [&self.id, &self.subject, &self.host, &self.agent].map(|name| name.len());
+        size_of::<Live>() + names.iter().sum::<usize>() + self.lock().memory()
     }
 
     /// A new instruction.

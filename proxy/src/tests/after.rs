@@ -106,13 +106,55 @@ async fn an_instruction_that_nobody_uses_is_forgotten_and_found_again_as_it_was(
     gateway.forget_idle(0, later(200));
     gateway.forget_idle(0, later(300));
     drop(held);
-    gateway.forget_idle(9, later(400));
-    gateway.forget_idle(9, later(500));
+    gateway.forget_idle(1 << 20, later(400));
+    gateway.forget_idle(1 << 20, later(500));
     assert!(live.upgrade().is_some());
     gateway.forget_idle(0, later(600));
     gateway.forget_idle(0, later(700));
     assert!(live.upgrade().is_none());
     assert_eq!(world.pay("DE89370400440532013000", "1.00").await.status, 403, "its budget is used up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_idle_instructions_no_more_are_forgotten_than_must_be_and_those_first_that_rest_longest() {
+    let api = api().await;
+    let world = World::start(api.address).await;
+    let gateway = &world.gateway;
+    let mut known = vec![Arc::downgrade(&gateway.live(&world.instruction).unwrap())];
+    for _ in 0..9 {
+        let (id, _) = world.instruct(super::world::scope()).await;
+        known.push(Arc::downgrade(&gateway.live(&id).unwrap()));
+    }
+    let bytes: usize = known.iter().map(|live| live.upgrade().unwrap().memory()).sum();
+    let later = |seconds| gateway.now() + jiff::SignedDuration::from_secs(seconds);
+    // The second half is used a little later than the first.
+    let held: Vec<_> = known[5..].iter().map(|live| live.upgrade().unwrap()).collect();
+    gateway.forget_idle(0, later(0));
+    drop(held);
+    gateway.forget_idle(0, later(50));
+    assert!(known.iter().all(|live| live.strong_count() == 1), "nobody looked a minute ago");
+    gateway.forget_idle(bytes * 7 / 10, later(200));
+    let counts =
+        |part: &[std::sync::Weak<crate::state::Live>]| part.iter().filter(|live| live.strong_count() > 0).count();
+    assert_eq!((counts(&known[..5]), counts(&known[5..])), (2, 5));
+    gateway.forget_idle(bytes * 7 / 10, later(300));
+    assert_eq!(counts(&known), 7, "what is kept is within the bound");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_instruction_takes_in_memory_grows_with_what_was_observed_under_it() {
+    let api = Api::start(|_| json_answer(&json!({ "note": "x".repeat(900) }))).await;
+    let world = World::start(api.address).await;
+    let live = world.gateway.live(&world.instruction).unwrap();
+    let before = live.memory();
+    for _ in 0..20 {
+        assert_eq!(world.get("/account").await.status, 200);
+    }
+    world.outcomes(20).await;
+    // Twenty answers to compare prompts with, and one text that a third party may have written.
+    let grown = live.memory() - before;
+    assert!((20_000..200_000).contains(&grown), "{grown}");
+    assert!(before < 20_000, "{before}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
