@@ -16,7 +16,7 @@ impl Inner {
         let texts = self.words.len() + self.attached.iter().map(|text| text.len() + ROW).sum::<usize>();
         let grants = self.grant.iter().chain(self.delegated.values()).map(memory_of).sum::<usize>();
         let held = self.held.len() * 5 * ROW + (self.holding.len() + self.denied.len() + self.keys.len()) * 2 * ROW;
-        let open = (self.reserved.len() + self.unsettled.len()) * 3 * ROW + self.decisions.len() * ROW / 2;
+        let open = (self.reserved.len() + self.unsettled.len()) * 2 * ROW + self.decisions.len() * ROW / 2;
         let known = self.observations.memory() + self.asked.memory();
         size_of::<Inner>() + texts + grants + actions(&self.pending) + held + open + known
     }

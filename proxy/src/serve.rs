@@ -40,8 +40,8 @@ use crate::{
 /// How long the end waits for calls that were being sealed when they were cut.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
-/// So many bytes of instructions are at hand whether they are used or not; of more, those that are.
-const KEEP_LIVE: usize = 16 << 20;
+/// So many bytes of instructions are at hand that nobody used for a minute; of more, those that somebody did.
+const KEEP_LIVE: usize = 64 << 20;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]

@@ -46,6 +46,9 @@ use crate::{observe::Observe, token::Tokens};
 /// The most instructions that are kept in memory; others are loaded again when needed.
 const MAX_LIVE: usize = 100_000;
 
+/// An instruction that nobody used for so long is forgotten, however few there are: memory follows what is in use.
+const FORGET_SECONDS: i64 = 600;
+
 /// Why the gateway's state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -209,8 +212,8 @@ impl Gateway {
         self.sweep_at.store(MAX_LIVE.max(live.len() + live.len() / 4), Ordering::Relaxed);
     }
 
-    /// Forgets instructions that nobody used for a minute, those first that rest longest, until all that are kept take no more than so many bytes: what they
-    /// are stands in their entries. Asked from time to time.
+    /// Forgets instructions that nobody used for ten minutes; and of those that nobody used for a minute, the longest first, until all that are kept take
+    /// no more than so many bytes. What they are stands in their entries. Asked from time to time.
     pub fn forget_idle(&self, keep: usize, now: Timestamp) {
         let (mut kept, mut idle) = (0_usize, Vec::new());
         for (id, live) in &*self.live.read() {
@@ -218,14 +221,15 @@ impl Gateway {
             kept = kept.saturating_add(memory);
             idle.extend(live.idle_since(now).map(|since| (since, memory, id.clone())));
         }
+        idle.sort_unstable();
+        let stays = |kept: usize, since: i64| kept <= keep && now.as_second() - since < FORGET_SECONDS;
         // How calls ended may wait for room, and is in no entry yet.
-        if kept <= keep || self.ledger.can_seal().is_err() {
+        if idle.first().is_none_or(|(since, ..)| stays(kept, *since)) || self.ledger.can_seal().is_err() {
             return;
         }
-        idle.sort_unstable();
         let mut live = self.live.write();
-        for (_, memory, id) in idle {
-            if kept <= keep {
+        for (since, memory, id) in idle {
+            if stays(kept, since) {
                 break;
             }
             // Somebody may have begun to use it meanwhile.

@@ -45,7 +45,7 @@ impl Heard {
     /// About how many bytes of memory all of it takes.
     pub fn memory(&self) -> usize {
         // Read, JSON takes a few times the room of its text.
-        self.answers.len() * 384 + self.bytes * 4
+        self.answers.len() * 192 + self.bytes * 4
     }
 
     /// The answers, oldest first.

@@ -139,6 +139,10 @@ async fn of_idle_instructions_no_more_are_forgotten_than_must_be_and_those_first
     assert_eq!((counts(&known[..5]), counts(&known[5..])), (2, 5));
     gateway.forget_idle(bytes * 7 / 10, later(300));
     assert_eq!(counts(&known), 7, "what is kept is within the bound");
+    gateway.forget_idle(usize::MAX, later(590));
+    assert_eq!(counts(&known), 7);
+    gateway.forget_idle(usize::MAX, later(620));
+    assert_eq!((counts(&known[..5]), counts(&known[5..])), (0, 5), "nobody used them for ten minutes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
