@@ -20,6 +20,17 @@ use crate::sidecar::Sidecar;
 /// As `reserve_mib` of the stage's configuration.
 const RESERVE: u64 = 64 << 20;
 
+/// What can go wrong, as `--faults` names it.
+pub const FAULTS: [&str; 7] = [
+    "upstream-killed",
+    "sighup-storm",
+    "certificate-rotated",
+    "catalogue-changed",
+    "disk-full",
+    "disk-fuller",
+    "clock-step",
+];
+
 /// Where `main` set the clock that all processes of the soak see.
 pub const CLOCK: &str = "COUNTERSIGN_SOAK_CLOCK";
 
@@ -33,11 +44,13 @@ pub struct Stage {
     dice: StdRng,
     /// A small disk of its own, where we may mount one.
     small: bool,
+    /// What goes wrong, of that which can be done here.
+    faults: Vec<&'static str>,
 }
 
 impl Stage {
     /// An API, the sidecar before it with TLS, and a small disk for its ledger.
-    pub fn set(seed: u64) -> Stage {
+    pub fn set(seed: u64, mut faults: Vec<&'static str>) -> Stage {
         let certificates: Vec<_> = (0..2)
             .map(|_| {
                 let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -70,11 +83,13 @@ impl Stage {
             .stderr(Stdio::null())
             .status();
         let small = mount.is_ok_and(|status| status.success());
-        if !small {
-            println!("SKIPPED: disk-full, since no file system may be mounted here");
+        if !small && faults.iter().any(|fault| fault.starts_with("disk")) {
+            println!("SKIPPED: disk-full and disk-fuller, since no file system may be mounted here");
+            faults.retain(|fault| !fault.starts_with("disk"));
         }
-        if std::env::var_os(CLOCK).is_none() {
+        if std::env::var_os(CLOCK).is_none() && faults.contains(&"clock-step") {
             println!("SKIPPED: clock-step, since libfaketime is not here (Debian: faketime)");
+            faults.retain(|fault| *fault != "clock-step");
         }
         let config = fs::read_to_string(sidecar.config()).unwrap();
         let config = config
@@ -83,7 +98,7 @@ impl Stage {
         fs::write(sidecar.config(), config).unwrap();
         sidecar.serve();
         let dice = StdRng::seed_from_u64(seed);
-        Stage { sidecar, done: BTreeMap::new(), upstream: Some(upstream), port, certificates, dice, small }
+        Stage { sidecar, done: BTreeMap::new(), upstream: Some(upstream), port, certificates, dice, small, faults }
     }
 
     /// Trusts both certificates that the sidecar may show.
@@ -110,15 +125,19 @@ impl Stage {
     pub fn next_fault(&mut self, end: Instant) {
         let pause = Duration::from_millis(self.dice.random_range(200..800));
         thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
-        let fault = match self.dice.random_range(0..6) {
-            0 => self.kill_upstream(),
-            1 => self.hang_up_often(),
-            2 => self.rotate_certificate(),
-            3 => self.change_catalogue(),
-            4 if self.small => self.fill_disk(),
-            5 if std::env::var_os(CLOCK).is_some() => self.step_clock(),
-            _ => "nothing",
-        };
+        if self.faults.is_empty() {
+            return;
+        }
+        let fault = self.faults[self.dice.random_range(0..self.faults.len())];
+        match fault {
+            "upstream-killed" => self.kill_upstream(),
+            "sighup-storm" => self.hang_up_often(),
+            "certificate-rotated" => self.rotate_certificate(),
+            "catalogue-changed" => self.change_catalogue(),
+            "disk-full" => self.fill_disk(3),
+            "disk-fuller" => self.fill_disk(1),
+            _ => self.step_clock(),
+        }
         *self.done.entry(fault).or_default() += 1;
     }
 
@@ -133,24 +152,22 @@ impl Stage {
         fs::read_to_string(self.sidecar.dir.path().join("log")).unwrap().into()
     }
 
-    fn kill_upstream(&mut self) -> &'static str {
+    fn kill_upstream(&mut self) {
         let mut upstream = self.upstream.take().unwrap();
         upstream.kill().unwrap();
         upstream.wait().unwrap();
         thread::sleep(Duration::from_millis(self.dice.random_range(0..300)));
         self.upstream = Some(start(&self.port, &self.log()).0);
-        "upstream-killed"
     }
 
-    fn hang_up_often(&self) -> &'static str {
+    fn hang_up_often(&self) {
         for _ in 0..20 {
             self.sidecar.hang_up();
             thread::sleep(Duration::from_millis(5));
         }
-        "sighup-storm"
     }
 
-    fn rotate_certificate(&mut self) -> &'static str {
+    fn rotate_certificate(&mut self) {
         self.certificates.swap(0, 1);
         let (chain, key, _) = &self.certificates[0];
         let dir = self.sidecar.dir.path();
@@ -162,36 +179,31 @@ impl Stage {
             fs::rename(next, dir.join(name)).unwrap();
         }
         self.sidecar.hang_up();
-        "certificate-rotated"
     }
 
-    fn change_catalogue(&mut self) -> &'static str {
+    fn change_catalogue(&mut self) {
         let text = format!("# {}\n{}", self.dice.random_range(0..u64::MAX), catalogue());
         let next = self.sidecar.dir.path().join("api.toml.next");
         fs::write(&next, text).unwrap();
         fs::rename(next, self.sidecar.dir.path().join("api.toml")).unwrap();
         self.sidecar.hang_up();
-        "catalogue-changed"
     }
 
     /// Down to three quarters of the reserve: nothing new is accepted, what is open can still be closed. Or to one quarter: that waits too.
-    fn fill_disk(&mut self) -> &'static str {
+    fn fill_disk(&self, quarters: u64) {
         let ledger = self.sidecar.ledger();
         let free = Command::new("df").args(["--output=avail", "-B1"]).arg(&ledger).output().unwrap();
         let free: u64 = String::from_utf8_lossy(&free.stdout).lines().last().unwrap().trim().parse().unwrap();
         let filler = ledger.join("filler");
-        let quarters = if self.dice.random_bool(0.5) { 3 } else { 1 };
         let size = free.saturating_sub(RESERVE * quarters / 4);
         assert!(Command::new("fallocate").args(["-l", &size.to_string()]).arg(&filler).status().unwrap().success());
         thread::sleep(Duration::from_millis(300));
         fs::remove_file(filler).unwrap();
-        if quarters == 3 { "disk-full" } else { "disk-fuller" }
     }
 
-    fn step_clock(&mut self) -> &'static str {
+    fn step_clock(&mut self) {
         let clock = std::env::var_os(CLOCK).unwrap();
         fs::write(clock, format!("{:+}", self.dice.random_range(-20..20))).unwrap();
-        "clock-step"
     }
 }
 
