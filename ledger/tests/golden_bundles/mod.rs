@@ -111,7 +111,7 @@ fn every_code_that_a_bundle_can_show_is_shown_by_a_golden_one() {
     assert_eq!(
         missing,
         Vec::<&str>::new(),
-        "tell a lie in the table of lies.rs, then write its golden bundle as above"
+        "tell a lie in a table of tests/lies, then write its golden bundle as above"
     );
 }
 

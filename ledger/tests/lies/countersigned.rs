@@ -100,9 +100,6 @@ fn receipted(change: impl Fn(&mut body::Receipt, &mut Value) + Copy + 'static) -
 }
 
 pub fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
-    fn lie(tell: impl Fn(&World) + 'static) -> Lie {
-        Box::new(tell)
-    }
     vec![
         (
             "a decision left out of the agent's count",

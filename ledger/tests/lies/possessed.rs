@@ -69,9 +69,6 @@ pub fn proves(w: &World) {
 }
 
 pub fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)> {
-    fn lie(tell: impl Fn(&World) + 'static) -> Lie {
-        Box::new(tell)
-    }
     vec![
         (
             "a call without a proof under a grant that is bound to a key",
