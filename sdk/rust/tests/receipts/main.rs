@@ -8,6 +8,9 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+mod doubtful;
+mod repeated;
+
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -332,6 +335,18 @@ async fn what_the_gateway_gives_up_is_executed_all_the_same_and_its_receipt_fetc
     world.verify(dir.path(), &[receipt]).await;
 }
 
+/// Between API and gateway: takes receipts away, also when they are asked for later.
+async fn forgetful(request: Request, next: middleware::Next) -> Response {
+    let asked_later = request.uri().path().starts_with("/.well-known/");
+    let mut response = next.run(request).await;
+    response.headers_mut().remove("signature");
+    response.headers_mut().remove("signature-input");
+    if asked_later {
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+    }
+    response
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_is_still_missing_is_fetched_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -359,119 +374,6 @@ async fn a_receipt_that_is_still_missing_is_fetched_after_a_restart() {
         (Some("missing"), &json!(true), "valid")
     );
     world.verify(dir.path(), &[receipt]).await;
-}
-
-/// Between API and gateway: takes receipts away, also when they are asked for later.
-async fn forgetful(request: Request, next: middleware::Next) -> Response {
-    let asked_later = request.uri().path().starts_with("/.well-known/");
-    let mut response = next.run(request).await;
-    response.headers_mut().remove("signature");
-    response.headers_mut().remove("signature-input");
-    if asked_later {
-        *response.status_mut() = http::StatusCode::NOT_FOUND;
-    }
-    response
-}
-
-/// Between API and gateway: takes receipts away that come with the answer.
-async fn stripping(request: Request, next: middleware::Next) -> Response {
-    let mut response = next.run(request).await;
-    response.headers_mut().remove("signature");
-    response.headers_mut().remove("signature-input");
-    response
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_that_got_lost_is_fetched_and_written_as_late() {
-    let dir = tempfile::tempdir().unwrap();
-    let api = serve(routes().layer(layer()).layer(middleware::from_fn(stripping))).await;
-    let world = World::start(dir.path(), upstream(api)).await;
-    assert_eq!(world.get("/balance").await.0, 200);
-    let (entry, receipt, said) = world.receipt().await;
-    assert_eq!(
-        (said.as_deref(), &entry.body["late"], &entry.body["differs"]),
-        (Some("missing"), &json!(true), &json!([]))
-    );
-    world.verify(dir.path(), &[receipt]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_without_a_receipt_is_kept_from_the_agent_where_one_is_required() {
-    let dir = tempfile::tempdir().unwrap();
-    let api = serve(routes().layer(layer()).layer(middleware::from_fn(stripping))).await;
-    let mut upstream = upstream(api);
-    upstream.receipts.as_mut().unwrap().required = true;
-    let world = World::start(dir.path(), upstream).await;
-    let cut = world.agent.send("GET", "/balance", None).await;
-    assert!(cut.is_err() || cut.is_ok_and(|answer| answer.body.is_empty()), "the answer was passed on");
-    let (outcome, _) = world.wait(Kind::Outcome, 1).await.remove(0);
-    assert_eq!((outcome.text("result"), outcome.text("receipt")), (Some("response_cut"), Some("missing")));
-}
-
-/// Between API and gateway: changes what the API answered.
-async fn changing(request: Request, next: middleware::Next) -> Response {
-    let status = request.uri().path() == "/file";
-    let (mut parts, _) = next.run(request).await.into_parts();
-    if status {
-        parts.status = http::StatusCode::ACCEPTED;
-        return Response::from_parts(parts, Body::from("3"));
-    }
-    parts.headers.remove("content-length");
-    Response::from_parts(parts, Body::from("{\"amount\":\"500\"}"))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_changed_answer_is_told_from_the_one_that_the_api_signed() {
-    let dir = tempfile::tempdir().unwrap();
-    let api = serve(routes().layer(layer()).layer(middleware::from_fn(changing))).await;
-    let world = World::start(dir.path(), upstream(api)).await;
-    world.agent.send("POST", "/pay", Some(&json!({ "amount": "5" }))).await.unwrap();
-    let (entry, receipt, said) = world.receipt().await;
-    assert_eq!((check(&entry, "result"), &entry.body["differs"]), ("valid", &json!(["response"])));
-    assert_eq!(said.as_deref(), Some("received"));
-    // Another status than the one signed: the signature does not fit.
-    world.agent.send("PUT", "/file", Some(&json!(1))).await.unwrap();
-    let (entry, _) = world.wait(Kind::Receipt, 2).await.remove(1);
-    assert_eq!(check(&entry, "result"), "invalid");
-    world.verify(dir.path(), &[receipt]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_of_another_call_or_by_another_key_is_not_believed() {
-    let dir = tempfile::tempdir().unwrap();
-    let first: Arc<parking_lot::Mutex<Option<http::HeaderMap>>> = Arc::default();
-    let replaying = move |request: Request, next: middleware::Next| {
-        let first = first.clone();
-        async move {
-            let mut response = next.run(request).await;
-            let mut first = first.lock();
-            match &*first {
-                Some(headers) => *response.headers_mut() = headers.clone(),
-                None => *first = Some(response.headers().clone()),
-            }
-            response
-        }
-    };
-    let api = serve(routes().layer(layer()).layer(middleware::from_fn(replaying))).await;
-    let world = World::start(dir.path(), upstream(api)).await;
-    world.get("/balance").await;
-    world.get("/balance").await;
-    let receipts = world.wait(Kind::Receipt, 2).await;
-    let results: Vec<&str> = receipts.iter().map(|(entry, _)| check(entry, "result")).collect();
-    assert_eq!(results, ["valid", "invalid"]);
-    world.verify(dir.path(), &[]).await;
-
-    let dir = tempfile::tempdir().unwrap();
-    let other = ReceiptLayer::new(key(21), GatewayKeys::new([jwk(10)]));
-    let world = World::start(dir.path(), upstream(serve(routes().layer(other)).await)).await;
-    world.get("/balance").await;
-    let (entry, _, said) = world.receipt().await;
-    assert_eq!((check(&entry, "result"), said.as_deref()), ("unknown_key", Some("received")));
-    // The key becomes known: the receipt is asked for again.
-    world.gateway.key("registered", "bank", &jwk(21), None, "test").await.unwrap();
-    let (entry, _) = world.wait(Kind::Receipt, 2).await.remove(1);
-    assert_eq!((check(&entry, "result"), &entry.body["late"]), ("valid", &json!(true)));
-    world.verify(dir.path(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -520,107 +422,4 @@ async fn the_layer_tells_agents_from_persons_and_does_not_give_receipts_to_perso
     assert_eq!(none.status, 404);
     // Kept texts are read strictly.
     assert!(serde_json::from_str::<SignedText>("{}").is_err());
-}
-
-/// Keeps requests as they come, as somebody does who listens on the way.
-#[derive(Clone, Default)]
-struct Captured(Arc<parking_lot::Mutex<Vec<(http::HeaderMap, bytes::Bytes)>>>);
-
-async fn capturing(
-    axum::extract::State(captured): axum::extract::State<Captured>,
-    request: Request,
-    next: middleware::Next,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-    captured.0.lock().push((parts.headers.clone(), body.clone()));
-    next.run(Request::from_parts(parts, Body::from(body))).await
-}
-
-/// Sends the first captured request again, as it was; gives the status and the reason.
-async fn again(captured: &Captured, to: SocketAddr) -> (u16, String) {
-    let (headers, body) = captured.0.lock().first().cloned().unwrap();
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    let of_the_connection = ["content-length", "content-type", "transfer-encoding", "te"];
-    let kept = headers.iter().filter(|(name, _)| !of_the_connection.contains(&name.as_str()));
-    let kept: Vec<(&str, &str)> = kept.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-    let thief = Plain::anonymous(&format!("http://{to}")).unwrap();
-    let answer = thief.exchange("POST", "/pay", &kept, Some(&body)).await.unwrap();
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    (answer.status.as_u16(), text)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_captured_request_that_is_sent_again_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let (captured, store) = (Captured::default(), Arc::new(Memory::default()));
-    let router = routes().layer(layer().keeping(store.clone()));
-    let api = serve(router.layer(middleware::from_fn_with_state(captured.clone(), capturing))).await;
-    // Another instance of the API that shares the receipts, and one that remembers by itself only.
-    let (shared, alone) = (serve(routes().layer(layer().keeping(store))).await, serve(routes().layer(layer())).await);
-    let world = World::start(dir.path(), upstream(api)).await;
-    let pay = async || world.agent.send("POST", "/pay", Some(&json!({ "amount": "5" }))).await.unwrap().status;
-    assert_eq!(pay().await, 200);
-    world.receipt().await;
-    let (status, why) = again(&captured, api).await;
-    assert!(status == 401 && why.contains("taken before"), "{status} {why}");
-    let (status, why) = again(&captured, shared).await;
-    assert!(status == 401 && why.contains("answered before"), "{status} {why}");
-    assert_eq!(again(&captured, alone).await.0, 200, "it never saw it");
-    let (status, why) = again(&captured, alone).await;
-    assert!(status == 401 && why.contains("taken before"), "{status} {why}");
-    // One that starts after it was signed knows nothing of what was before.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    let (status, why) = again(&captured, serve(routes().layer(layer())).await).await;
-    assert!(status == 401 && why.contains("began"), "{status} {why}");
-    let strict = layer().keeping(Arc::new(Forgetful)).within(Duration::ZERO);
-    let (status, why) = again(&captured, serve(routes().layer(strict)).await).await;
-    assert!(status == 401 && why.contains("seconds ago"), "{status} {why}");
-    assert_eq!(pay().await, 200, "the gateway signs each call anew");
-    world.verify(dir.path(), &[]).await;
-}
-
-/// Keeps no receipts, and says of nothing that it is too old.
-struct Forgetful;
-
-impl Store for Forgetful {
-    fn keep(&self, _: [countersign_ledger::Hash; 2], _: &SignedText) {}
-
-    fn find(&self, _: &countersign_ledger::Hash) -> Option<SignedText> {
-        None
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_gateway_sends_again_is_signed_anew_and_taken() {
-    let dir = tempfile::tempdir().unwrap();
-    let captured = Captured::default();
-    let lost = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    // Somebody between them loses the first answer, behind which the API has done its work.
-    let losing = move |request: Request, next: middleware::Next| {
-        let lost = lost.clone();
-        async move {
-            let mut response = next.run(request).await;
-            if !lost.swap(true, std::sync::atomic::Ordering::SeqCst) {
-                *response.status_mut() = http::StatusCode::BAD_GATEWAY;
-            }
-            response
-        }
-    };
-    let router = routes().layer(layer()).layer(middleware::from_fn_with_state(captured.clone(), capturing));
-    let retries = Retries { attempts: 2, pause: Duration::from_millis(1) };
-    let upstream = Upstream { retries, ..upstream(serve(router.layer(middleware::from_fn(losing))).await) };
-    let world = World::start(dir.path(), upstream).await;
-    assert_eq!(world.get("/balance").await.0, 200);
-    let nonces: Vec<String> = captured.0.lock().iter().map(|(headers, _)| nonce(headers)).collect();
-    assert!(nonces.len() == 2 && nonces[0] != nonces[1] && nonces[0].len() == 22, "{nonces:?}");
-    let (_, _, said) = world.receipt().await;
-    assert_eq!(said.as_deref(), Some("received"));
-    world.verify(dir.path(), &[]).await;
-}
-
-fn nonce(headers: &http::HeaderMap) -> String {
-    let input = headers["signature-input"].to_str().unwrap();
-    let (_, rest) = input.split_once(";nonce=\"").unwrap();
-    rest.split_once('"').unwrap().0.to_owned()
 }
