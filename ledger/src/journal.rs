@@ -128,7 +128,8 @@ fn segment_name(first: u64) -> String {
 fn begin_segment(disk: &dyn Disk, dir: &Path, segment_bytes: usize, first: u64) -> io::Result<Segment> {
     let spare = match spares(disk, dir)?.pop() {
         Some(spare) => dir.join(spare),
-        None => make_spare(disk, dir, segment_bytes)?,
+        // It is needed now.
+        None => make_spare(disk, dir, segment_bytes, 0)?,
     };
     let mut id = SegmentId::default();
     SysRng.try_fill_bytes(&mut id).map_err(io::Error::other)?;
@@ -147,12 +148,13 @@ fn spares(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<String>> {
     Ok(disk.list(dir)?.into_iter().filter(|name| name.ends_with(".spare")).collect())
 }
 
-fn make_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize) -> io::Result<PathBuf> {
+/// Makes a spare segment as long as so many bytes stay free.
+fn make_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize, keep_free: u64) -> io::Result<PathBuf> {
     let mut id = [0; 8];
     SysRng.try_fill_bytes(&mut id).map_err(io::Error::other)?;
     let name = data_encoding::HEXLOWER.encode(&id);
     let (making, spare) = (dir.join(format!("{name}.making")), dir.join(format!("{name}.spare")));
-    let made = fill(disk, &making, segment_bytes).and_then(|()| disk.rename(&making, &spare));
+    let made = fill(disk, &making, segment_bytes, keep_free).and_then(|()| disk.rename(&making, &spare));
     if let Err(error) = made {
         // Half of one helps nobody, and takes the room that others need who write to a disk that is full.
         let _ = disk.remove(&making);
@@ -162,12 +164,15 @@ fn make_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize) -> io::Result<P
     Ok(spare)
 }
 
-/// A file of zeros, durable.
-fn fill(disk: &dyn Disk, path: &Path, bytes: usize) -> io::Result<()> {
+/// A file of zeros, durable. The disk may fill meanwhile: looked at before each piece, this file takes no room that others count on.
+fn fill(disk: &dyn Disk, path: &Path, bytes: usize, keep_free: u64) -> io::Result<()> {
     let file = disk.open(path)?;
     let zeros = vec![0; ZEROS_BYTES.min(bytes)];
     let mut at = 0;
     while at < bytes {
+        if keep_free > 0 && disk.space(path.parent().unwrap_or(path))?.0 < keep_free + (bytes - at) as u64 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         file.write_at(&zeros, at as u64)?;
         at += zeros.len();
     }
@@ -182,10 +187,10 @@ fn clean(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes sure that the next segment need not be made while a call waits.
-pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize) -> io::Result<()> {
+/// Makes sure that the next segment need not be made while a call waits; as long as so many bytes stay free.
+pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize, keep_free: u64) -> io::Result<()> {
     if spares(disk, dir)?.is_empty() {
-        make_spare(disk, dir, segment_bytes)?;
+        make_spare(disk, dir, segment_bytes, keep_free)?;
     }
     Ok(())
 }

@@ -188,7 +188,21 @@ fn filling(dir: &Path, free: u64) -> (Ledger, Arc<AtomicU64>) {
     let steps = Arc::default();
     let faulty = Faulty { steps, fail_at: u64::MAX, failure: Failure::NotDone, free, no_room: Arc::default() };
     let ledger = Ledger::create(options(dir, Arc::new(faulty)), signer(), Arc::new(SystemClock), None);
+    // Whoever makes the next segment asks too.
+    assert!(has_spare(dir));
     (ledger.unwrap(), questions)
+}
+
+/// Waits for the journal's next segment.
+fn has_spare(dir: &Path) -> bool {
+    let looks = std::iter::repeat_with(|| std::thread::sleep(Duration::from_millis(10)));
+    looks.take(1000).any(|()| files(dir, ".spare") > 0)
+}
+
+/// How many files of the journal there are of this kind.
+fn files(dir: &Path, ending: &str) -> usize {
+    let names = SystemDisk.list(&dir.join("journal")).unwrap();
+    names.iter().filter(|name| name.ends_with(ending)).count()
 }
 
 /// A forwarded call that was queued when there was room has its number at its upstream: refusing it would leave a hole in the numbers, which is what a call
@@ -237,28 +251,39 @@ fn a_disk_without_room_for_the_next_segment_does_not_stop_the_ledger() {
     let (steps, no_room) = (Arc::default(), Arc::<AtomicBool>::default());
     let faulty = Faulty { steps, fail_at: u64::MAX, failure: Failure::NotDone, free: None, no_room: no_room.clone() };
     let ledger = Ledger::create(options(dir.path(), Arc::new(faulty)), signer(), Arc::new(SystemClock), None).unwrap();
-    let files = |ending: &str| {
-        let names = SystemDisk.list(&dir.path().join("journal")).unwrap();
-        names.iter().filter(|name| name.ends_with(ending)).count()
-    };
-    let prepared = || {
-        let looks = std::iter::repeat_with(|| std::thread::sleep(Duration::from_millis(10)));
-        looks.take(1000).any(|()| files(".spare") > 0)
-    };
-    assert!(prepared());
+    assert!(has_spare(dir.path()));
     no_room.store(true, Ordering::SeqCst);
-    let begun = ledger.status().segments;
-    while ledger.status().segments == begun {
-        ledger.append_blocking(draft(199)).unwrap();
-    }
-    // Longer than the archive's thread waits between two looks.
-    std::thread::sleep(Duration::from_millis(1200));
-    assert_eq!((ledger.status().poisoned, files(".spare"), files(".making")), (None, 0, 0));
+    next_segment(&ledger, Kind::Other("test".to_owned()));
+    let left = (ledger.status().poisoned, files(dir.path(), ".spare"), files(dir.path(), ".making"));
+    assert_eq!(left, (None, 0, 0));
     ledger.append_blocking(draft(199)).unwrap();
     no_room.store(false, Ordering::SeqCst);
     ledger.append_blocking(draft(199)).unwrap();
-    assert!(prepared());
+    assert!(has_spare(dir.path()));
     ledger.close().unwrap();
+}
+
+#[test]
+fn the_next_segment_is_not_made_out_of_the_reserve() {
+    let dir = tempfile::tempdir().unwrap();
+    // Above half the reserve: how calls end is written.
+    let (ledger, questions) = filling(dir.path(), 600 << 10);
+    questions.store(0, Ordering::SeqCst);
+    next_segment(&ledger, Kind::Outcome);
+    assert_eq!((files(dir.path(), ".spare"), files(dir.path(), ".making")), (0, 0));
+    questions.store(u64::MAX, Ordering::SeqCst);
+    ledger.append_blocking(draft(199)).unwrap();
+    assert!(has_spare(dir.path()));
+    ledger.close().unwrap();
+}
+
+/// Appends until a segment is begun, and waits until the archive's thread looked.
+fn next_segment(ledger: &Ledger, kind: Kind) {
+    let begun = ledger.status().segments;
+    while ledger.status().segments == begun {
+        ledger.append_blocking(Draft { kind: kind.clone(), ..draft(199) }).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(1200));
 }
 
 /// One run in which one step fails. Gives whether that step came.

@@ -90,12 +90,11 @@ impl Archiver {
 
     /// Makes the journal's next segment ready when one was begun. Not out of the reserve, which is there for how calls end: then later.
     fn prepare_spare(&mut self) -> io::Result<()> {
-        let segments = self.shared.segments.load(Ordering::Acquire);
-        if self.segments == segments || self.shared.space.is_short() {
+        let (segments, limits) = (self.shared.segments.load(Ordering::Acquire), &self.shared.limits);
+        if self.segments == segments {
             return Ok(());
         }
-        match journal::prepare_spare(&*self.disk, &self.journal_dir, self.shared.limits.segment_bytes) {
-            // It filled meanwhile.
+        match journal::prepare_spare(&*self.disk, &self.journal_dir, limits.segment_bytes, limits.min_free_bytes) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
             prepared => prepared.map(|()| self.segments = segments),
         }

@@ -1,13 +1,6 @@
 //! What is accepted while the disk is short of space.
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use super::{AppendError, Prepared};
 use crate::{disk::Disk, record::Kind};
@@ -17,13 +10,11 @@ pub(crate) struct Space {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     reserve: u64,
-    /// Whether there was less than the reserve when it was last asked.
-    short: AtomicBool,
 }
 
 impl Space {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, reserve: u64) -> Space {
-        Space { disk, dir, reserve, short: AtomicBool::new(false) }
+        Space { disk, dir, reserve }
     }
 
     /// Whether an entry of this kind may be queued.
@@ -60,14 +51,7 @@ impl Space {
 
     /// Free bytes now.
     pub(crate) fn free(&self) -> io::Result<u64> {
-        let free = self.disk.space(&self.dir)?.0;
-        self.short.store(free < self.reserve, Ordering::Relaxed);
-        Ok(free)
-    }
-
-    /// Whether there was less than the reserve when the newest entries came.
-    pub(crate) fn is_short(&self) -> bool {
-        self.short.load(Ordering::Relaxed)
+        Ok(self.disk.space(&self.dir)?.0)
     }
 
     fn takes(&self, kind: &Kind, free: u64) -> bool {

@@ -205,3 +205,29 @@ async fn a_flood_under_one_grant_is_refused_counted_and_does_not_fill_the_disk()
     other.headers_mut().unwrap().insert("authorization", format!("Bearer {token}").parse().unwrap());
     assert_eq!(world.send_as(other.body(whole("")).unwrap()).await.status, 200, "another grant is not held back");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hundred_reloads_nothing_is_left_but_the_last() {
+    let api = Api::start(|_| http::Response::new(whole("done"))).await;
+    let mut world = World::start(api.address).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(world.get("/x").await.status, 200);
+    let (before, catalogue, mut rules) = (tasks(), world.catalogues[0].clone(), Vec::new());
+    for n in 0..200 {
+        rules.push(Arc::downgrade(&world.gateway.rules()));
+        world.catalogues[0] = format!("# {n}\n{catalogue}");
+        // Another upstream each time, with connections of its own.
+        world.upstreams[0].timeouts.connect = Duration::from_secs(100 + n);
+        assert_eq!(world.reload().await.unwrap(), ["catalogue api"]);
+        assert_eq!(world.get("/x").await.status, 200);
+    }
+    assert_eq!(world.outcomes(201).await.len(), 201);
+    let left = || (rules.iter().filter(|rules| rules.strong_count() > 0).count(), tasks().saturating_sub(before));
+    for _ in 0..500 {
+        if matches!(left(), (0, 0..=4)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("rules and tasks are left: {:?}", left());
+}
