@@ -192,13 +192,18 @@ impl Stage {
     /// Down to three quarters of the reserve: nothing new is accepted, what is open can still be closed. Or to one quarter: that waits too.
     fn fill_disk(&self, quarters: u64) {
         let ledger = self.sidecar.ledger();
-        let free = Command::new("df").args(["--output=avail", "-B1"]).arg(&ledger).output().unwrap();
-        let free: u64 = String::from_utf8_lossy(&free.stdout).lines().last().unwrap().trim().parse().unwrap();
-        let filler = ledger.join("filler");
-        let size = free.saturating_sub(RESERVE * quarters / 4);
-        assert!(Command::new("fallocate").args(["-l", &size.to_string()]).arg(&filler).status().unwrap().success());
+        // Below the reserve no segment is made ahead of time, which is large: only from there on the rest can be counted.
+        let fillers = [3, quarters].map(|quarters| {
+            let free = Command::new("df").args(["--output=avail", "-B1"]).arg(&ledger).output().unwrap();
+            let free: u64 = String::from_utf8_lossy(&free.stdout).lines().last().unwrap().trim().parse().unwrap();
+            let size = free.saturating_sub(RESERVE * quarters / 4).max(1);
+            let filler = tempfile::NamedTempFile::new_in(&ledger).unwrap().into_temp_path();
+            let filled = Command::new("fallocate").args(["-l", &size.to_string()]).arg(&filler).status();
+            assert!(filled.unwrap().success());
+            filler
+        });
         thread::sleep(Duration::from_millis(300));
-        fs::remove_file(filler).unwrap();
+        fillers.into_iter().for_each(|filler| filler.close().unwrap());
     }
 
     fn step_clock(&mut self) {
