@@ -234,5 +234,12 @@ fn scraping(prometheus: &Path, sidecar: &Sidecar, address: &str) -> (Peer, Strin
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .stderr(Stdio::null())
     });
-    (peer, url.trim_start_matches("http://").split('/').next().unwrap().to_owned())
+    let server = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    // It listens before it answers questions.
+    let (begun, ready) = (Instant::now(), format!("GET /-/ready HTTP/1.0\r\nhost: {server}\r\n\r\n"));
+    while raw(&server, &ready).status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never ready");
+        thread::sleep(Duration::from_millis(50));
+    }
+    (peer, server)
 }
