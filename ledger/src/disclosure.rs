@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
-use rand::{TryRng, rngs::SysRng};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::strict;
+use crate::{random, strict};
 
 /// Digests of an entry's disclosures by the name of what they commit to: the member `sd` of a body.
 pub type Commitments = BTreeMap<String, Digest>;
@@ -28,6 +27,12 @@ impl Digest {
     }
 
     /// The digest as it stands in an entry.
+    #[cfg(feature = "store")]
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+
+    /// The same, read.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -104,11 +109,15 @@ impl Disclosure {
     }
 }
 
+/// How long the array of a disclosure usually is at most.
+const USUAL_BYTES: usize = 256;
+
 /// The text of a disclosure of `value`, salted with 128 fresh random bits.
 pub(crate) fn salted<T: Serialize>(name: &str, value: &T) -> Result<String, DisclosureError> {
     let mut salt = [0; 16];
-    SysRng.try_fill_bytes(&mut salt).map_err(|error| DisclosureError::Random(error.to_string()))?;
-    let array = serde_json::to_vec(&(BASE64URL_NOPAD.encode(&salt), name, value))
+    random::fill(&mut salt).map_err(|error| DisclosureError::Random(error.to_string()))?;
+    let mut array = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut array, &(BASE64URL_NOPAD.encode(&salt), name, value))
         .map_err(|source| DisclosureError::Value { name: name.to_owned(), source })?;
     Ok(BASE64URL_NOPAD.encode(&array))
 }

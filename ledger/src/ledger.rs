@@ -25,7 +25,7 @@ use tokio::sync::watch;
 pub(crate) use self::lock::lock;
 use self::{
     lately::Lately,
-    threads::{guarded, keep_anchor},
+    threads::{behind, guarded, keep_anchor},
 };
 pub use self::{
     lock::lock_for_reading,
@@ -204,7 +204,7 @@ impl Ledger {
         let shared = Arc::new(Shared {
             origin: signer.verifier().name().to_owned(),
             limits: options.limits.clone(),
-            space: Space::new(options.disk.clone(), options.dir.clone(), options.limits.min_free_bytes),
+            space: Space::new(options.disk.clone(), options.dir.clone(), &options.limits),
             queue: Queue::default(),
             applying: Behind::new(APPLIED_TOGETHER),
             archiving: Behind::new(ROUND),
@@ -253,9 +253,9 @@ impl Ledger {
         let anchor = begun.anchor;
         let threads = [
             guarded("ledger-writer", &shared, move || writer.run()),
-            guarded("ledger-store", &shared, move || applier.run()),
-            guarded("ledger-archive", &shared, move || archiver.run()),
-            guarded("ledger-anchor", &shared, move || keep_anchor(&anchoring.0, anchor, &anchoring.1)),
+            guarded("ledger-store", &shared, behind(move || applier.run())),
+            guarded("ledger-archive", &shared, behind(move || archiver.run())),
+            guarded("ledger-anchor", &shared, behind(move || keep_anchor(&anchoring.0, anchor, &anchoring.1))),
         ];
         let threads = threads.into_iter().flatten().collect();
         let (threads, lately) = (Mutex::new(threads), Lately::default());

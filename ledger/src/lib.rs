@@ -30,6 +30,7 @@ pub mod erasure;
 pub mod passkey;
 pub mod possession;
 pub mod proof;
+mod random;
 pub mod rotation;
 pub mod signed_text;
 pub mod statement;

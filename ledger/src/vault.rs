@@ -4,19 +4,17 @@
 //! XChaCha20-Poly1305 throughout; the subject's id is the associated data. A sealed disclosure is padded to a multiple of
 //! 64 bytes, because the length of an amount or a name gives part of it away.
 
+mod cipher;
 mod keyring;
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf};
 
-use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, AeadInOut, Payload},
-};
 use parking_lot::RwLock;
 use rand::{TryRng, rngs::SysRng};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use self::cipher::{decrypt, encrypt, encrypt_padded, unpad};
 use crate::{
     disclosure::{self, Disclosure, DisclosureError},
     record::{Attachment, Draft},
@@ -24,11 +22,6 @@ use crate::{
 
 /// The principal name under which what belongs to no data subject is sealed (calls without a valid token, platform facts).
 pub const GATEWAY: &str = "gateway";
-
-const PADDING: usize = 64;
-const NONCE_BYTES: usize = 24;
-const TAG_BYTES: usize = 16;
-const LENGTH_BYTES: usize = 4;
 
 /// Why the vault cannot be opened, or something in it.
 #[derive(Debug, thiserror::Error)]
@@ -259,7 +252,7 @@ impl Draft {
         value: &T,
     ) -> Result<Draft, VaultError> {
         let text = disclosure::salted(name, value)?;
-        let digest = serde_json::Value::from(disclosure::Digest::of(&text).as_str());
+        let digest = serde_json::Value::from(disclosure::Digest::of(&text).into_text());
         let sd = self.body.entry("sd").or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
         if let Some(sd) = sd.as_object_mut() {
             sd.insert(name.to_owned(), digest);
@@ -272,51 +265,6 @@ impl Draft {
 
 fn random(bytes: &mut [u8]) -> Result<(), VaultError> {
     SysRng.try_fill_bytes(bytes).map_err(|error| VaultError::Random(error.to_string()))
-}
-
-/// Nonce and ciphertext of `plain` with its length (32 bits, big-endian) in front and zeros behind, up to a multiple of [`PADDING`].
-fn encrypt_padded(key: &Key, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let padded = (LENGTH_BYTES + plain.len()).next_multiple_of(PADDING);
-    let mut sealed = Vec::with_capacity(NONCE_BYTES + padded + TAG_BYTES);
-    sealed.resize(NONCE_BYTES, 0);
-    random(&mut sealed)?;
-    sealed.extend(u32::try_from(plain.len()).unwrap_or(u32::MAX).to_be_bytes());
-    sealed.extend(plain);
-    sealed.resize(NONCE_BYTES + padded, 0);
-    encrypt_in_place(key, associated, &mut sealed)?;
-    Ok(sealed)
-}
-
-/// Nonce and ciphertext of `plain`.
-fn encrypt(key: &Key, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let mut sealed = vec![0; NONCE_BYTES];
-    random(&mut sealed)?;
-    sealed.extend(plain);
-    encrypt_in_place(key, associated, &mut sealed)?;
-    Ok(sealed)
-}
-
-/// Encrypts what stands behind the nonce, and puts the tag behind it.
-fn encrypt_in_place(key: &Key, associated: &[u8], sealed: &mut Vec<u8>) -> Result<(), VaultError> {
-    let cipher =
-        XChaCha20Poly1305::new(key.as_slice().try_into().map_err(|_| VaultError::Random("key length".into()))?);
-    let refused = || VaultError::Random("the cipher refused the input".into());
-    let (nonce, text) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or_else(refused)?;
-    let nonce = XNonce::from(*nonce);
-    let tag = cipher.encrypt_inout_detached(&nonce, associated, text.into()).map_err(|_| refused())?;
-    sealed.extend(tag);
-    Ok(())
-}
-
-fn decrypt(key: &Key, associated: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-    let cipher = XChaCha20Poly1305::new(key.as_slice().try_into().ok()?);
-    cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: associated }).ok()
-}
-
-fn unpad(padded: &[u8]) -> Option<Vec<u8>> {
-    let (length, rest) = padded.split_first_chunk::<LENGTH_BYTES>()?;
-    rest.get(..u32::from_be_bytes(*length) as usize).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]

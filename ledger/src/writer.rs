@@ -78,6 +78,8 @@ pub struct Limits {
     pub segment_bytes: usize,
     /// Free space below which nothing new is accepted, in bytes; what ends a call is accepted down to half of it.
     pub min_free_bytes: u64,
+    /// How old what is known of free space may be when an entry is queued.
+    pub space_interval: Duration,
     /// How long the anchor may be behind.
     pub anchor_interval: Duration,
 }
@@ -96,6 +98,7 @@ impl Default for Limits {
             keep_entries: 16_384,
             segment_bytes: crate::journal::SEGMENT_BYTES,
             min_free_bytes: 256 << 20,
+            space_interval: Duration::from_millis(10),
             anchor_interval: Duration::from_millis(50),
         }
     }

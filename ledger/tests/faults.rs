@@ -142,6 +142,7 @@ fn options(dir: &Path, disk: Arc<dyn Disk>) -> Options {
     options.limits.keep_entries = 100;
     options.limits.min_free_bytes = 1 << 20;
     options.limits.anchor_interval = Duration::from_millis(1);
+    options.limits.space_interval = Duration::ZERO;
     options.disk = disk;
     options
 }

@@ -13,6 +13,20 @@ use crate::{
     writer::Shared,
 };
 
+/// How far the threads behind the acknowledgement step back (`nice`): they work in bursts, and a call would wait for the processor until one is over.
+/// Not further, so that they keep up on a machine that has no processor to spare.
+const BEHIND: i32 = 5;
+
+/// What runs behind the acknowledgement. Where the system does not let a thread step back, calls only wait longer.
+pub(super) fn behind(run: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
+    move || {
+        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BEHIND) {
+            tracing::debug!(%error, "a thread of the ledger keeps its priority");
+        }
+        run();
+    }
+}
+
 /// A thread of the ledger. If it cannot be had, or panics (sled does, on some damage), the ledger stops instead of leaving everybody waiting.
 pub(super) fn guarded(name: &str, shared: &Arc<Shared>, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
     let guard = shared.clone();

@@ -196,6 +196,11 @@ impl Behind {
         }
     }
 
+    /// How many bytes are behind.
+    pub(crate) fn bytes(&self) -> usize {
+        self.inner.lock().bytes
+    }
+
     /// So many bytes of what was taken are done.
     pub(crate) fn progressed(&self, bytes: usize) {
         let mut inner = self.inner.lock();

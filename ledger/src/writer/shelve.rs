@@ -5,6 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,10 @@ pub(crate) const ROUND: usize = 4096;
 const ROUND_BYTES: usize = 8 << 20;
 const INTERVAL: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_secs(2);
+/// So many tiles, or as many entries of the store, are worked on before there is a pause: a round in one piece would take the processor and the disk from calls
+/// for tens of milliseconds.
+const STEP: usize = 4;
+const PAUSE: Duration = Duration::from_millis(1);
 /// The newest checkpoint is published no more often than this, but whenever a tile is full.
 const PUBLISH_EVERY: Duration = Duration::from_secs(5);
 
@@ -122,7 +127,10 @@ impl Archiver {
             });
             archived = end;
         }
-        self.shared.archive.write_tiles(&tiles, &mut self.upper)?;
+        for some in tiles.chunks(STEP) {
+            self.shared.archive.write_tiles(some, &mut self.upper)?;
+            self.pause();
+        }
         self.add_to_index(&tiles)?;
         self.shared.archived.store(archived, Ordering::Release);
         self.drop_nodes(archived);
@@ -135,6 +143,13 @@ impl Archiver {
         // INVARIANT: what is trimmed is in synced tiles and packs, and in the synced store.
         journal::trim(&*self.disk, &self.journal_dir, archived)?;
         Ok(())
+    }
+
+    /// Lets calls go first, unless the archive is so far behind that they would soon wait for it.
+    fn pause(&self) {
+        if self.shared.archiving.bytes() < self.shared.limits.store_lag_bytes / 2 {
+            thread::sleep(PAUSE);
+        }
     }
 
     fn add_to_index(&self, tiles: &[Batch]) -> io::Result<()> {
@@ -171,10 +186,13 @@ impl Archiver {
     fn drop_from_store(&self, archived: u64) -> Result<(), ShelveError> {
         let from = self.shared.dropped.load(Ordering::Acquire);
         let to = archived.saturating_sub(self.shared.limits.keep_entries);
-        if to > from {
+        let step = STEP * TILE as usize;
+        for from in (from..to).step_by(step) {
+            let to = to.min(from + step as u64);
             self.shared.store.drop_archived(from, to)?;
             // Made durable with the next batch; until then it is only a hint.
             self.shared.dropped.store(to, Ordering::Release);
+            self.pause();
         }
         Ok(())
     }

@@ -1,8 +1,15 @@
 //! What is accepted while the disk is short of space.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{AppendError, Prepared};
+use parking_lot::Mutex;
+
+use super::{AppendError, Limits, Prepared};
 use crate::{disk::Disk, record::Kind};
 
 /// Free space against the reserve. Below the reserve only what ends a call or withdraws is accepted, down to half of it.
@@ -10,11 +17,14 @@ pub(crate) struct Space {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     reserve: u64,
+    /// How old the last answer may be for an entry to be queued on it.
+    interval: Duration,
+    last: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Space {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, reserve: u64) -> Space {
-        Space { disk, dir, reserve }
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, limits: &Limits) -> Space {
+        Space { disk, dir, reserve: limits.min_free_bytes, interval: limits.space_interval, last: Mutex::default() }
     }
 
     /// Whether an entry of this kind may be queued.
@@ -22,7 +32,7 @@ impl Space {
     /// # Errors
     /// [`AppendError::NoSpace`].
     pub(crate) fn admit(&self, kind: &Kind) -> Result<(), AppendError> {
-        match self.free() {
+        match self.lately_free() {
             Ok(free) if !self.takes(kind, free) => Err(AppendError::NoSpace { free, reserve: self.reserve }),
             // What cannot be read stops the writer, which asks too.
             _ => Ok(()),
@@ -51,7 +61,18 @@ impl Space {
 
     /// Free bytes now.
     pub(crate) fn free(&self) -> io::Result<u64> {
-        Ok(self.disk.space(&self.dir)?.0)
+        let free = self.disk.space(&self.dir)?.0;
+        *self.last.lock() = Some((Instant::now(), free));
+        Ok(free)
+    }
+
+    /// Free bytes within the interval: callers ask for every entry, the writer, which asks what is true now, for every batch.
+    fn lately_free(&self) -> io::Result<u64> {
+        let last = *self.last.lock();
+        match last.filter(|(at, _)| at.elapsed() < self.interval) {
+            Some((_, free)) => Ok(free),
+            None => self.free(),
+        }
     }
 
     fn takes(&self, kind: &Kind, free: u64) -> bool {

@@ -336,6 +336,7 @@ impl World {
         let faults = Arc::new(Faults::default());
         let mut options = Options::new(dir.path().join("ledger"));
         options.disk = Arc::new(FaultyDisk(SystemDisk::shared(), faults.clone()));
+        options.limits.space_interval = Duration::ZERO;
         let signer = CheckpointSigner::new("test.example", SigningKey::from_bytes(&[7; 32])).unwrap();
         let clock = Arc::new(SystemClock);
         let keys = dir.path().join("keys");
