@@ -13,7 +13,7 @@ use countersign_authorize::{
 use countersign_ledger::{
     Entry, Hash,
     archive::unbundle,
-    batch::{Batch, Stored},
+    batch::{Batch, Beside, Stored},
     bundle, canonical,
     checkpoint::{Checkpoint, CheckpointSigner, VerifierKey},
     disclosure::Disclosure,
@@ -306,8 +306,10 @@ fn frames() -> Vec<Vec<u8>> {
     let stored = |n: u8| {
         Arc::new(Stored::new(
             Arc::from(vec![n; 40]),
-            vec![Attachment { subject: "s".into(), name: "request".into(), sealed: vec![n; 30] }],
-            vec![StatePut { key: b"open/1".to_vec(), value: n.is_multiple_of(2).then(|| vec![n]) }],
+            Beside::new(
+                &[Attachment { subject: "s".into(), name: "request".into(), sealed: vec![n; 30] }],
+                &[StatePut { key: b"open/1".to_vec(), value: n.is_multiple_of(2).then(|| vec![n]) }],
+            ),
         ))
     };
     let batch = Batch { first: 3, entries: (0..3).map(stored).collect(), checkpoints: checkpoints() };

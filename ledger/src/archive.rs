@@ -26,7 +26,7 @@ const TILE_LEVELS: u32 = 8;
 /// Groups of three digits in the longest number of a tile: 10^12 tiles.
 const MAX_GROUPS: u32 = 4;
 /// Files that are written at a time.
-const LANES: usize = 8;
+const LANES: usize = 4;
 const PACK_MAGIC: &[u8; 8] = b"CSPACK\x00\x01";
 
 /// The directory of a ledger's archive.
@@ -306,7 +306,7 @@ fn split_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
 
 /// An entry bundle: each entry with its length in 16 bits before it.
 fn bundle(entries: &[Arc<Stored>]) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(entries.iter().map(|entry| 2 + entry.bytes.len()).sum());
     for entry in entries {
         // INVARIANT: no entry is longer than 65,535 bytes; `Entry::to_bytes` and the writer refuse it.
         bytes.extend(u16::try_from(entry.bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
@@ -328,7 +328,7 @@ pub fn unbundle(mut bytes: &[u8]) -> Option<Vec<Arc<[u8]>>> {
 }
 
 fn pack(batch: &Batch) -> Vec<u8> {
-    let mut payload = Vec::new();
+    let mut payload = Vec::with_capacity(batch.size());
     batch.encode(false, &mut payload);
     [PACK_MAGIC.as_slice(), &crc32fast::hash(&payload).to_be_bytes(), &payload].concat()
 }
@@ -361,6 +361,7 @@ impl<N: tree::Nodes> tree::Nodes for ArchiveNodes<'_, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Beside;
 
     #[test]
     fn paths_are_those_of_the_specification() {
@@ -387,7 +388,7 @@ mod tests {
     #[test]
     fn no_cut_of_a_bundle_passes_as_one_with_other_entries() {
         let entries =
-            [b"ab".as_slice(), b"", b"c"].map(|bytes| Arc::new(Stored::new(Arc::from(bytes), Vec::new(), Vec::new())));
+            [b"ab".as_slice(), b"", b"c"].map(|bytes| Arc::new(Stored::new(Arc::from(bytes), Beside::default())));
         let bytes = bundle(&entries);
         assert_eq!(unbundle(&bytes).unwrap().len(), 3);
         for cut in [1, 3, 8] {

@@ -2,31 +2,27 @@
 //!
 //! All integers are big-endian; `docs/format.md` §8 has the layout.
 
+mod beside;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{
-    Hash, Kind,
-    checkpoint::Checkpoint,
-    record::{Attachment, StatePut},
-    term::Term,
-};
+pub use self::beside::Beside;
+use crate::{Hash, Kind, checkpoint::Checkpoint, term::Term};
 
-/// About what an entry takes in memory besides its own bytes.
+/// About what an entry takes in memory besides its bytes and those beside it.
 #[cfg(feature = "store")]
-const BESIDE_BYTES: usize = 512;
+const OVERHEAD_BYTES: usize = 512;
 
 /// An entry with what is stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     // INVARIANT: never changed without `hash`, `n` and `terms`.
     pub(crate) bytes: Arc<[u8]>,
-    /// Encrypted disclosures.
-    pub attachments: Vec<Attachment>,
-    /// State that becomes durable with it.
-    pub state: Vec<StatePut>,
+    /// What is stored beside it.
+    pub beside: Beside,
     hash: Hash,
     n: Option<u64>,
     terms: Vec<Term>,
@@ -34,21 +30,15 @@ pub struct Stored {
 
 impl Stored {
     /// An entry with what is stored beside it.
-    pub fn new(bytes: Arc<[u8]>, attachments: Vec<Attachment>, state: Vec<StatePut>) -> Stored {
+    pub fn new(bytes: Arc<[u8]>, beside: Beside) -> Stored {
         let (hash, (n, terms)) = (Hash::of(&bytes), place_and_terms(&bytes).unwrap_or_default());
-        Stored { bytes, attachments, state, hash, n, terms }
+        Stored { bytes, beside, hash, n, terms }
     }
 
     /// As [`Stored::new`], for the writer, who knows them already.
     #[cfg(feature = "store")]
-    pub(crate) fn known(
-        bytes: Arc<[u8]>,
-        hash: Hash,
-        (n, terms): (Option<u64>, Vec<Term>),
-        attachments: Vec<Attachment>,
-        state: Vec<StatePut>,
-    ) -> Stored {
-        Stored { bytes, attachments, state, hash, n, terms }
+    pub(crate) fn known(bytes: Arc<[u8]>, hash: Hash, (n, terms): (Option<u64>, Vec<Term>), beside: Beside) -> Stored {
+        Stored { bytes, beside, hash, n, terms }
     }
 
     /// The canonical bytes.
@@ -76,9 +66,7 @@ impl Stored {
     /// About how much memory it takes, in bytes.
     #[cfg(feature = "store")]
     pub(crate) fn size(&self) -> usize {
-        let attachments = self.attachments.iter().map(|attachment| attachment.sealed.len());
-        let state = self.state.iter().map(|put| put.key.len() + put.value.as_ref().map_or(0, Vec::len));
-        BESIDE_BYTES + self.bytes.len() + attachments.sum::<usize>() + state.sum::<usize>()
+        OVERHEAD_BYTES + self.bytes.len() + self.beside.len()
     }
 }
 
@@ -130,23 +118,7 @@ impl Batch {
         put_count(out, self.entries.len());
         for entry in &self.entries {
             put(out, if with_entries { &entry.bytes } else { &[] });
-            put_count(out, entry.attachments.len());
-            for attachment in &entry.attachments {
-                put(out, attachment.subject.as_bytes());
-                put(out, attachment.name.as_bytes());
-                put(out, &attachment.sealed);
-            }
-            put_count(out, entry.state.len());
-            for state in &entry.state {
-                put(out, &state.key);
-                match &state.value {
-                    None => out.push(0),
-                    Some(value) => {
-                        out.push(1);
-                        put(out, value);
-                    }
-                }
-            }
+            out.extend_from_slice(entry.beside.bytes());
         }
         put_count(out, self.checkpoints.len());
         for checkpoint in &self.checkpoints {
@@ -160,19 +132,7 @@ impl Batch {
         let first = u64::from_be_bytes(*reader.chunk()?);
         let entries = reader.list(|reader| {
             let bytes = Arc::from(reader.bytes()?);
-            let attachments = reader.list(|reader| {
-                Some(Attachment { subject: reader.text()?, name: reader.text()?, sealed: reader.bytes()?.to_vec() })
-            })?;
-            let state = reader.list(|reader| {
-                let key = reader.bytes()?.to_vec();
-                let value = match reader.chunk()? {
-                    [0] => None,
-                    [1] => Some(reader.bytes()?.to_vec()),
-                    _ => return None,
-                };
-                Some(StatePut { key, value })
-            })?;
-            Some(Arc::new(Stored::new(bytes, attachments, state)))
+            Some(Arc::new(Stored::new(bytes, Beside::read(reader)?)))
         })?;
         let checkpoints = reader.list(|reader| Checkpoint::parse(std::str::from_utf8(reader.bytes()?).ok()?).ok())?;
         reader.0.is_empty().then_some(Batch { first, entries, checkpoints })
@@ -186,11 +146,7 @@ pub(crate) fn entries_in(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     reader.chunk::<8>()?;
     reader.list(|reader| {
         let bytes = reader.bytes()?;
-        reader.list(|reader| reader.bytes().and(reader.bytes()).and(reader.bytes()))?;
-        reader.list(|reader| {
-            reader.bytes()?;
-            if *reader.chunk::<1>()? == [1] { reader.bytes().map(drop) } else { Some(()) }
-        })?;
+        Beside::skip(reader)?;
         Some(bytes)
     })
 }
@@ -232,6 +188,12 @@ impl<'b> Reader<'b> {
         }
         (0..count).map(|_| item(self)).collect()
     }
+
+    /// The same, where nothing is kept of the items.
+    fn each(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        let count = u32::from_be_bytes(*self.chunk()?);
+        (0..count).try_for_each(|_| item(self))
+    }
 }
 
 #[cfg(test)]
@@ -240,26 +202,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::checkpoint::CheckpointSigner;
+    use crate::{
+        checkpoint::CheckpointSigner,
+        record::{Attachment, StatePut},
+    };
 
     #[test]
     fn a_batch_survives_its_bytes_and_no_cut_of_them_passes() {
         let signer = CheckpointSigner::new("a.example", SigningKey::from_bytes(&[1; 32])).unwrap();
+        let attachments = [Attachment { subject: "s".into(), name: "words".into(), sealed: vec![1, 2] }];
+        let state =
+            [StatePut { key: b"k".to_vec(), value: Some(vec![3]) }, StatePut { key: b"l".to_vec(), value: None }];
         let batch = Batch {
             first: 3,
-            entries: vec![Arc::new(Stored::new(
-                Arc::from(&b"{}"[..]),
-                vec![Attachment { subject: "s".into(), name: "words".into(), sealed: vec![1, 2] }],
-                vec![
-                    StatePut { key: b"k".to_vec(), value: Some(vec![3]) },
-                    StatePut { key: b"l".to_vec(), value: None },
-                ],
-            ))],
+            entries: vec![Arc::new(Stored::new(Arc::from(&b"{}"[..]), Beside::new(&attachments, &state)))],
             checkpoints: vec![signer.sign(4, Hash::ZERO).unwrap()],
         };
         let mut bytes = Vec::new();
         batch.encode(true, &mut bytes);
         assert_eq!(Batch::decode(&bytes).as_ref(), Some(&batch));
+        assert_eq!(batch.entries[0].beside.attachments(), attachments);
+        assert_eq!(batch.entries[0].beside.state(), state);
         for cut in 0..bytes.len() {
             assert_eq!(Batch::decode(&bytes[..cut]), None, "{cut}");
         }

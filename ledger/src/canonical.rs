@@ -47,14 +47,14 @@ pub fn of(value: &Value) -> Result<Vec<u8>, CanonicalError> {
     Ok(bytes)
 }
 
-/// The RFC 8785 bytes of an object of these members.
-///
-/// # Errors
-/// As [`to_vec`].
-pub fn of_object(members: &Map<String, Value>) -> Result<Vec<u8>, CanonicalError> {
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    write_object(members, &mut bytes).map_err(|inexact| inexact.placed(|at| place_in(members, at)))?;
-    Ok(bytes)
+/// The RFC 8785 bytes of an object of these members, put behind what is in `bytes`.
+pub(crate) fn put_object(members: &Map<String, Value>, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    write_object(members, bytes).map_err(|inexact| inexact.placed(|at| place_in(members, at)))
+}
+
+/// The RFC 8785 bytes of a text, put behind what is in `bytes`.
+pub(crate) fn put_text(text: &str, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    Ok(serde_json::to_writer(bytes, text)?)
 }
 
 /// SHA-256 of the RFC 8785 bytes of any JSON value, fractions included: what a statement says of a value that is not its own.
@@ -74,7 +74,7 @@ pub fn is_canonical(bytes: &[u8]) -> bool {
 }
 
 /// How long an entry usually is at most.
-const USUAL_BYTES: usize = 1536;
+pub(crate) const USUAL_BYTES: usize = 1536;
 
 /// Why a value cannot be written; where its number stands is looked for only when somebody has to be told.
 enum Inexact {

@@ -189,7 +189,7 @@ impl Source for Directory {
         let entries = self.archive.entries(index).map_err(unreadable)?;
         let mut piece = self.archive.pack(index).map_err(unreadable)?;
         let beside = std::mem::take(&mut piece.entries).into_iter().map(Arc::unwrap_or_clone);
-        let whole = |(beside, bytes): (Stored, _)| Arc::new(Stored::new(bytes, beside.attachments, beside.state));
+        let whole = |(pack, bytes): (Stored, _)| Arc::new(Stored::new(bytes, pack.beside));
         piece.entries = beside.zip(entries).map(whole).collect();
         Ok(piece)
     }

@@ -172,7 +172,7 @@ impl Evidence {
                 if !wanted(&selection, &entry) {
                     continue;
                 }
-                let values = opened(&stored.attachments, open, disclose).map_err(|what| Damage {
+                let values = opened(&stored.beside.attachments(), open, disclose).map_err(|what| Damage {
                     code: "vault-unreadable",
                     seq: Some(seq),
                     what,

@@ -15,7 +15,7 @@ use self::run::{Builder, Run};
 use crate::{
     Hash,
     archive::{Archive, TILE},
-    batch::Stored,
+    batch::{Beside, Stored},
     disk::Disk,
     term::Term,
 };
@@ -211,7 +211,7 @@ impl Index {
         let mut rows = Vec::new();
         for tile in first / TILE..end / TILE {
             for (seq, bytes) in (tile * TILE..).zip(self.archive.entries(tile)?) {
-                rows.extend(rows_of(seq, &Stored::new(bytes, Vec::new(), Vec::new())));
+                rows.extend(rows_of(seq, &Stored::new(bytes, Beside::default())));
             }
         }
         rows.sort_unstable();

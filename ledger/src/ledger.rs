@@ -7,6 +7,7 @@ mod options;
 mod threads;
 
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     fs::File,
     io,
@@ -247,6 +248,7 @@ impl Ledger {
             frontier: begun.frontier,
             counters: BTreeMap::new(),
             clock_is_back: false,
+            buffer: Vec::new(),
         };
         let closing = Arc::new(AtomicBool::new(false));
         let anchoring = (shared.clone(), closing.clone());
@@ -276,8 +278,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`AppendError`].
-    pub fn enqueue(&self, draft: Draft) -> Result<Ticket, AppendError> {
-        self.0.shared.enqueue(draft)
+    pub fn enqueue(&self, draft: impl Borrow<Draft>) -> Result<Ticket, AppendError> {
+        self.0.shared.enqueue(draft.borrow())
     }
 
     /// As [`Ledger::enqueue`], for an entry whose seal nobody waits for: it is sealed with the next entry that somebody waits for, at the latest after
@@ -285,8 +287,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`AppendError`]. Nothing tells of an error that comes after the entry was accepted but [`Ledger::status`].
-    pub fn enqueue_unawaited(&self, draft: Draft) -> Result<(), AppendError> {
-        self.0.shared.enqueue_unawaited(draft)
+    pub fn enqueue_unawaited(&self, draft: impl Borrow<Draft>) -> Result<(), AppendError> {
+        self.0.shared.enqueue_unawaited(draft.borrow())
     }
 
     /// Records a draft and waits until it is sealed.
@@ -370,12 +372,12 @@ impl Ledger {
     pub fn attachments(&self, seq: u64) -> Result<Vec<Attachment>, ReadError> {
         let shared = &self.0.shared;
         if let Some(stored) = shared.tail.read().get(seq) {
-            return Ok(stored.attachments.clone());
+            return Ok(stored.beside.attachments());
         }
         if seq < shared.archived.load(Ordering::Acquire) {
             let pack = self.0.lately.pack(&shared.archive, seq / TILE)?;
             let stored = pack.entries.get((seq % TILE) as usize);
-            return Ok(stored.map(|stored| stored.attachments.clone()).unwrap_or_default());
+            return Ok(stored.map(|stored| stored.beside.attachments()).unwrap_or_default());
         }
         Err(ReadError::Missing { seq, size: self.head().size() })
     }

@@ -255,10 +255,10 @@ fn add_run(writes: &mut sled::Batch, first: u64, run: &[u8]) {
 }
 
 fn add_state(writes: &mut sled::Batch, stored: &Stored) {
-    for put in &stored.state {
+    for put in stored.beside.state() {
         let key = [b"s/", put.key.as_slice()].concat();
-        match &put.value {
-            Some(value) => writes.insert(key, value.as_slice()),
+        match put.value {
+            Some(value) => writes.insert(key, value),
             None => writes.remove(key),
         }
     }

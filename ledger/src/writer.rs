@@ -318,7 +318,7 @@ impl Shared {
         self.poisoned.lock().clone().map_or(Ok(()), |reason| Err(AppendError::Poisoned(reason)))
     }
 
-    pub(crate) fn enqueue(&self, draft: Draft) -> Result<Ticket, AppendError> {
+    pub(crate) fn enqueue(&self, draft: &Draft) -> Result<Ticket, AppendError> {
         self.check_poison()?;
         self.signing.admit(&draft.kind)?;
         self.space.admit(&draft.kind)?;
@@ -327,7 +327,7 @@ impl Shared {
         Ok(Ticket(receiver))
     }
 
-    pub(crate) fn enqueue_unawaited(&self, draft: Draft) -> Result<(), AppendError> {
+    pub(crate) fn enqueue_unawaited(&self, draft: &Draft) -> Result<(), AppendError> {
         self.check_poison()?;
         self.signing.admit(&draft.kind)?;
         self.space.admit(&draft.kind)?;

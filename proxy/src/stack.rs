@@ -165,11 +165,11 @@ where
     }
 
     fn call(&mut self, input: In) -> Answering {
-        let (step, next) = (self.step.clone(), self.next.clone());
+        let (step, mut next) = (self.step.clone(), self.next.clone());
         Box::pin(async move {
             match step.step(input).await {
                 // INVARIANT: between authorize and record nothing waits: every service of the way is always ready.
-                Ok(output) => next.oneshot(output).await,
+                Ok(output) => next.ready().await?.call(output).await,
                 Err(answer) => Ok(answer),
             }
         })

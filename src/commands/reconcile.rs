@@ -210,8 +210,9 @@ impl<'a> Calls<'a> {
         let Some(gather) = &mut self.gather else { return Ok(()) };
         for stored in self.directory.piece(index).map_err(damaged)?.entries {
             let entry = Entry::parse(stored.bytes())?;
+            let attachments = stored.beside.attachments();
             let value = |name: &str| -> Option<Value> {
-                let attachment = stored.attachments.iter().find(|attachment| attachment.name == name)?;
+                let attachment = attachments.iter().find(|attachment| attachment.name == name)?;
                 // What cannot be opened is as if it were withheld; `verify` names it.
                 Some(self.open?(attachment).ok()??.value().clone())
             };

@@ -14,7 +14,7 @@ fn archive(dir: &std::path::Path, tiles: u64) -> (Archive, Vec<Batch>) {
         let body = json!({"call": format!("c{seq}")});
         let entry =
             json!({"kind": kind, "instruction": format!("i{}", seq * 7 % 300), "n": 0, "body": body, "seq": seq});
-        Arc::new(Stored::new(entry.to_string().into_bytes().into(), Vec::new(), Vec::new()))
+        Arc::new(Stored::new(entry.to_string().into_bytes().into(), Beside::default()))
     };
     let batch = |tile: u64| Batch {
         first: tile * TILE,

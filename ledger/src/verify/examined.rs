@@ -70,8 +70,8 @@ impl ExaminedEntry {
 impl Values {
     fn of(stored: &Stored, open: &Opener<'_>) -> Values {
         let mut values = Values::default();
-        for attachment in &stored.attachments {
-            let shown = match open(attachment) {
+        for attachment in stored.beside.attachments() {
+            let shown = match open(&attachment) {
                 Ok(Some(disclosure)) => Shown::Value(disclosure),
                 Ok(None) => Shown::Erased,
                 Err(what) => {
@@ -79,7 +79,7 @@ impl Values {
                     Shown::Withheld
                 }
             };
-            values.shown.insert(attachment.name.clone(), shown);
+            values.shown.insert(attachment.name, shown);
         }
         values
     }

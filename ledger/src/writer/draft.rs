@@ -1,15 +1,21 @@
 //! A draft made ready by the caller's thread, so that the writer only fills in what it alone knows.
 
+use std::io::Write as _;
+
 use super::{AppendError, Waiter};
 use crate::{
     Hash,
+    batch::Beside,
     canonical::{self, CanonicalError},
-    record::{Attachment, Draft, EntryError, FORMAT_VERSION, Kind, MAX_ENTRY_BYTES, StatePut, Time},
+    record::{Draft, EntryError, FORMAT_VERSION, Kind, MAX_ENTRY_BYTES, Time},
     term::Term,
 };
 
 /// The most bytes that may go with one entry into the vault and the state.
 pub(crate) const MAX_BESIDE_BYTES: usize = 2 << 20;
+
+/// More than what the writer adds to an entry's bytes.
+const ADDED_BYTES: usize = 256;
 
 /// A draft whose canonical bytes are done but for `n`, `prev`, `seq` and `time`.
 pub(crate) struct Prepared {
@@ -18,12 +24,10 @@ pub(crate) struct Prepared {
     pub(crate) instruction: Option<Term>,
     /// What it is found by.
     pub(crate) terms: Vec<Term>,
-    /// `{"body":…,"instruction":…,"kind":…`
-    start: Vec<u8>,
-    /// `,"origin":…,"parents":[…]`
-    middle: Vec<u8>,
-    pub(crate) attachments: Vec<Attachment>,
-    pub(crate) state: Vec<StatePut>,
+    /// `{"body":…,"instruction":…,"kind":…`, where `n` comes, and `,"origin":…,"parents":[…]`.
+    text: Vec<u8>,
+    n_at: usize,
+    pub(crate) beside: Beside,
     /// Whether it is a call that has its number at its upstream.
     pub(crate) is_numbered: bool,
     /// Whoever waits, if anybody does.
@@ -31,45 +35,50 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(draft: Draft, origin: &str, waiter: Waiter) -> Result<Prepared, AppendError> {
+    pub(crate) fn new(draft: &Draft, origin: &str, waiter: Waiter) -> Result<Prepared, AppendError> {
         Ok(Prepared { waiter: Some(waiter), ..Prepared::without_waiter(draft, origin)? })
     }
 
-    pub(crate) fn without_waiter(draft: Draft, origin: &str) -> Result<Prepared, EntryError> {
+    pub(crate) fn without_waiter(draft: &Draft, origin: &str) -> Result<Prepared, EntryError> {
         // INVARIANT: RFC 8785 sorts members by name: body, instruction, kind, n, origin, parents, prev, seq, time, v.
-        let mut start = b"{\"body\":".to_vec();
-        start.extend(canonical::of_object(&draft.body)?);
+        let mut text = Vec::with_capacity(canonical::USUAL_BYTES);
+        text.extend_from_slice(b"{\"body\":");
+        canonical::put_object(&draft.body, &mut text)?;
         if let Some(instruction) = &draft.instruction {
-            start.extend(b",\"instruction\":");
-            start.extend(canonical::to_vec(instruction)?);
+            text.extend_from_slice(b",\"instruction\":");
+            canonical::put_text(instruction, &mut text)?;
         }
-        start.extend(b",\"kind\":");
-        start.extend(canonical::to_vec(&draft.kind)?);
-        let mut middle = b",\"origin\":".to_vec();
-        middle.extend(canonical::to_vec(&origin)?);
-        middle.extend(b",\"parents\":");
-        middle.extend(canonical::to_vec(&draft.parents)?);
+        text.extend_from_slice(b",\"kind\":");
+        canonical::put_text(draft.kind.as_str(), &mut text)?;
+        let n_at = text.len();
+        text.extend_from_slice(b",\"origin\":");
+        canonical::put_text(origin, &mut text)?;
+        text.extend_from_slice(b",\"parents\":[");
+        for (index, parent) in draft.parents.iter().enumerate() {
+            text.extend((index > 0).then_some(b','));
+            // Writing into memory does not fail.
+            let _ = write!(text, "\"{parent}\"");
+        }
+        text.push(b']');
         let (id, body) = (draft.instruction.as_deref(), &draft.body);
         let prepared = Prepared {
             terms: Term::of(&draft.kind, id, body.get("call"), body.get("closed")),
             instruction: id.map(Term::instruction),
             is_numbered: body.contains_key("upstream_n"),
-            kind: draft.kind,
-            start,
-            middle,
-            attachments: draft.attachments,
-            state: draft.state,
+            kind: draft.kind.clone(),
+            text,
+            n_at,
+            beside: Beside::new(&draft.attachments, &draft.state),
             waiter: None,
         };
-        // What the writer adds takes less than 256 bytes.
-        let bytes = prepared.start.len() + prepared.middle.len() + 256;
+        let bytes = prepared.text.len() + ADDED_BYTES;
         if bytes > MAX_ENTRY_BYTES {
             return Err(EntryError::TooLong(bytes));
         }
-        if prepared.beside_bytes() > MAX_BESIDE_BYTES {
-            return Err(EntryError::TooLong(prepared.beside_bytes()));
+        if prepared.beside.len() > MAX_BESIDE_BYTES {
+            return Err(EntryError::TooLong(prepared.beside.len()));
         }
-        match prepared.state.iter().find(|put| {
+        match draft.state.iter().find(|put| {
             put.key.len() > 128 || put.value.as_ref().is_some_and(|value| value.len() > crate::store::MAX_VALUE_BYTES)
         }) {
             Some(put) => Err(EntryError::TooLong(put.value.as_ref().map_or(0, Vec::len))),
@@ -77,28 +86,20 @@ impl Prepared {
         }
     }
 
-    fn beside_bytes(&self) -> usize {
-        self.attachments.iter().map(|attachment| attachment.sealed.len()).sum::<usize>()
-            + self.state.iter().filter_map(|put| put.value.as_ref()).map(Vec::len).sum::<usize>()
-    }
-
     /// About how much it takes in the journal.
     pub(crate) fn size(&self) -> usize {
-        self.start.len() + self.middle.len() + 256 + self.beside_bytes()
+        self.text.len() + ADDED_BYTES + self.beside.len()
     }
 
-    /// The canonical bytes.
-    pub(crate) fn bytes(&self, seq: u64, n: Option<u64>, prev: &Hash, time: Time) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.start.len() + self.middle.len() + 256);
-        bytes.extend(&self.start);
-        if let Some(n) = n {
-            bytes.extend(b",\"n\":");
-            bytes.extend(n.to_string().as_bytes());
-        }
-        bytes.extend(&self.middle);
-        let rest = format!(",\"prev\":\"{prev}\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT_VERSION}}}");
-        bytes.extend(rest.as_bytes());
-        bytes
+    /// Puts the canonical bytes into `bytes`, in place of what is there.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>, seq: u64, n: Option<u64>, prev: &Hash, time: Time) {
+        bytes.clear();
+        let (start, middle) = self.text.split_at_checked(self.n_at).unwrap_or_default();
+        bytes.extend_from_slice(start);
+        // Writing into memory does not fail.
+        let _ = n.map(|n| write!(bytes, ",\"n\":{n}"));
+        bytes.extend_from_slice(middle);
+        let _ = write!(bytes, ",\"prev\":\"{prev}\",\"seq\":{seq},\"time\":\"{time}\",\"v\":{FORMAT_VERSION}}}");
     }
 }
 
@@ -128,8 +129,9 @@ mod tests {
                 v: FORMAT_VERSION, origin: "a.example/\u{e9}".into(), seq, prev: Hash::of(b"q"), time, kind: Kind::Call,
                 parents: draft.parents.clone(), instruction, n, body: draft.body.clone(), extra: Map::new(),
             };
-            let prepared = Prepared::without_waiter(draft, &entry.origin).unwrap();
-            prop_assert_eq!(prepared.bytes(seq, n, &entry.prev, time), entry.to_bytes().unwrap());
+            let mut bytes = b"what was there".to_vec();
+            Prepared::without_waiter(&draft, &entry.origin).unwrap().write(&mut bytes, seq, n, &entry.prev, time);
+            prop_assert_eq!(bytes, entry.to_bytes().unwrap());
         }
     }
 }

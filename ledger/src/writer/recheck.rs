@@ -31,7 +31,10 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
-    use crate::{batch::Stored, checkpoint::CheckpointSigner};
+    use crate::{
+        batch::{Beside, Stored},
+        checkpoint::CheckpointSigner,
+    };
 
     #[test]
     fn every_bit_that_flips_in_an_entry_after_it_was_hashed_is_seen() {
@@ -41,7 +44,7 @@ mod tests {
         let entries: Vec<_> = ["{\"a\":1}", "{\"b\":2}", ""].map(|text| text.as_bytes()).to_vec();
         let mut after = before.clone();
         entries.iter().for_each(|bytes| after.push(tree::leaf_hash(bytes), |_, _| {}));
-        let stored = |bytes: &&[u8]| Arc::new(Stored::new(Arc::from(*bytes), Vec::new(), Vec::new()));
+        let stored = |bytes: &&[u8]| Arc::new(Stored::new(Arc::from(*bytes), Beside::default()));
         let batch = Batch {
             first: 1,
             entries: entries.iter().map(stored).collect(),

@@ -32,6 +32,8 @@ pub(crate) struct WriterThread {
     /// Per instruction: the next counter, and the entry that used the last one.
     pub(crate) counters: BTreeMap<Term, (u64, u64)>,
     pub(crate) clock_is_back: bool,
+    /// Where an entry's bytes are put together.
+    pub(crate) buffer: Vec<u8>,
 }
 
 impl WriterThread {
@@ -74,13 +76,14 @@ impl WriterThread {
         waiting.extend(drafts.iter_mut().map(|draft| draft.waiter.take()));
         for draft in drafts {
             let (seq, n) = (self.frontier.size(), self.counter(draft.instruction)?);
-            let bytes: Arc<[u8]> = Arc::from(draft.bytes(seq, n, &self.head.prev, time));
+            draft.write(&mut self.buffer, seq, n, &self.head.prev, time);
+            let bytes: Arc<[u8]> = Arc::from(self.buffer.as_slice());
             let hash = Hash::of(&bytes);
             self.frontier.push(tree::leaf_hash(&bytes), |place, node| {
                 nodes.insert(place, node);
             });
             self.head.prev = hash;
-            entries.push(Arc::new(Stored::known(bytes, hash, (n, draft.terms), draft.attachments, draft.state)));
+            entries.push(Arc::new(Stored::known(bytes, hash, (n, draft.terms), draft.beside)));
         }
         let prev = self.head.prev;
         self.head.advance(&self.frontier, prev, time);
@@ -132,7 +135,7 @@ impl WriterThread {
                 back_us: Some(u64::try_from(back).unwrap_or(0)),
                 ..body::Ledger::default()
             };
-            let note = Draft::new(&body).and_then(|draft| Prepared::without_waiter(draft, &self.shared.origin));
+            let note = Draft::new(&body).and_then(|draft| Prepared::without_waiter(&draft, &self.shared.origin));
             drafts.insert(0, note.map_err(|error| error.to_string())?);
         }
         Ok(last)

@@ -167,7 +167,7 @@ impl Forged {
     fn replace(&mut self, seq: usize, bytes: Vec<u8>) -> Hash {
         let stored = &mut self.pieces[0].entries[seq];
         let was = *stored.hash();
-        *stored = Arc::new(Stored::new(Arc::from(bytes), stored.attachments.clone(), stored.state.clone()));
+        *stored = Arc::new(Stored::new(Arc::from(bytes), stored.beside.clone()));
         was
     }
 

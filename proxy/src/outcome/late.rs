@@ -114,9 +114,9 @@ impl Late {
 
 fn hand(ledger: &Ledger, kept: &mut Kept) -> Result<(), AppendError> {
     if kept.told.as_ref().is_none_or(oneshot::Sender::is_closed) {
-        return ledger.enqueue_unawaited(kept.draft.clone());
+        return ledger.enqueue_unawaited(&kept.draft);
     }
-    let ticket = ledger.enqueue(kept.draft.clone())?;
+    let ticket = ledger.enqueue(&kept.draft)?;
     // Nobody waits any more: it is written all the same.
     let _ = kept.told.take().map(|told| told.send(ticket));
     Ok(())

@@ -386,8 +386,8 @@ pub(crate) fn queue(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<
     // Behind what waits already: a receipt comes before its outcome.
     if context.late.is_passable() {
         let queued = match seal {
-            Seal::Awaited => ledger.enqueue(draft.clone()).map(|ticket| Some(Sealing::Queued(ticket))),
-            Seal::Unawaited => ledger.enqueue_unawaited(draft.clone()).map(|()| None),
+            Seal::Awaited => ledger.enqueue(&draft).map(|ticket| Some(Sealing::Queued(ticket))),
+            Seal::Unawaited => ledger.enqueue_unawaited(&draft).map(|()| None),
         };
         match queued {
             Err(error) if error.passes() => {}
