@@ -10,7 +10,7 @@ use countersign_authorize::{
 };
 use countersign_ledger::Hash;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Inner;
 
@@ -185,16 +185,26 @@ impl Inner {
     }
 }
 
-/// What the vault keeps of the limits: the usage of the call's own grant before and after, and of each grant above it.
-pub fn budget(before: &Usage, after: Option<&Usage>, reserved: &[Reserved]) -> Value {
-    let mut budget = json!({ "before": before, "after": after });
-    let above: Vec<Value> = reserved
-        .iter()
-        .skip(1)
-        .map(|one| json!({ "grant": one.grant, "before": one.before, "after": one.after }))
-        .collect();
-    if let (Some(budget), false) = (budget.as_object_mut(), above.is_empty()) {
-        budget.insert("above".to_owned(), above.into());
-    }
-    budget
+/// What the vault keeps of the limits: what was used of a call's grants.
+#[derive(Debug, Serialize)]
+pub struct UsageOf<'a> {
+    before: &'a Usage,
+    after: Option<&'a Usage>,
+    /// Of each grant above the call's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    above: Vec<OfAbove<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfAbove<'a> {
+    grant: &'a str,
+    before: &'a Usage,
+    after: &'a Usage,
+}
+
+/// The usage of the call's own grant before and after, and of each grant above it.
+pub fn budget<'a>(before: &'a Usage, after: Option<&'a Usage>, reserved: &'a [Reserved]) -> UsageOf<'a> {
+    let above =
+        reserved.iter().skip(1).map(|one| OfAbove { grant: &one.grant, before: &one.before, after: &one.after });
+    UsageOf { before, after, above: above.collect() }
 }
