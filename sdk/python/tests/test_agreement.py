@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from golden import ROOT
+from forge import unzipped, zipped
+from golden import ROOT, data_of
 from mutate import broken, held, lying
 
 from countersign_verify import Unreadable, verify
@@ -78,3 +79,11 @@ def test_both_find_the_same_with_what_was_had_from_outside(seed, tmp_path, capsy
     assert first(file, *options) == answer(exit_code, {(finding["code"], finding.get("seq")) for finding in report["findings"]})
     run = subprocess.run([str(PROGRAM), "verify", str(file), "--json", *options], capture_output=True, check=False, timeout=120)
     assert json.loads(run.stdout)["outside"] == report["outside"]
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.zh-CN.html", "report.fr.html"])
+def test_both_take_the_reports_that_an_export_carries_and_no_other_page(name, tmp_path):
+    data = zipped(unzipped(data_of("040")) | {name: b"<p>whatever it says</p>"})
+    file = tmp_path / "bundle.zip"
+    file.write_bytes(data)
+    assert second(data) == first(file) == (REFUSED if "fr" in name else (0, set()))

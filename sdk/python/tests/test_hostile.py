@@ -135,3 +135,8 @@ def test_values_of_any_type_in_any_place_make_no_traceback():
         body = generator.choice(ledger.entries)["body"]
         body[generator.choice(list(body))] = generator.choice(strange)
         verify(ledger.bundle())
+
+
+def test_a_report_in_a_bundle_is_taken_and_nothing_in_it_is_believed():
+    assert codes(with_file("report.html", b"<script>all is well</script>")) == codes(with_file("report.zh-CN.html", b"")) == []
+    assert refused(with_file("report.txt", b"all is well"))

@@ -17,7 +17,8 @@ MAX_BUNDLE = 1 << 31
 MAX_FILE = 16 << 20
 MAX_ENTRY = 65_535
 _NUMBERED = re.compile(r"(entries|disclosures)/(0|[1-9][0-9]{0,19})\.json|(proofs)/(0|[1-9][0-9]{0,19})\.tlog-proof")
-_SINGLE = ("manifest.json", "keys.txt", "checkpoint.txt")
+# The reports are for people: they may be there, and nothing in them is believed.
+_SINGLE = ("manifest.json", "keys.txt", "checkpoint.txt", "report.html", "report.zh-CN.html")
 
 
 @dataclass(frozen=True)
