@@ -171,14 +171,20 @@ impl Archiver {
         Ok(())
     }
 
-    /// Nodes below full tiles are read from there.
+    /// Nodes below full tiles are read from there. Few at a time: the writer waits for the lock.
     fn drop_nodes(&self, archived: u64) {
         let keep = edge_places(archived);
-        let mut nodes = self.shared.nodes.write();
         for level in 0..u64::BITS {
-            let below: Vec<_> = nodes.range((level, 0)..(level, archived >> level)).map(|(place, _)| *place).collect();
-            for place in below.iter().filter(|place| !keep.contains(place)) {
-                nodes.remove(place);
+            loop {
+                let mut nodes = self.shared.nodes.write();
+                let below = nodes.range((level, 0)..(level, archived >> level)).map(|(place, _)| *place);
+                let below: Vec<_> = below.filter(|place| !keep.contains(place)).take(TILE as usize).collect();
+                for place in &below {
+                    nodes.remove(place);
+                }
+                if below.len() < TILE as usize {
+                    break;
+                }
             }
         }
     }
