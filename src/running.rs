@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use countersign_ledger::{
     Ledger, checkpoint::CheckpointSigner, clock::SystemClock, keys, ledger::Adopts, open::OpenError, statement::Jwk,
     vault::Vault,
@@ -29,9 +29,14 @@ pub fn signer(config: &Config) -> anyhow::Result<CheckpointSigner> {
     }
     let path = config.keys().join("gateway.pem");
     // A ledger without its key must not get another one.
-    let key =
-        if config.ledger.directory.join("journal").is_dir() { keys::load(&path) } else { keys::load_or_create(&path) };
-    Ok(CheckpointSigner::new(&config.origin.0, key?)?)
+    if config.ledger.directory.join("journal").is_dir() && !path.exists() {
+        bail!(
+            "the ledger `{}` is signed with the key `{}`, which is not there: put it back from the backup of the keys, or say in `keys` of `[ledger]` where it is; where it is lost for good, set the ledger aside and run `countersign adopt`",
+            config.ledger.directory.display(),
+            path.display()
+        );
+    }
+    Ok(CheckpointSigner::new(&config.origin.0, keys::load_or_create(&path)?)?)
 }
 
 /// The gateway's keys, each with where it is: the files `gateway*.pem`, and one in a hardware module. What the ledger makes of them it finds out when it is opened.

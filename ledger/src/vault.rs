@@ -38,6 +38,11 @@ pub enum VaultError {
     /// A key file that others can read.
     #[error("`{0}` can be read by others; a key file must be mode 0600: run `chmod 600` on it")]
     Permissions(PathBuf),
+    /// The key-encryption key is not there, and the keyring is.
+    #[error(
+        "`{0}` is not there, and the keyring beside it was written with it: put it back from the backup of the keys; without it nothing that the vault holds opens again"
+    )]
+    NoKek(PathBuf),
     /// The keyring is damaged.
     #[error(
         "the keyring `{path}` is damaged at byte {at}: {what}; restore it from a backup made after the last erasure"

@@ -164,15 +164,18 @@ impl fmt::Display for Report {
                 None => writeln!(f, "{} [{}]", finding.what, finding.code)?,
             }
         }
-        writeln!(
-            f,
-            "{}: {entries} entries, {checkpoints} checkpoints, {calls} forwarded calls ({open_calls} not ended)",
-            self.origin
-        )?;
-        writeln!(
-            f,
-            "{commitments} commitments and {statements} statements checked against their values, {erased} erased"
-        )?;
+        // A file that is no bundle has no name either: counts of nothing would look as if it had been looked at.
+        if !self.origin.is_empty() {
+            writeln!(
+                f,
+                "{}: {entries} entries, {checkpoints} checkpoints, {calls} forwarded calls ({open_calls} not ended)",
+                self.origin
+            )?;
+            writeln!(
+                f,
+                "{commitments} commitments and {statements} statements checked against their values, {erased} erased"
+            )?;
+        }
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }

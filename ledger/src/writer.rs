@@ -112,7 +112,11 @@ pub enum AppendError {
     #[error("the ledger's queue is full")]
     Full,
     /// Free space is below the reserve: nothing new is accepted until there is more.
-    #[error("the disk has {free} bytes free, less than the reserve of {reserve}; free some space")]
+    #[error(
+        "the disk has {} MiB free, less than the reserve of {} MiB (`reserve_mib` in `[ledger]`); free some space",
+        .free >> 20,
+        .reserve >> 20
+    )]
     NoSpace {
         /// Bytes free.
         free: u64,

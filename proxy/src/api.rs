@@ -165,7 +165,9 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         // `?` is what the reader calls a place it had not reached.
         let field = error.path().to_string().replace('?', ".");
-        malformed(format!("`{field}`: {}", error.inner()), &field)
+        // `.` is the body itself, and no name for a reader.
+        let place = if field == "." { String::new() } else { format!("`{field}`: ") };
+        malformed(format!("{place}{}", error.inner()), &field)
     })?;
     reader.end().map_err(|error| malformed(error.to_string(), "."))?;
     Ok(read)

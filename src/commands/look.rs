@@ -62,7 +62,7 @@ pub fn evidence(path: &Path, part: &Part, keys: Option<&Path>) -> anyhow::Result
         return Evidence::collect(&Directory::read(path, None)?, part, open.as_deref(), &|_| true).map_err(damaged);
     }
     let bytes = fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
-    Ok(bundle::read(&bytes)?)
+    bundle::read(&bytes).with_context(|| format!("`{}`", path.display()))
 }
 
 /// The evidence of several ledgers and bundles, each with its vault's keys where they are given.
@@ -114,7 +114,9 @@ pub fn trace(args: &TraceArgs) -> anyhow::Result<u8> {
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&chains)?))?;
     } else if chains.is_empty() {
-        bail!("there is nothing there: no instruction in the part that was asked for");
+        bail!(
+            "there is no instruction in the part that was asked for: look whether the id or the time is right, and whether it is of this ledger or bundle"
+        );
     } else {
         for chain in &chains {
             say(format_args!("{chain}\n"))?;
@@ -194,10 +196,15 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
     let file = File::create_new(&args.out).with_context(|| format!("`{}` cannot be written", args.out.display()))?;
     bundle::write(&evidence, file)?.sync_all()?;
     eprintln!(
-        "{} entries, their proofs and {} policies are in {}",
+        "{} entries, their proofs and {} policies are in {}{}",
         evidence.items.len(),
         evidence.policies.len(),
-        args.out.display()
+        args.out.display(),
+        if args.disclose.is_empty() {
+            "; every value is withheld (`--keys` and `--disclose` open some, or all)"
+        } else {
+            ""
+        }
     );
     Ok(0)
 }

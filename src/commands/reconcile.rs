@@ -73,6 +73,12 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<u8> {
             counts.join(", "),
             report.bad_lines
         ))?;
+        if !report.summary.counts.contains_key("calls") {
+            say(format_args!(
+                "The ledger has no call to an upstream `{}`: look whether the name is right.",
+                args.upstream
+            ))?;
+        }
         if report.cut {
             say("The log breaks off in the middle of a document.")?;
         }
@@ -145,6 +151,12 @@ fn compare(args: &ReconcileArgs) -> anyhow::Result<Report> {
     if lines == 0 && bad_lines > 0 {
         let first = bad.first().map(|bad: &Bad| format!("line {}: {}", bad.line, bad.what)).unwrap_or_default();
         bail!("no line of the log can be read as {}: {first}", reader_name(args.format));
+    }
+    if lines == 0 && (args.from.is_none() || args.to.is_none()) {
+        bail!(
+            "`{}` has no line: where the API logged nothing, --from and --to say for which time that is so",
+            args.log.display()
+        );
     }
     let (found, summary) = comparison.finish().map_err(&failed_with)?;
     if let Some(error) = failed.borrow_mut().take() {

@@ -35,7 +35,8 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<u8> {
     } else {
         let bytes = fs::read(&args.path).with_context(|| format!("`{}` cannot be read", args.path.display()))?;
         let narrower = Some(&Grant::attenuates_as_recorded as &Narrower);
-        verify_bundle_file(&bytes, &Options { trust, against, narrower, ..Options::default() })?
+        verify_bundle_file(&bytes, &Options { trust, against, narrower, ..Options::default() })
+            .with_context(|| format!("`{}`", args.path.display()))?
     };
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&report)?))?;

@@ -204,7 +204,8 @@ impl Upstream {
 
     pub(super) fn catalogue(&self) -> anyhow::Result<(Catalogue, String)> {
         let path = self.catalogue.display();
-        let text = fs::read_to_string(&self.catalogue).with_context(|| format!("`{path}` cannot be read"))?;
+        let text = fs::read_to_string(&self.catalogue)
+            .with_context(|| format!("`{path}`, the catalogue of the upstream `{}`, cannot be read", self.name))?;
         let catalogue = Catalogue::parse(&text).map_err(|error| anyhow!("{path}: {error}"))?;
         if catalogue.upstream() != self.name {
             bail!("{path}: the catalogue is of `{}`, the upstream is named `{}`", catalogue.upstream(), self.name);

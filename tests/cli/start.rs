@@ -107,6 +107,35 @@ fn the_environment_stands_in_place_of_a_key_and_a_wrong_one_is_named() {
 }
 
 #[test]
+fn a_catalogue_a_key_and_room_that_are_missing_are_told_with_whose_they_are_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(countersign(&["init", path(dir.path())]).status.success());
+    let config = dir.path().join("countersign.toml");
+    let refused = |overrides: &[(&str, &str)], says: &str| {
+        let served = Command::new(BINARY)
+            .args(["serve", "--config", path(&config)])
+            .envs(overrides.iter().copied())
+            .output()
+            .unwrap();
+        assert!(served.status.code() == Some(2) && text(&served).contains(says), "{says}: {}", text(&served));
+    };
+    refused(&[("COUNTERSIGN__LEDGER__RESERVE_MIB", "999999999")], "MiB (`reserve_mib` in `[ledger]`); free some space");
+    drop(serve(&config, &ANYWHERE));
+    for (file, says) in [
+        ("keys/gateway.pem", "put it back from the backup of the keys, or say in `keys` of `[ledger]` where it is"),
+        ("keys/vault.kek", "the keyring beside it was written with it"),
+        ("api.toml", "the catalogue of the upstream `api`"),
+    ] {
+        let (file, away) = (dir.path().join(file), dir.path().join("away"));
+        fs::rename(&file, &away).unwrap();
+        refused(&ANYWHERE, says);
+        assert!(!file.exists(), "no other one is made");
+        fs::rename(&away, &file).unwrap();
+    }
+    drop(serve(&config, &ANYWHERE));
+}
+
+#[test]
 fn certificates_are_read_again_when_their_files_change_and_a_broken_one_is_named() {
     let dir = tempfile::tempdir().unwrap();
     assert!(countersign(&["init", path(dir.path())]).status.success());

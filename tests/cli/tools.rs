@@ -176,7 +176,34 @@ fn an_exported_bundle_verifies_and_traces_without_the_ledger() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     fs::write(&bundle, bytes).unwrap();
-    assert_ne!(sidecar.tool(&["verify", path(&bundle)]).0, 0);
+    let (code, text) = sidecar.tool(&["verify", path(&bundle)]);
+    assert!(code != 0 && !text.contains("0 entries"), "nothing is counted where nothing was looked at: {text}");
+}
+
+#[test]
+fn what_is_not_there_is_told_with_where_it_was_looked_for() {
+    let sidecar = Sidecar::start();
+    let granted = sidecar.instruct("What is my balance?", "emma", &["account.balance.read"]);
+    let (ledger, bundle, empty) =
+        (sidecar.ledger(), sidecar.dir.path().join("case.zip"), sidecar.dir.path().join("empty"));
+    fs::write(&empty, "").unwrap();
+    let instruction = granted["instruction"].as_str().unwrap();
+    let (code, text) = sidecar.tool(&["export", path(&ledger), "--instruction", instruction, "--out", path(&bundle)]);
+    assert!(code == 0 && text.contains("every value is withheld"), "{text}");
+    let log = ["--log", path(&empty), "--format", "jsonl"];
+    let reconcile = |upstream: &'static str, more: &[&'static str]| {
+        sidecar.tool(&[&["reconcile", path(&ledger), "--upstream", upstream], &log[..], more].concat())
+    };
+    let (code, text) = reconcile("bank", &[]);
+    assert!(code == 2 && text.contains("has no line") && text.contains("--from and --to"), "{text}");
+    let (code, text) = reconcile("bnak", &["--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z"]);
+    assert!(code == 0 && text.contains("no call to an upstream `bnak`"), "{text}");
+    let (code, text) = sidecar.tool(&["trace", path(&ledger), "--instruction", "nobodys"]);
+    assert!(code == 2 && text.contains("look whether the id or the time is right"), "{text}");
+    for tool in ["verify", "replay"] {
+        let (code, text) = sidecar.tool(&[tool, path(&empty)]);
+        assert!(code == 2 && text.contains(path(&empty)), "{tool}: {text}");
+    }
 }
 
 /// The bundle has its report in both languages, and anybody makes the same again from it.

@@ -27,7 +27,9 @@ use crate::{
 #[non_exhaustive]
 pub enum ReportError {
     /// Nothing to report on.
-    #[error("there is nothing there: no instruction in the part that was asked for")]
+    #[error(
+        "there is no instruction in the part that was asked for: look whether the id or the time is right, and whether it is of this ledger or bundle"
+    )]
     Empty,
     /// The template.
     #[error("the report cannot be written: {0}")]

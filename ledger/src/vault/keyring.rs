@@ -206,6 +206,9 @@ fn decode_record(payload: &[u8], kek: &Key) -> Option<Record> {
 }
 
 fn read_kek(path: &Path) -> Result<Key, VaultError> {
+    if !path.exists() {
+        return Err(VaultError::NoKek(path.to_owned()));
+    }
     check_private(path)?;
     let mut bytes = fs::read(path).map_err(|source| io_error(path, source))?;
     let key = <[u8; 32]>::try_from(bytes.as_slice()).map(Key::new);

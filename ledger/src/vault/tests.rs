@@ -125,6 +125,16 @@ fn every_changed_byte_of_the_key_files_is_an_error() {
 }
 
 #[test]
+fn a_keyring_without_its_kek_is_not_given_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    Vault::open(dir.path()).unwrap().subject("emma").unwrap();
+    fs::remove_file(dir.path().join("vault.kek")).unwrap();
+    let error = Vault::open(dir.path()).unwrap_err();
+    assert!(matches!(error, VaultError::NoKek(_)) && error.to_string().contains("backup"), "{error}");
+    assert!(!dir.path().join("vault.kek").exists());
+}
+
+#[test]
 fn an_append_cut_short_loses_only_itself_and_later_ones_follow() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keyring");

@@ -236,6 +236,7 @@ async fn every_error_is_a_problem_document_that_says_where() {
         if !field.is_empty() {
             assert_eq!(answer.json()["field"], *field, "{shown}: {answer:?}");
         }
+        assert!(!answer.json()["detail"].as_str().unwrap().starts_with("`.`"), "a dot names nothing: {answer:?}");
         assert_eq!(answer.headers["cache-control"], "no-store");
     }
     assert_eq!(world.gateway.ledger.head().size(), before, "nothing was written");
