@@ -34,7 +34,7 @@ use agents::Agents;
 use faults::{FAULTS, Stage};
 
 /// How much more memory may be held in the last quarter than in the second: caches fill.
-const GROWTH_MIB: u64 = 48;
+const GROWTH_MIB: u64 = 24;
 
 /// In a run of so many seconds they are full when half of it is over, and what nobody used for ten minutes goes as fast as something new comes.
 const SETTLES_SECONDS: u64 = 1500;
