@@ -43,6 +43,11 @@ pub enum VaultError {
         "`{0}` is not there, and the keyring beside it was written with it: put it back from the backup of the keys; without it nothing that the vault holds opens again"
     )]
     NoKek(PathBuf),
+    /// The keyring is not there, and the key-encryption key is.
+    #[error(
+        "`{0}` is not there, and `vault.kek` beside it was made for it: put it back from the newest backup of the keys; if there is none, nothing that the vault holds opens again, and a new vault begins once `vault.kek` is removed too"
+    )]
+    NoKeyring(PathBuf),
     /// The keyring is damaged.
     #[error(
         "the keyring `{path}` is damaged at byte {at}: {what}; restore it from a backup made after the last erasure"

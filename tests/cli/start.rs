@@ -124,6 +124,7 @@ fn a_catalogue_a_key_and_room_that_are_missing_are_told_with_whose_they_are_and_
     for (file, says) in [
         ("keys/gateway.pem", "put it back from the backup of the keys, or say in `keys` of `[ledger]` where it is"),
         ("keys/vault.kek", "the keyring beside it was written with it"),
+        ("keys/keyring", "`vault.kek` beside it was made for it"),
         ("api.toml", "the catalogue of the upstream `api`"),
     ] {
         let (file, away) = (dir.path().join(file), dir.path().join("away"));

@@ -42,12 +42,14 @@ impl Keyring {
         files::create_private_dir(dir).map_err(|source| io_error(dir, source))?;
         let (path, kek_path, next_path) = (dir.join("keyring"), dir.join("vault.kek"), dir.join("vault.kek.next"));
         if !path.exists() {
-            if !kek_path.exists() {
-                let mut kek = Key::new([0; 32]);
-                random(kek.as_mut_slice())?;
-                write_new(&kek_path, kek.as_slice())?;
+            // INVARIANT: a KEK has its name only after the keyring has its own.
+            if kek_path.exists() {
+                return Err(VaultError::NoKeyring(path));
             }
-            let kek = read_kek(&kek_path)?;
+            destroy(&next_path)?;
+            let mut kek = Key::new([0; 32]);
+            random(kek.as_mut_slice())?;
+            write_new(&next_path, kek.as_slice())?;
             replace(dir, &kek, std::iter::empty())?;
         }
         let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;

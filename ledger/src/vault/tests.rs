@@ -125,6 +125,30 @@ fn every_changed_byte_of_the_key_files_is_an_error() {
 }
 
 #[test]
+fn a_kek_without_its_keyring_is_not_given_an_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    Vault::open(dir.path()).unwrap().subject("emma").unwrap();
+    fs::remove_file(dir.path().join("keyring")).unwrap();
+    let error = Vault::open(dir.path()).unwrap_err();
+    assert!(matches!(error, VaultError::NoKeyring(_)) && error.to_string().contains("backup"), "{error}");
+    assert!(!dir.path().join("keyring").exists());
+}
+
+#[test]
+fn a_first_start_that_was_cut_short_is_begun_again_or_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kek, next) = (dir.path().join("vault.kek"), dir.path().join("vault.kek.next"));
+    // Cut off before the keyring was written.
+    files_write(&next, &[7; 5]);
+    Vault::open(dir.path()).unwrap().subject("emma").unwrap();
+    assert!(kek.exists() && !next.exists());
+    // And after: the KEK has not its name yet.
+    fs::rename(&kek, &next).unwrap();
+    assert!(Vault::open(dir.path()).unwrap().find("emma").is_some());
+    assert!(kek.exists() && !next.exists());
+}
+
+#[test]
 fn a_keyring_without_its_kek_is_not_given_another_one() {
     let dir = tempfile::tempdir().unwrap();
     Vault::open(dir.path()).unwrap().subject("emma").unwrap();
