@@ -48,11 +48,13 @@ pub fn of(value: &Value) -> Result<Vec<u8>, CanonicalError> {
 }
 
 /// The RFC 8785 bytes of an object of these members, put behind what is in `bytes`.
+#[cfg(feature = "store")]
 pub(crate) fn put_object(members: &Map<String, Value>, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
     write_object(members, bytes).map_err(|inexact| inexact.placed(|at| place_in(members, at)))
 }
 
 /// The RFC 8785 bytes of a text, put behind what is in `bytes`.
+#[cfg(feature = "store")]
 pub(crate) fn put_text(text: &str, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
     Ok(serde_json::to_writer(bytes, text)?)
 }
