@@ -27,14 +27,14 @@ impl Digest {
     }
 
     /// The digest as it stands in an entry.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, owned.
     #[cfg(feature = "store")]
     pub(crate) fn into_text(self) -> String {
         self.0
-    }
-
-    /// The same, read.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
