@@ -13,6 +13,7 @@ use crate::{
     archive::{Archive, ArchiveNodes, TILE},
     batch::{Batch, Stored},
     checkpoint::Checkpoint,
+    count::counted,
     disk::{Disk, SystemDisk},
     evidence::{Damage, Source},
     index::Index,
@@ -98,8 +99,8 @@ impl Directory {
         }
         let Some(anchored) = anchored.filter(|anchored| anchored.checkpoint.size() > self.size()) else { return };
         let what = format!(
-            "the anchor knows of {} entries, the ledger has {}: it was truncated or put back to an older state",
-            anchored.checkpoint.size(),
+            "the anchor knows of {}, the ledger has {}: it was truncated or put back to an older state",
+            counted(anchored.checkpoint.size(), "entry", "entries"),
             self.size()
         );
         self.damage.push(Damage { code: "rolled-back", seq: Some(self.size()), what });

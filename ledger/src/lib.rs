@@ -25,6 +25,7 @@ pub mod record;
 pub mod canonical;
 pub mod chain;
 pub mod checkpoint;
+pub mod count;
 pub mod disclosure;
 pub mod erasure;
 pub mod passkey;

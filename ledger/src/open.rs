@@ -15,6 +15,7 @@ use crate::{
     archive::{Archive, ArchiveNodes, TILE, Upper},
     batch::{Batch, Stored},
     checkpoint::{Checkpoint, CheckpointError, SignError, VerifierKey},
+    count::counted,
     disk::Disk,
     index::Index,
     journal::{self, JournalDamage, Tail},
@@ -60,8 +61,9 @@ pub enum OpenError {
     },
     /// Something else knows of more entries than the journal has.
     #[error(
-        "the journal ends at entry {journal}, but the {who} knows of {size} entries: acknowledged entries are lost, or older files \
-        were put back; restore the newest copy, or set the directory aside and run `countersign adopt`"
+        "the journal ends at entry {journal}, but the {who} knows of {}: acknowledged entries are lost, or older files \
+        were put back; restore the newest copy, or set the directory aside and run `countersign adopt`",
+        counted(*.size, "entry", "entries")
     )]
     RolledBack {
         /// `store`, `archive` or `anchor`.

@@ -16,6 +16,7 @@ mod meaning;
 mod possessed;
 mod stated;
 mod unsettled;
+mod untrusted;
 
 use std::{
     collections::BTreeSet,
@@ -35,6 +36,7 @@ use self::{
 use crate::{
     Hash,
     checkpoint::{Checkpoint, VerifierKey},
+    count::counted,
     evidence::{Damage, Opener, Source},
     proof::Proof,
     signed_text::SignedText,
@@ -142,9 +144,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// First bad entry first; the same damage is often seen in several ways, each is told once.
+    /// First bad entry first, but before all of them that the wrong key signed, which explains them; the same damage is often seen in several ways, each is
+    /// told once.
     fn settle(&mut self) {
-        self.findings.sort_by_key(|finding| (finding.seq.is_none(), finding.seq));
+        self.findings.sort_by_key(|finding| (finding.code != untrusted::CODE, finding.seq.is_none(), finding.seq));
         let mut told = BTreeSet::new();
         self.findings.retain(|finding| told.insert((finding.seq, finding.code)));
     }
@@ -168,12 +171,17 @@ impl fmt::Display for Report {
         if !self.origin.is_empty() {
             writeln!(
                 f,
-                "{}: {entries} entries, {checkpoints} checkpoints, {calls} forwarded calls ({open_calls} not ended)",
-                self.origin
+                "{}: {}, {}, {} ({open_calls} not ended)",
+                self.origin,
+                counted(*entries, "entry", "entries"),
+                counted(*checkpoints, "checkpoint", "checkpoints"),
+                counted(*calls, "forwarded call", "forwarded calls"),
             )?;
             writeln!(
                 f,
-                "{commitments} commitments and {statements} statements checked against their values, {erased} erased"
+                "{} and {} checked against their values, {erased} erased",
+                counted(*commitments, "commitment", "commitments"),
+                counted(*statements, "statement", "statements"),
             )?;
         }
         for note in &self.notes {
@@ -185,8 +193,7 @@ impl fmt::Display for Report {
                 f,
                 "self-consistent only: nothing from outside the operator was given (--trust, --against), so a ledger written anew would look the same"
             ),
-            (1, _) => write!(f, "1 finding"),
-            (count, _) => write!(f, "{count} findings"),
+            (count, _) => write!(f, "{}", counted(count, "finding", "findings")),
         }
     }
 }

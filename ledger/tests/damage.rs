@@ -294,7 +294,10 @@ fn what_was_held_of_a_lost_ledger_is_called_that_only_where_the_new_one_cites_it
     };
     for code in ["truncated", "forked"] {
         let cited = says(&heads[5]);
-        assert!(cited.starts_with(code) && cited.contains("of those 7 entries this ledger has none"), "{cited}");
+        assert!(
+            cited.starts_with(code) && cited.contains("of the 7 entries that it covers this ledger has none"),
+            "{cited}"
+        );
         // An older one, which may be of a ledger that this one was before somebody cut it; and a newer one, of which the first entry says nothing.
         let [older, newer] = [&heads[3], &heads[8]].map(&says);
         assert!(older.starts_with(code) && older.contains("cannot be told"), "{older}");

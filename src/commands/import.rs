@@ -11,7 +11,7 @@ use countersign_authorize::{
     catalogue::Catalogue,
     import::{self, Change, Draft, Listing, Observed},
 };
-use countersign_ledger::{Kind, evidence::Selection};
+use countersign_ledger::{Kind, count::counted, evidence::Selection};
 use countersign_sdk::Plain;
 
 use super::{listing, look, say};
@@ -72,10 +72,9 @@ pub fn learn(args: &LearnArgs) -> anyhow::Result<u8> {
         requests.iter().flatten().filter_map(|request| Observed::of_record(request)).collect();
     if observed.is_empty() {
         bail!(
-            "there is nothing to learn from: {} calls of `{}`, {} of them with a request that can be read (--keys opens the vault)",
-            requests.len(),
+            "there is nothing to learn from: {} of `{}`, and none with a request that can be read (--keys opens the vault)",
+            counted(requests.len(), "call", "calls"),
             args.upstream,
-            observed.len()
         );
     }
     write(import::learn(&observed, &args.upstream), &args.reads, args.output.as_deref())
@@ -103,9 +102,10 @@ fn write(mut draft: Draft, reads: &[String], output: Option<&Path>) -> anyhow::R
     }
     let look = text.lines().filter(|line| line.contains("LOOK: ")).count();
     eprintln!(
-        "{} actions, {} binding arguments, {look} places to LOOK at, {} not imported",
-        draft.actions(),
-        draft.binding(),
+        "{}, {}, {} to LOOK at, {} not imported",
+        counted(draft.actions(), "action", "actions"),
+        counted(draft.binding(), "binding argument", "binding arguments"),
+        counted(look, "place", "places"),
         draft.left_out().len()
     );
     Ok(0)

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use countersign_ledger::{
     Hash, bundle,
+    count::counted,
     directory::Directory,
     evidence::{Damage, Evidence, Opener, Selection as Part, Shown},
     record::{Attachment, Time},
@@ -171,7 +172,7 @@ fn write_as(format: Foreign, evidence: &Evidence, out: &Path) -> anyhow::Result<
     let mut to = BufWriter::new(file);
     countersign_trace::export::write(format, evidence, &mut to)?;
     to.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-    eprintln!("{} entries were read; what was made of them is in {}", evidence.items.len(), out.display());
+    eprintln!("what was made of {} is in {}", counted(evidence.items.len(), "entry", "entries"), out.display());
     Ok(0)
 }
 
@@ -196,10 +197,10 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
     let file = File::create_new(&args.out).with_context(|| format!("`{}` cannot be written", args.out.display()))?;
     bundle::write(&evidence, file)?.sync_all()?;
     eprintln!(
-        "{} entries, their proofs and {} policies are in {}{}",
-        evidence.items.len(),
-        evidence.policies.len(),
+        "{} now has {} with the proofs, and {}{}",
         args.out.display(),
+        counted(evidence.items.len(), "entry", "entries"),
+        counted(evidence.policies.len(), "policy", "policies"),
         if args.disclose.is_empty() {
             "; every value is withheld (`--keys` and `--disclose` open some, or all)"
         } else {

@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use countersign_ledger::{
     Entry, Hash,
     batch::Batch,
+    count::counted,
     directory::Directory,
     evidence::{Opener, Source as _},
     record::Time,
@@ -68,10 +69,10 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<u8> {
         let (from, to) = covered(&report.summary)?;
         let counts: Vec<String> = report.summary.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
         say(format_args!(
-            "{} from {from} to {to}: {}; {} lines could not be read",
+            "{} from {from} to {to}: {}; {} could not be read",
             args.upstream,
             counts.join(", "),
-            report.bad_lines
+            counted(report.bad_lines, "line", "lines")
         ))?;
         if !report.summary.counts.contains_key("calls") {
             say(format_args!(

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, anyhow};
-use countersign_ledger::{checkpoint::Checkpoint, ledger::Adopts, proof::Proof, repair};
+use countersign_ledger::{checkpoint::Checkpoint, count::counted, ledger::Adopts, proof::Proof, repair};
 
 use super::say;
 use crate::{
@@ -16,8 +16,8 @@ pub fn repair(args: &ConfigArgs) -> anyhow::Result<u8> {
     let config = Config::read(&args.config)?;
     let repaired = repair::repair(&config.ledger_options()?)?;
     say(format_args!(
-        "the store was rebuilt with {} entries; the old one is in {}",
-        repaired.entries,
+        "the store was rebuilt with {}; the old one is in {}",
+        counted(repaired.entries, "entry", "entries"),
         repaired.aside.display()
     ))?;
     Ok(0)
@@ -34,8 +34,9 @@ pub fn adopt(args: &AdoptArgs) -> anyhow::Result<u8> {
     let size = checkpoint.size();
     let ledger = running::adopt(&config, Adopts { checkpoint, reason: args.reason.clone() })?;
     say(format_args!(
-        "a new ledger begins in {}; its first entry cites the lost one's {size} entries",
-        ledger.dir().display()
+        "a new ledger begins in {}; its first entry cites the lost one's {}",
+        ledger.dir().display(),
+        counted(size, "entry", "entries")
     ))?;
     ledger.close()?;
     Ok(0)

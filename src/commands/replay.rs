@@ -1,7 +1,7 @@
 //! `countersign replay`.
 
 use anyhow::bail;
-use countersign_ledger::evidence::Selection as Part;
+use countersign_ledger::{count::counted, evidence::Selection as Part};
 use countersign_trace::replay::{Comparison, Instead, Replayed, replay};
 use serde_json::json;
 
@@ -42,7 +42,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
         for one in replayed.iter().filter(|one| one.result != Comparison::Same || args.call.is_some()) {
             say(format_args!("{one}"))?;
         }
-        say(format_args!("{same} same, {differs} differ, {not} not replayable"))?;
+        say(format_args!("{same} same, {}, {not} not replayable", counted(differs, "differs", "differ")))?;
     }
     Ok(u8::from(differs > 0))
 }

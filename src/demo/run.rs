@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use countersign_ledger::{
+    count::counted,
     directory::Directory,
     evidence::{Evidence, Selection},
     vault::Vault,
@@ -192,7 +193,10 @@ async fn headline(world: &World) -> anyhow::Result<String> {
     };
     agent.answer(&text).await?;
     let reached = world.executed().await?.len();
-    say(format_args!("  the bank executed {reached} changes: a balance query did not become a transfer.\n"))?;
+    say(format_args!(
+        "  the bank executed {}: a balance query did not become a transfer.\n",
+        counted(reached, "change", "changes")
+    ))?;
     Ok(granted.instruction)
 }
 
@@ -310,7 +314,10 @@ fn evidence(world: &World, incident: &str) -> anyhow::Result<()> {
     if let Some(other) = replayed.iter().find(|one| one.result != Comparison::Same) {
         bail!("a verdict is not what its record gives once more: {other}");
     }
-    say(format_args!("each of {} verdicts, judged again from its record, is the same", replayed.len()))?;
+    say(format_args!(
+        "judged again from their records, the same all of them: {}",
+        counted(replayed.len(), "verdict", "verdicts")
+    ))?;
     say("\nThe balance query that was to become a transfer, traced:\n")?;
     let selection = Selection::Instruction(incident.to_owned());
     let evidence = Evidence::collect(&directory, &selection, Some(&*open), &|_| true).map_err(damaged)?;

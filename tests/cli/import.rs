@@ -115,7 +115,7 @@ fn a_catalogue_is_learnt_from_what_was_refused() {
     let keys = sidecar.keys();
     let (code, toml, said) = learn(&["--keys", path(&keys)]);
     assert_eq!(code, 0, "{said}");
-    assert_eq!(said, "1 actions, 3 binding arguments, 0 places to LOOK at, 0 not imported\n", "{toml}");
+    assert_eq!(said, "1 action, 3 binding arguments, 0 places to LOOK at, 0 not imported\n", "{toml}");
     for part in [
         "path = \"/cards/{card_id}/freeze\"",
         "until = { in = \"body\", type = \"date\", required = true, binds = true }",

@@ -52,7 +52,7 @@ pub fn learn(observed: &[Observed], upstream: &str) -> Draft {
     let of_mcp = observed.iter().any(|call| call.verb.contains('/'));
     let mut draft = Draft::new(upstream, if of_mcp { Protocol::Mcp } else { Protocol::Http });
     draft.comments = vec![
-        format!("Made from {} recorded calls", observed.len()),
+        format!("Made from recorded calls: {}", observed.len()),
         "A proposal, to be marked by a human: an agent asked for these, and nobody said that it should. Remove what agents must not do; look at each"
             .to_owned(),
         "`effect` and `binds`. Headers, and what no call had, are not here. Then `countersign check`.".to_owned(),
@@ -142,7 +142,7 @@ fn of_http_calls((method, segments): &Template, group: &Group<'_>) -> DraftActio
         "DELETE" => Effect::Irreversible,
         _ => Effect::Write,
     };
-    let (mut arguments, mut comments) = (BTreeMap::new(), vec![format!("Seen {} times", group.calls.len())]);
+    let (mut arguments, mut comments) = (BTreeMap::new(), vec![format!("Calls of it: {}", group.calls.len())]);
     let mut path = String::new();
     let mut before = "";
     for (position, segment) in segments.iter().enumerate() {
@@ -169,7 +169,7 @@ fn of_http_calls((method, segments): &Template, group: &Group<'_>) -> DraftActio
 }
 
 fn of_mcp_calls(verb: &str, name: &str, calls: &[&Observed]) -> DraftAction {
-    let (mut arguments, mut comments) = (BTreeMap::new(), vec![format!("Seen {} times", calls.len())]);
+    let (mut arguments, mut comments) = (BTreeMap::new(), vec![format!("Calls of it: {}", calls.len())]);
     let (route, effect) = match verb {
         "resources/read" => (Route::Resource(name.to_owned()), Effect::Read),
         "prompts/get" => (Route::Prompt(name.to_owned()), Effect::Read),

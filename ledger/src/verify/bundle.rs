@@ -10,11 +10,13 @@ use super::{
     countersigned::Roots,
     finding,
     meaning::{Extent, Meaning},
+    untrusted,
 };
 use crate::{
     Hash, Kind,
     bundle::{self, BundleError},
     checkpoint::{Checkpoint, VerifierKey},
+    count::counted,
     evidence::{Evidence, Item, Selection},
     rotation::LedgerKeys,
     tree::{self, Frontier},
@@ -71,8 +73,8 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
     check_complete(evidence, head, &mut report);
     check_keys(evidence, &named, &mut report);
     if !options.trust.is_empty() && !evidence.keys.iter().any(|key| ever.contains(key)) {
-        let what = "the bundle's key is none of the trusted ones".to_owned();
-        report.findings.push(finding("key-not-trusted", None, what));
+        let what = untrusted::what(head, &evidence.keys, &options.trust);
+        report.findings.push(finding(untrusted::CODE, None, what));
     }
     for held in &options.against {
         report.outside |= check_held(evidence, held, ever, head, &mut report);
@@ -136,10 +138,10 @@ fn check_checkpoint(evidence: &Evidence, keys: &[VerifierKey], head: Option<&Che
     }
     let (size, whole) = (own.size(), matches!(evidence.selection, None | Some(Selection::All)));
     if root_at(evidence, head, size).is_some_and(|root| root != own.root()) {
-        found("checkpoint-root", format!("has another root than the first {size} entries"));
+        found("checkpoint-root", format!("has another root than the entries before number {size}"));
     }
     if whole && head.is_some_and(|head| head.size() < size) {
-        found("checkpoint-beyond", format!("covers {size} entries, more than are here"));
+        found("checkpoint-beyond", format!("covers {}, more than are here", counted(size, "entry", "entries")));
     }
 }
 
@@ -284,7 +286,7 @@ fn check_held(
         compared = true;
         if root != checkpoint.root() {
             let what = format!(
-                "the first {size} entries are not those that a checkpoint held outside covers: the ledger was forked or written anew"
+                "the entries before number {size} are not those that a checkpoint held outside covers: the ledger was forked or written anew"
             );
             report.findings.push(finding("forked", None, what));
         }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::{
     Finding, Held, Options,
     examined::{Examined, ExaminedEntry},
-    finding,
+    finding, untrusted,
 };
 use crate::{
     Entry, Hash, Kind,
     checkpoint::{Checkpoint, CheckpointError, VerifierKey},
+    count::counted,
     evidence::Damage,
     record::{Time, body},
     rotation::LedgerKeys,
@@ -197,8 +198,8 @@ impl Integrity {
         let signed = |keys: &[VerifierKey]| self.head.as_ref().is_some_and(|head| head.verify(keys).is_ok());
         let overtaken = signed(&active) && !signed(&trusted);
         if !options.trust.is_empty() && (overtaken || !self.keys.all().any(|key| ever.contains(key))) {
-            let what = "the ledger's key is none of the trusted ones: it was written or signed anew by somebody else";
-            self.findings.push(finding("key-not-trusted", Some(0), what.to_owned()));
+            let what = untrusted::what(self.head.as_ref(), &active, &options.trust);
+            self.findings.push(finding(untrusted::CODE, Some(0), what));
         }
         for held in &options.against {
             self.against(held, options);
@@ -230,7 +231,10 @@ impl Integrity {
         if size > have {
             let other = "it was truncated or put back to an older state";
             let why = self.adopted.as_ref().map_or_else(|| other.to_owned(), |lost| of_lost(checkpoint, lost, other));
-            let what = format!("a checkpoint held outside covers {size} entries, the ledger has {have}: {why}");
+            let what = format!(
+                "a checkpoint held outside covers {}, the ledger has {have}: {why}",
+                counted(size, "entry", "entries")
+            );
             self.findings.push(finding("truncated", Some(have), what));
             return;
         }
@@ -238,7 +242,8 @@ impl Integrity {
         if size > 0 && root != Some(checkpoint.root()) {
             let other = "the ledger was forked or written anew";
             let why = self.adopted.as_ref().map_or_else(|| other.to_owned(), |lost| of_lost(checkpoint, lost, other));
-            let what = format!("the first {size} entries are not those that a checkpoint held outside covers: {why}");
+            let what =
+                format!("the entries before number {size} are not those that a checkpoint held outside covers: {why}");
             self.findings.push(finding("forked", None, what));
         }
         if let Held::Proof(proof) = held {
@@ -261,11 +266,13 @@ fn of_lost(held: &Checkpoint, lost: &Checkpoint, other: &str) -> String {
     let cited = lost.size();
     if (held.size(), held.root()) == (cited, lost.root()) {
         return format!(
-            "it is the head of the lost ledger that this one took over from, as its first entry says; of those {cited} entries this ledger has none"
+            "it is the head of the lost ledger that this one took over from, as its first entry says; of the {} that it covers this ledger has none",
+            counted(cited, "entry", "entries")
         );
     }
     let more = if held.size() > cited { ", and then the lost ledger had more entries than that says" } else { "" };
     format!(
-        "{other}, or what is held is of the lost ledger, whose head of {cited} entries the first entry cites{more}; which of the two cannot be told from this ledger alone"
+        "{other}, or what is held is of the lost ledger, whose head of {} the first entry cites{more}; which of the two cannot be told from this ledger alone",
+        counted(cited, "entry", "entries")
     )
 }

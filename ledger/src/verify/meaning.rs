@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Entry, Hash, Kind,
+    count::counted,
     disclosure::Disclosure,
     erasure::{self, ErasureStatement},
     evidence::Shown,
@@ -404,7 +405,11 @@ impl<'s> Meaning<'s> {
                 self.find(
                     "total-differs",
                     seq,
-                    format!("the instruction `{}` had {} entries, {have} are there", total.instruction, total.entries),
+                    format!(
+                        "the instruction `{}` had {}, of which {have} can be seen",
+                        total.instruction,
+                        counted(total.entries, "entry", "entries")
+                    ),
                 );
             }
         }
@@ -559,7 +564,8 @@ impl<'s> Meaning<'s> {
             }
         }
         if !young.is_empty() {
-            report.notes.push(format!("{} forwarded calls had not ended at the last entry", young.len()));
+            let calls = counted(young.len(), "forwarded call", "forwarded calls");
+            report.notes.push(format!("{calls} had not ended at the last entry"));
         }
     }
 }

@@ -178,3 +178,21 @@ fn a_receipt_in_the_ledger_shows_that_everything_was_written_anew() {
     let kept = Held::parse(&signed["signature"].to_string()).unwrap();
     assert!(codes(&held(&forged, vec![], vec![kept])).contains(&"forked"));
 }
+
+#[test]
+fn the_first_line_says_that_another_key_signed_than_the_trusted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(honest(dir.path(), 2));
+    let directory = Directory::read(dir.path(), None).unwrap();
+    let mut evidence = Evidence::collect(&directory, &Selection::All, None, &|_| false).unwrap();
+    let proofs = directory.proofs(evidence.items.keys().copied()).unwrap();
+    evidence.proofs = proofs.into_iter().map(|proof| (proof.index, proof)).collect();
+    let (own, other) = (signer(1).verifier().to_string(), signer(2).verifier().to_string());
+    let trust = || Options { trust: vec![signer(2).verifier().clone()], ..Options::default() };
+    for report in [verify_bundle(&evidence, &trust()), verify(&directory, &trust())] {
+        let text = report.to_string();
+        let first = text.lines().next().unwrap();
+        assert!(first.ends_with("[key-not-trusted]") && first.contains("is not the trusted one"), "{text}");
+        assert!(first.contains(&format!("signed with `{own}`, and trusted is `{other}`")), "{text}");
+    }
+}

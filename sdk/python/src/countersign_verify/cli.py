@@ -33,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report.clean else 1
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with what it counts."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def text_of(report: Report, compared: bool) -> str:
     """What was found, in words, the first bad entry first."""
     lines = []
@@ -42,13 +47,16 @@ def text_of(report: Report, compared: bool) -> str:
     counts = report.counts
     if report.origin:
         lines.append(
-            f"{report.origin}: {counts.entries} entries, {counts.checkpoints} checkpoints, "
-            f"{counts.calls} forwarded calls ({counts.open_calls} not ended)"
+            f"{report.origin}: {counted(counts.entries, 'entry', 'entries')}, {counted(counts.checkpoints, 'checkpoint', 'checkpoints')}, "
+            f"{counted(counts.calls, 'forwarded call', 'forwarded calls')} ({counts.open_calls} not ended)"
         )
-        lines.append(f"{counts.commitments} commitments and {counts.statements} statements checked against their values, {counts.erased} erased")
+        lines.append(
+            f"{counted(counts.commitments, 'commitment', 'commitments')} and {counted(counts.statements, 'statement', 'statements')} "
+            f"checked against their values, {counts.erased} erased"
+        )
     lines += [f"note: {note}" for note in report.notes]
     if report.findings:
-        lines.append(f"{len(report.findings)} finding{'s' if len(report.findings) > 1 else ''}")
+        lines.append(counted(len(report.findings), "finding", "findings"))
     elif not report.outside:
         lines.append(SELF_CONSISTENT)
     else:

@@ -51,12 +51,12 @@ class Report:
         self.findings.append(Finding(code, seq, what))
 
     def settle(self) -> None:
-        """The first bad entry first, each code once for an entry; what is about no single entry comes last."""
+        """The first bad entry first, each code once for an entry; what is about no single entry comes last, but that the wrong key signed first of all: it explains the others."""
         told: dict[tuple[int | None, str], Finding] = {}
         for finding in self.findings:
             told.setdefault((finding.seq, finding.code), finding)
         self.findings = list(told.values())
-        self.findings.sort(key=lambda finding: (finding.seq is None, finding.seq or 0))
+        self.findings.sort(key=lambda finding: (finding.code != "key-not-trusted", finding.seq is None, finding.seq or 0))
 
     @property
     def clean(self) -> bool:

@@ -46,7 +46,8 @@ def _check(bundle: Bundle, trust: list[VerifierKey], against: Sequence[Held], re
     keys, ever = named.trusted(trust or bundle.keys), named.ever_trusted(trust or bundle.keys)
     integrity.check(bundle, named, keys, report)
     if trust and not set(ever) & set(bundle.keys):
-        report.add("key-not-trusted", None, "the bundle's key is none of the trusted ones")
+        signed, trusted = (" or ".join(f"`{key.line}`" for key in keys) for keys in (bundle.keys, trust))
+        report.add("key-not-trusted", None, f"the key that signed this is not the trusted one: it is signed with {signed}, and trusted is {trusted}")
     compared = [held.compare(kept, bundle, ever, report) for kept in against]
     if trust and not any(compared):
         report.notes.append("nothing held outside was compared: whoever holds the trusted key could have written everything anew; --against shows that")
