@@ -146,7 +146,7 @@ texts! {
     CONTRADICTED: "contradicted", "相互矛盾";
     SAID: "said", "用户指令";
     SCOPED: "scoped", "授权范围";
-    CHOSE: "chose", "代理选择";
+    CHOSE: "chose", "智能体选择";
     JUDGED: "judged", "网关裁决";
     APPROVED: "approved", "人工批准";
     SENT: "sent", "发送";
@@ -154,8 +154,8 @@ texts! {
     TOLD: "told", "告知用户";
     WITHDRAWN: "withdrawn", "撤回";
     USER: "user", "用户";
-    AGENT_DEVELOPER: "agent developer", "代理开发者";
-    AGENT_OPERATOR: "agent operator", "代理运营者";
+    AGENT_DEVELOPER: "agent developer", "智能体开发者";
+    AGENT_OPERATOR: "agent operator", "智能体运营者";
     MODEL_PROVIDER: "model provider", "模型提供者";
     PLATFORM: "platform", "平台（网关运营者）";
     API_PROVIDER: "API provider", "接口提供者";

@@ -54,7 +54,7 @@ fn a_chain_names_each_link_its_state_and_the_first_that_breaks() {
     let text = chain.to_string();
     for part in [
         "emma said “What is my balance?”",
-        "1 were allowed, 0 held for a human and 1 refused",
+        "Of the agent's calls: 1 allowed, 0 held for a human, 1 refused",
         "Timeline",
         "chose     contradicted",
         "in the hands of assistant (agent developer)",

@@ -6,14 +6,14 @@ texts! {
     SENTENCE: "{party} {what}.", "{party}{what}。";
     WORDS_NOT_THERE: "The user's words are not part of this evidence.", "本证据中没有用户的指令内容。";
     GATEWAY_DID: "The gateway {what}.", "网关{what}。";
-    COUNTS: "Of the agent's calls {allowed} were allowed, {held} held for a human and {refused} refused.",
-        "代理的调用中，{allowed} 次获准，{held} 次暂停以待人工批准，{refused} 次被拒绝。";
+    COUNTS: "Of the agent's calls: {allowed} allowed, {held} held for a human, {refused} refused.",
+        "智能体的调用中，{allowed} 次获准，{held} 次暂停以待人工批准，{refused} 次被拒绝。";
     BROKE_FIRST: "What broke first ({link}): {what} {whose}", "最先断裂的环节（{link}）：{what}{whose}";
     STOPPED_FIRST: "What was attempted and stopped ({link}): {what} {whose}", "曾被尝试而遭阻止的行为（{link}）：{what}{whose}";
     BROKE_TOO: "Contributing ({link}): {what} {whose}", "另有促成因素（{link}）：{what}{whose}";
     IN_HANDS: "That link was in the hands of {party} ({role}).", "该环节由 {party}（{role}）掌握。";
     IN_NOBODYS_HANDS: "In whose hands that link was is not determinable from this evidence.", "依现有证据无法确定该环节由何方掌握。";
-    MORE: "{count} more findings follow below.", "另有 {count} 项认定见下文。";
+    MORE: "Further findings that follow below: {count}.", "另有 {count} 项认定见下文。";
     NOTHING_BROKE: "No link is shown to have broken.", "未见任何环节断裂。";
     OPEN: "What stays open would be settled by: {settles}.", "尚存疑问之处，可由以下材料查明：{settles}。";
     NO_VERDICT: "This is evidence, not a verdict of law.", "以上为证据，并非法律裁判。";
@@ -29,7 +29,7 @@ texts! {
     DECIDED: "decided on {action} with {arguments}", "决定执行 {action}，参数：{arguments}";
     PROPOSED: "the model {model} proposed {action} with {arguments}", "模型 {model} 提议 {action}，参数：{arguments}";
     BUT_ANOTHER: "{what}; the call it made of it (entry {entry}) is another one", "{what}；而由此发出的调用（条目 {entry}）与之不同";
-    CHOICE_UNKNOWN: "why the agent chose the next call is not known", "代理为何选择下一调用无从得知";
+    CHOICE_UNKNOWN: "why the agent chose the next call is not known", "智能体为何选择下一调用无从得知";
     CALLED: "{agent} called {action} with {arguments}: {verdict}", "{agent} 调用 {action}，参数：{arguments}：{verdict}";
     ASKED_MODEL: "{agent} asked a model ({action}): {verdict}", "{agent} 询问模型（{action}）：{verdict}";
     ALLOWED: "allowed", "获准";
@@ -53,7 +53,7 @@ texts! {
     SETTLED: "says of the call whose end was not known that the API executed it", "就结果不明的调用确认：接口已执行";
     SETTLED_NOT: "says of the call whose end was not known that the API did not execute it", "就结果不明的调用确认：接口未执行";
     TOLD: "told the user {text}", "告知用户：{text}";
-    TOLD_UNKNOWN: "what the agent told the user is not known", "代理告知用户的内容无从得知";
+    TOLD_UNKNOWN: "what the agent told the user is not known", "智能体告知用户的内容无从得知";
     WITHDRAWN: "the grant was withdrawn", "授权被撤回";
     KEY_SOURCE: "a source other than the operator for the key {key}", "密钥 {key} 须有运营者以外的来源";
     KEY_UNKNOWN: "the key {key} was not registered", "密钥 {key} 未经登记";

@@ -278,15 +278,15 @@ fn missing(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 }
 
 texts! {
-    T_CONTRADICTS: "The agent told the user something else than what happened", "代理告知用户的与实际情况不符";
+    T_CONTRADICTS: "The agent told the user something else than what happened", "智能体告知用户的与实际情况不符";
     SAID_DONE: "{agent} told the user {text} (entry {entry}), which says that it was done; {calls} was not: {fate}",
         "{agent} 告知用户 {text}（条目 {entry}），即称已完成；而 {calls} 并未完成：{fate}";
     SAID_NOT_DONE: "{agent} told the user {text} (entry {entry}), which says that it was not done; {calls} was: {fate}",
         "{agent} 告知用户 {text}（条目 {entry}），即称未完成；而 {calls} 已完成：{fate}";
-    T_AMOUNT: "The agent told the user another amount", "代理告知用户的金额不同";
+    T_AMOUNT: "The agent told the user another amount", "智能体告知用户的金额不同";
     AMOUNT: "{agent} told the user of an amount of {named} (entry {entry}); that stands in nothing observed, and what {calls} moved was {paid}.",
         "{agent} 告知用户的金额为 {named}（条目 {entry}）；该数额不见于任何已观察的内容，而 {calls} 的实际金额为 {paid}。";
-    T_MISSING: "What the agent told the user is not known", "代理告知用户的内容不详";
-    MISSING: "What the agent told the user is not in the evidence.", "证据中没有代理告知用户的内容。";
-    UNDISCLOSED: "What the agent told the user (entry {entry}) is not disclosed here.", "代理告知用户的内容（条目 {entry}）此处未披露。";
+    T_MISSING: "What the agent told the user is not known", "智能体告知用户的内容不详";
+    MISSING: "What the agent told the user is not in the evidence.", "证据中没有智能体告知用户的内容。";
+    UNDISCLOSED: "What the agent told the user (entry {entry}) is not disclosed here.", "智能体告知用户的内容（条目 {entry}）此处未披露。";
 }

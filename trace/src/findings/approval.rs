@@ -207,7 +207,7 @@ texts! {
     GROUNDLESS: "The gateway let {call} through on the word of {approver}: {why}", "网关凭 {approver} 的批准放行了 {call}：{why}";
     GROUND_NO: "the answer was no.", "其答复为拒绝。";
     GROUND_SIGNATURE: "the signature of the answer does not fit.", "答复的签名不符。";
-    GROUND_AGENT: "the approver is the agent itself.", "审批人即代理本身。";
+    GROUND_AGENT: "the approver is the agent itself.", "审批人即智能体本身。";
     GROUND_OTHER: "the answer was about another call.", "答复针对的是另一调用。";
     APPROVAL_MISSING: "The approval that {call} rests on is not in the evidence.", "证据中没有 {call} 所依据的批准。";
     T_GIVEN: "Who answered for a held call, on what, how fast", "何人就暂停的调用作出答复、依据何内容、用时多久";

@@ -189,11 +189,11 @@ texts! {
     MODEL: "The model of {party} proposed exactly this, in answer to a prompt that held the user's words and every result as they were.",
         "{party} 的模型正是如此提议的，其收到的提示中用户指令与各项结果均未被改动。";
     MISLED: "A model proposed it, in answer to a prompt in which the agent's own code had changed or left out the user's words or what the tools had returned.",
-        "模型提议了该调用，但其收到的提示中，用户指令或工具返回的结果已被代理自身的代码改动或略去。";
+        "模型提议了该调用，但其收到的提示中，用户指令或工具返回的结果已被智能体自身的代码改动或略去。";
     AGENT: "No model proposed it: the gateway saw what the models answered, and this call is not in it. The agent's own code made it.",
-        "没有模型提议该调用：网关看到了模型的全部答复，其中没有此调用。它由代理自身的代码发出。";
+        "没有模型提议该调用：网关看到了模型的全部答复，其中没有此调用。它由智能体自身的代码发出。";
     MODEL_PERHAPS_MISLED: "A model proposed it; whether what it had been told was true to what the tools returned is not known.",
         "模型提议了该调用；但模型所获信息是否与工具返回内容一致，无从得知。";
     UNKNOWN: "Whether a model proposed it or the agent's own code made it is not determinable from this evidence.",
-        "依现有证据无法确定该调用是由模型提议，还是由代理自身的代码发出。";
+        "依现有证据无法确定该调用是由模型提议，还是由智能体自身的代码发出。";
 }

@@ -188,7 +188,7 @@ texts! {
     T_LEFT_OUT: "Entries were left out of the evidence", "证据中遗漏了条目";
     LEFT_OUT: "The counter of the instruction runs to {total} entries, and the ones with the numbers {numbers} are not in this evidence: whoever made or kept this copy left them out.",
         "该指令的计数器共计 {total} 个条目，而编号 {numbers} 的条目不在本证据中：制作或保管此副本者将其遗漏。";
-    T_STATEMENT: "The agent withheld a statement of its own", "代理隐瞒了自己的陈述";
+    T_STATEMENT: "The agent withheld a statement of its own", "智能体隐瞒了自己的陈述";
     STATEMENT: "The {kind} that {agent} signed carry a counter, and the ones with the numbers {numbers} were never handed in (last seen in entry {entry}).",
         "{agent} 签名的{kind}带有计数，而编号 {numbers} 的从未提交（最后见于条目 {entry}）。";
     T_WITHHELD: "Values are not disclosed here", "数值未在此披露";

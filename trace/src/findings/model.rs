@@ -252,25 +252,25 @@ texts! {
     T_OUTSIDE: "A call outside the grant", "超出授权的调用";
     OUTSIDE_GRANT: "{call} is outside what the instruction was granted and the organisation's policy allows ({reasons}). {chooser} {fate}",
         "{call} 超出该指令所获授权及组织策略所允许的范围（{reasons}）。{chooser}{fate}";
-    T_DIFFERS: "The agent's code changed what the model had proposed", "代理代码改动了模型的提议";
+    T_DIFFERS: "The agent's code changed what the model had proposed", "智能体代码改动了模型的提议";
     DIFFERS: "The model proposed one thing (entry {entry}), and {agent} made another of it in {call}: {differences}. {fate}",
         "模型提议的是一回事（条目 {entry}），{agent} 在 {call} 中作了改动：{differences}。{fate}";
     T_NOT_PROPOSED: "A call that no model proposed", "没有模型提议的调用";
     NOT_PROPOSED: "{call}: {chooser} {fate}", "{call}：{chooser}{fate}";
-    T_DECISION: "The agent acted against its own signed decision", "代理的行为与其自己签名的决定不符";
+    T_DECISION: "The agent acted against its own signed decision", "智能体的行为与其自己签名的决定不符";
     DECISION_ACTION: "{agent} stated that it decided on {action} (entry {entry}) and made {call} of it. {fate}",
         "{agent} 声明其决定执行 {action}（条目 {entry}），却发出了 {call}。{fate}";
     DECISION_ARGUMENTS: "{agent} stated one decision (entry {entry}) and made {call} of it with other values: {differences}. {fate}",
         "{agent} 声明了一项决定（条目 {entry}），却以不同数值发出 {call}：{differences}。{fate}";
-    T_OTHER_MODEL: "The agent's statement names another model than the one that answered", "代理的陈述所称模型与实际答复的模型不同";
+    T_OTHER_MODEL: "The agent's statement names another model than the one that answered", "智能体的陈述所称模型与实际答复的模型不同";
     OTHER_MODEL: "{agent} stated that the model {named} chose {call} (entry {entry}); the model that answered through the gateway was {seen}.",
         "{agent} 声明 {call} 由模型 {named} 选定（条目 {entry}）；而经网关答复的模型是 {seen}。";
-    T_NOT_DONE: "The agent left undone what the model had proposed", "代理未执行模型提议的后续步骤";
+    T_NOT_DONE: "The agent left undone what the model had proposed", "智能体未执行模型提议的后续步骤";
     NOT_DONE: "The model proposed {action} (entry {entry}), and {agent} made no call of it after {done} had been made: things were left half done.",
         "模型提议了 {action}（条目 {entry}），但在 {done} 完成之后，{agent} 未再发出相应调用：事情只完成了一半。";
     T_UNOBSERVED: "Who chose the calls was not observed", "无从观察何方选择了这些调用";
     UNOBSERVED: "Why the agent made {calls} is not known: no exchange with a model was observed, and the agent stated no decision.",
-        "代理为何发出 {calls} 无从得知：未观察到与模型的往来，代理亦未陈述其决定。";
+        "智能体为何发出 {calls} 无从得知：未观察到与模型的往来，智能体亦未陈述其决定。";
     UNOBSERVED_STATED: "That a model chose {calls} rests on the agent's own word: no exchange with a model was observed.",
-        "由模型选定 {calls} 仅凭代理自身的陈述：未观察到与模型的往来。";
+        "由模型选定 {calls} 仅凭智能体自身的陈述：未观察到与模型的往来。";
 }

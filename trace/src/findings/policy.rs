@@ -283,5 +283,5 @@ texts! {
     RESTORED_UNKNOWN: "{by} put other rules for {what} in force (entry {change}) and put the earlier ones back afterwards (entry {undone}). Whether the earlier ones would have stopped {call} cannot be computed from this evidence.",
         "{by} 使 {what} 的另一套规则生效（条目 {change}），之后又恢复了先前的规则（条目 {undone}）。依现有证据无法推算先前的规则是否会阻止 {call}。";
     T_CHANGED: "The rules were changed shortly before", "规则在此前不久被更改";
-    CHANGED: "{by} changed the rules for {what} {seconds} seconds before {call}.", "{by} 在 {call} 之前 {seconds} 秒更改了 {what} 的规则。";
+    CHANGED: "{by} changed the rules for {what} {seconds} s before {call}.", "{by} 在 {call} 之前 {seconds} 秒更改了 {what} 的规则。";
 }

@@ -71,12 +71,12 @@ fn results(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 }
 
 texts! {
-    T_WORDS: "The agent changed or left out the user's words in the prompt", "代理在提示中改动或略去了用户指令";
+    T_WORDS: "The agent changed or left out the user's words in the prompt", "智能体在提示中改动或略去了用户指令";
     WORDS_ALTERED: "The prompt that {agent} gave the model (entry {entry}) has other words than the user's.",
         "{agent} 给模型的提示（条目 {entry}）中的内容与用户指令不同。";
     WORDS_ABSENT: "The prompt that {agent} gave the model (entry {entry}) does not have the user's words.",
         "{agent} 给模型的提示（条目 {entry}）中没有用户的指令。";
-    T_RESULTS: "The agent changed what a tool had returned", "代理改动了工具返回的结果";
+    T_RESULTS: "The agent changed what a tool had returned", "智能体改动了工具返回的结果";
     RESULTS_ALTERED: "In the prompt that {agent} gave the model (entry {entry}), {count} of the tools' results are not what the API had answered through the gateway.",
         "{agent} 给模型的提示（条目 {entry}）中，有 {count} 项工具结果与接口经网关给出的答复不一致。";
 }

@@ -97,13 +97,13 @@ texts! {
     SHUTDOWN: "The sidecar was shut down before {call} had ended: {detail}.", "{call} 尚未结束时网关即被关闭：{detail}。";
     CRASH: "The sidecar stopped while {call} was under way, so nobody recorded how it ended; it was closed as unknown when the sidecar started again.",
         "{call} 进行中时网关停止运行，无人记录其如何结束；网关重新启动时将其记为结果不明。";
-    T_HUNG_UP: "The agent hung up during a call", "代理在调用过程中断开连接";
-    HUNG_UP: "The agent went away before {call} had ended: {detail}.", "{call} 尚未结束时代理即断开：{detail}。";
+    T_HUNG_UP: "The agent hung up during a call", "智能体在调用过程中断开连接";
+    HUNG_UP: "The agent went away before {call} had ended: {detail}.", "{call} 尚未结束时智能体即断开：{detail}。";
     T_OPEN: "How a call ended is not in the evidence", "证据中没有调用如何结束的记录";
     OPEN: "{call} was sent, and no entry says how it ended.", "{call} 已发送，但没有条目记录其如何结束。";
     T_CUT: "The gateway cut a call on purpose", "网关有意中断了调用";
     REVOKED: "{call} was cut because what allowed it was withdrawn: {detail}.", "{call} 因其授权被撤回而被中断：{detail}。";
-    RESPONSE_CUT: "The answer to {call} was cut before the agent had it: {detail}.", "{call} 的答复在到达代理之前被截断：{detail}。";
+    RESPONSE_CUT: "The answer to {call} was cut before the agent had it: {detail}.", "{call} 的答复在到达智能体之前被截断：{detail}。";
     T_AROUND: "The API was called around the sidecar", "接口被绕过网关调用";
     AROUND: "The log of {upstream} has a call under the credential that the sidecar keeps which did not go through the sidecar (entry {entry}). The credential was in the hands of whoever runs the sidecar; who used it is not shown.",
         "{upstream} 的日志中有一次使用网关所保管凭证的调用，但并未经过网关（条目 {entry}）。该凭证由网关运营者保管；究竟由谁使用并无证据显示。";

@@ -54,19 +54,19 @@ texts! {
     FATE_UNKNOWN: "It was sent, and what became of it is not known from the answer.", "该调用已发送，但从答复中无法得知结果。";
 
     CREDENTIAL_BEARER: "The agent's credential was a bearer token: that this agent made the call is claimed, not proven; whoever holds the token can use it.",
-        "代理出示的是持有者令牌：由该代理发出调用仅为自述，并未证明；任何持有令牌者均可使用。";
+        "智能体出示的是持有者令牌：由该智能体发出调用仅为自述，并未证明；任何持有令牌者均可使用。";
     CREDENTIAL_OAUTH: "The agent's credential was a bearer token of an outside issuer: that this agent made the call is claimed, not proven; whoever holds the token can use it, and the issuer can make one for anybody.",
-        "代理出示的是外部签发方的持有者令牌：由该代理发出调用仅为自述，并未证明；任何持有令牌者均可使用，且签发方可为任何人签发。";
+        "智能体出示的是外部签发方的持有者令牌：由该智能体发出调用仅为自述，并未证明；任何持有令牌者均可使用，且签发方可为任何人签发。";
     CREDENTIAL_MTLS: "The agent's credential was a bearer token over a connection with the agent's own certificate: that the holder of the certificate's key made the call is observed; the body of the call is not signed.",
-        "代理在出示自身证书的连接上使用持有者令牌：可观察到调用由证书密钥的持有者发出；但调用正文未经签名。";
+        "智能体在出示自身证书的连接上使用持有者令牌：可观察到调用由证书密钥的持有者发出；但调用正文未经签名。";
     CREDENTIAL_DPOP: "The agent's credential was bound to its key (DPoP): that the key's holder made the call is proven; the body of the call is not covered.",
-        "代理凭证与其密钥绑定（DPoP）：可证明调用由密钥持有者发出，但不涵盖调用正文。";
+        "智能体凭证与其密钥绑定（DPoP）：可证明调用由密钥持有者发出，但不涵盖调用正文。";
     CREDENTIAL_DPOP_MTLS: "The agent's credential was bound to its key (DPoP), and came over a connection with the agent's own certificate: that the holder of both keys made the call is proven; the body of the call is not covered.",
-        "代理凭证与其密钥绑定（DPoP），且经由出示代理自身证书的连接发出：可证明调用由两把密钥的持有者发出，但不涵盖调用正文。";
+        "智能体凭证与其密钥绑定（DPoP），且经由出示智能体自身证书的连接发出：可证明调用由两把密钥的持有者发出，但不涵盖调用正文。";
     CREDENTIAL_SIGNATURE: "The agent signed the request and its digest (RFC 9421): that its key's holder made this call with this body is proven.",
-        "代理对请求及其摘要签名（RFC 9421）：可证明密钥持有者以该正文发出此调用。";
+        "智能体对请求及其摘要签名（RFC 9421）：可证明密钥持有者以该正文发出此调用。";
     CREDENTIAL_NONE: "The caller showed no good credential: who called is not known.", "调用者未出示有效凭证：无法得知是谁发出调用。";
-    CREDENTIAL_OTHER: "The agent's credential was of the kind {kind}.", "代理凭证类型为 {kind}。";
+    CREDENTIAL_OTHER: "The agent's credential was of the kind {kind}.", "智能体凭证类型为 {kind}。";
 
     NEED_USER_SIGNATURE: "the user's own signature over the words, or the user's testimony",
         "用户本人对其指令的签名，或用户的证言";
@@ -74,11 +74,11 @@ texts! {
     NEED_MODEL_EXCHANGE: "the model's requests and responses as the gateway sees them (the model's endpoint called through it), or the model provider's own log",
         "网关所见的模型请求与响应（即经由网关调用模型端点），或模型提供者自身的日志";
     NEED_TOOL_RESULTS: "what the agent passed to the model as tool results, compared with what it had been given by the tools",
-        "代理作为工具结果传给模型的内容，与工具实际返回内容的比对";
-    NEED_AGENT_DECISION: "the agent's signed decision for the call", "代理就该调用签名的决定";
+        "智能体作为工具结果传给模型的内容，与工具实际返回内容的比对";
+    NEED_AGENT_DECISION: "the agent's signed decision for the call", "智能体就该调用签名的决定";
     NEED_AGENT_STATEMENT: "the statement that the agent's counter says it made and that was not handed in",
-        "代理计数器显示其已作出但未提交的陈述";
-    NEED_AGENT_ANSWER: "the agent's answer to the user, or the conversation as the host keeps it", "代理给用户的答复，或宿主应用保存的对话记录";
+        "智能体计数器显示其已作出但未提交的陈述";
+    NEED_AGENT_ANSWER: "the agent's answer to the user, or the conversation as the host keeps it", "智能体给用户的答复，或宿主应用保存的对话记录";
     NEED_API_RECEIPT: "the receipt that the API signs for the call", "接口就该调用签名的回执";
     NEED_API_LOG: "the API's own log, compared by `countersign reconcile`", "接口自身的日志，经 `countersign reconcile` 比对";
     NEED_DISCLOSURE: "the disclosure of the withheld values (the ledger's holder can open them, unless they were erased)",

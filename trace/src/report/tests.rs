@@ -104,5 +104,6 @@ fn every_label_is_there_in_every_language() {
     for (name, en, zh) in words::ALL {
         assert!(!en.is_empty() && !zh.is_empty(), "{name}");
         assert!(en == zh || zh.chars().any(|c| c > '\u{2e7f}'), "{name} is not in Chinese");
+        assert!(!zh.contains("代理"), "{name}");
     }
 }

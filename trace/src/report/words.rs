@@ -27,7 +27,7 @@ macro_rules! labels {
 }
 
 labels! {
-    title: "Report on an agent's calls", "关于代理调用的报告";
+    title: "Report on an agent's calls", "关于智能体调用的报告";
     title_instruction: "Report on the instruction", "关于指令的报告：";
     title_incident: "Report on the incident", "关于事件的报告：";
     instruction: "Instruction", "指令：";
@@ -142,13 +142,13 @@ const NAMES: [(&str, &str, &str); 33] = [
     ("configuration", "configuration", "配置"),
     ("certificates", "certificates", "证书"),
     ("user", "user", "用户"),
-    ("agent_developer", "agent developer", "代理开发者"),
-    ("agent_operator", "agent operator", "代理运营者"),
+    ("agent_developer", "agent developer", "智能体开发者"),
+    ("agent_operator", "agent operator", "智能体运营者"),
     ("model_provider", "model provider", "模型提供者"),
     ("platform", "platform", "平台（网关运营者）"),
     ("api_provider", "API provider", "接口提供者"),
     ("host", "host application", "宿主应用"),
-    ("agent", "agent", "代理"),
+    ("agent", "agent", "智能体"),
     ("approver", "approver", "审批人"),
     ("investigator", "investigator", "调查人"),
 ];
