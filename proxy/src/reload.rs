@@ -9,7 +9,7 @@ use crate::{
     api::{Credential, Credentials},
     receipts,
     server::{ListenError, Loaded, Tls},
-    settings,
+    settings::{self, LISTENERS},
     stack::Context,
     state::StateError,
     upstream::{Upstream, UpstreamError},
@@ -55,9 +55,6 @@ pub struct Reload {
     /// Of the same listeners.
     tls: [Option<Arc<Tls>>; 3],
 }
-
-/// The names of the listeners, as records have them.
-const LISTENERS: [&str; 3] = ["gateway", "api", "ext_authz"];
 
 impl Reload {
     pub(crate) const fn new(context: Arc<Context>, credentials: Credentials, tls: [Option<Arc<Tls>>; 3]) -> Reload {

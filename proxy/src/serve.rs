@@ -31,7 +31,7 @@ use crate::{
     record::Seldom,
     reload::Reload,
     server::{Arrival, Bound, ListenError, Server},
-    settings::{Limits, Settings, Signing},
+    settings::{LISTENERS, Limits, Settings, Signing},
     stack::{Context, stack},
     state::{Gateway, StateError},
     upstream::{Upstream, UpstreamError, Upstreams},
@@ -97,6 +97,7 @@ pub async fn serve(
     let agents = Server::bind(&settings.gateway, &settings.limits).await?;
     let others = Server::bind(&settings.api, &settings.limits).await?;
     let asking = asked(&settings).await?;
+    say_what_is_in_the_clear([Some(&agents), Some(&others), asking.as_ref()]);
     let scraped = observed(&gateway, &settings.telemetry, &settings.limits).await?;
     let upstreams = settings.upstreams.into_iter().map(|one| Upstream::new(one).map(Arc::new));
     let upstreams: Vec<_> = upstreams.collect::<Result<_, _>>()?;
@@ -160,6 +161,15 @@ pub async fn serve(
         last_calls(&open).await;
     });
     Ok(Running { gateway: addresses.0, api: addresses.1, envoy, metrics, reload, drained })
+}
+
+/// Warns of each listener to which secrets come over the network in the clear. Only here the addresses of systemd's sockets are known.
+fn say_what_is_in_the_clear(servers: [Option<&Server>; 3]) {
+    for (name, server) in LISTENERS.into_iter().zip(servers) {
+        if let Some(clear) = server.and_then(|server| server.in_the_clear(name)) {
+            tracing::warn!("{clear}");
+        }
+    }
 }
 
 /// Tells everybody who watches that it is to end.

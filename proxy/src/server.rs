@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     BoxError,
-    settings::{Address, Limits, Listener},
+    settings::{Address, InTheClear, Limits, Listener},
 };
 
 /// How many calls one HTTP/2 connection may have open.
@@ -81,6 +81,11 @@ impl Server {
 
     pub(crate) const fn bound(&self) -> &Bound {
         &self.bound
+    }
+
+    /// What is to be said where others on the network can read what is said to the listener of this name.
+    pub(crate) fn in_the_clear(&self, name: &'static str) -> Option<InTheClear> {
+        InTheClear::of(name, self.bound.tcp()?, self.tls.is_some())
     }
 
     /// Its TLS, for a change of certificates.

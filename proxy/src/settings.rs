@@ -4,17 +4,10 @@
 mod credential;
 mod issuer;
 mod limits;
+mod listener;
 mod obtain;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{AddrParseError, Ipv4Addr, SocketAddr, SocketAddrV4},
-    path::PathBuf,
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use countersign_ledger::statement::Jwk;
 use countersign_receipt::Signer;
@@ -24,6 +17,7 @@ pub use self::{
     credential::{Credential, CredentialError, MIN_SECRET_CHARS},
     issuer::{ALGORITHMS, Algorithm, Issuer, is_private},
     limits::{Breaker, Limits, Quota, Retries, Timeouts},
+    listener::{Address, InTheClear, LISTENERS, Listener, ServerTls},
     obtain::{Authentication, Exchange, Obtain, Subject},
 };
 use crate::{envoy, observe::Telemetry};
@@ -123,6 +117,16 @@ impl Settings {
             telemetry: Telemetry::default(),
         }
     }
+
+    /// The listeners to which secrets come over the network in the clear, as far as their addresses are said here.
+    pub fn in_the_clear(&self) -> Vec<InTheClear> {
+        let listeners = [Some(&self.gateway), Some(&self.api), self.envoy.as_ref().map(|envoy| &envoy.listener)];
+        let said = LISTENERS.into_iter().zip(listeners).filter_map(|(name, listener)| match listener?.address {
+            Address::Tcp(address) => InTheClear::of(name, address, listener?.tls.is_some()),
+            Address::Unix(_) | Address::Systemd(_) => None,
+        });
+        said.collect()
+    }
 }
 
 /// What agents prove of the key that their grant is bound to (RFC 9449).
@@ -202,56 +206,6 @@ impl Approvals {
     }
 }
 
-/// Where to listen.
-#[derive(Debug, Clone)]
-pub struct Listener {
-    /// The address.
-    pub address: Address,
-    /// TLS; without it HTTP/1.1 and HTTP/2 (prior knowledge) in the clear.
-    pub tls: Option<ServerTls>,
-}
-
-impl Listener {
-    /// In the clear, on a free port of the loopback interface.
-    pub const fn loopback() -> Listener {
-        let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
-        Listener { address: Address::Tcp(address), tls: None }
-    }
-}
-
-/// An address to listen on, as text `127.0.0.1:8180`, `unix:/run/countersign/gateway.sock` or `systemd:gateway`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// TCP. Port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// A Unix socket; who may reach it is a matter of its directory.
-    Unix(PathBuf),
-    /// A socket that systemd made and passes under this name (`FileDescriptorName=`).
-    Systemd(String),
-}
-
-impl FromStr for Address {
-    type Err = AddrParseError;
-
-    fn from_str(text: &str) -> Result<Address, AddrParseError> {
-        match (text.strip_prefix("unix:"), text.strip_prefix("systemd:")) {
-            (Some(path), _) => Ok(Address::Unix(path.into())),
-            (_, Some(name)) => Ok(Address::Systemd(name.to_owned())),
-            _ => text.parse().map(Address::Tcp),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-            Address::Systemd(name) => write!(f, "systemd:{name}"),
-        }
-    }
-}
-
 /// What the gateway shows an API for itself, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -259,19 +213,6 @@ pub struct Identity {
     pub certificates: PathBuf,
     /// The key.
     pub key: PathBuf,
-}
-
-/// Certificate and key of a listener, PEM.
-#[derive(Debug, Clone)]
-pub struct ServerTls {
-    /// The chain, leaf first.
-    pub certificates: PathBuf,
-    /// The key.
-    pub key: PathBuf,
-    /// Authorities of client certificates (PEM): then every client must show one.
-    pub clients: Option<PathBuf>,
-    /// Whether TLS 1.2 is spoken too.
-    pub tls12: bool,
 }
 
 /// Which HTTP an upstream speaks.

@@ -10,6 +10,7 @@ use countersign_authorize::{
     catalogue::{Catalogue, Level},
     policy::{File, Policies},
 };
+use countersign_ledger::count::counted;
 
 use super::say;
 use crate::{
@@ -46,7 +47,7 @@ fn policies(args: &CheckArgs) -> anyhow::Result<u8> {
     }
     if !args.policy.is_empty() {
         let policies = Policies::parse(policy_files(&args.policy)?, catalogues.iter())?;
-        say(format_args!("good: {} policies", policies.ids().count()))?;
+        say(format_args!("good: {}", counted(policies.ids().count(), "policy", "policies")))?;
     }
     Ok(0)
 }
@@ -75,8 +76,12 @@ pub fn catalogue(path: &Path) -> anyhow::Result<Catalogue> {
 fn alone(path: &Path) -> anyhow::Result<()> {
     let catalogue = catalogue(path)?;
     let warnings = lint(&catalogue, path)?;
-    let (actions, intents) = (catalogue.actions().len(), catalogue.intents().len());
-    say(format_args!("good: {actions} actions, {intents} intents, {warnings} warnings"))
+    say(format_args!(
+        "good: {}, {}, {}",
+        counted(catalogue.actions().len(), "action", "actions"),
+        counted(catalogue.intents().len(), "intent", "intents"),
+        counted(warnings, "warning", "warnings")
+    ))
 }
 
 /// Prints what deserves a look; gives the number of warnings.
@@ -98,6 +103,9 @@ fn whole(path: &Path) -> anyhow::Result<u8> {
         lint(catalogue, &upstream.catalogue)?;
     }
     let settings = config.settings()?;
+    for clear in settings.in_the_clear() {
+        say(format_args!("warning: {clear}"))?;
+    }
     let roles = [
         ("host", Role::Host),
         ("approver", Role::Approver),
@@ -112,9 +120,11 @@ fn whole(path: &Path) -> anyhow::Result<u8> {
         }
     }
     say(format_args!(
-        "good: {} upstreams, {actions} actions, {policies} policies, {} credentials",
-        settings.upstreams.len(),
-        config.credential.len()
+        "good: {}, {}, {}, {}",
+        counted(settings.upstreams.len(), "upstream", "upstreams"),
+        counted(actions, "action", "actions"),
+        counted(policies, "policy", "policies"),
+        counted(config.credential.len(), "credential", "credentials")
     ))?;
     Ok(0)
 }

@@ -78,6 +78,35 @@ fn what_init_writes_is_accepted_by_check_and_started_by_serve() {
 }
 
 #[test]
+fn a_listener_that_others_on_the_network_can_read_is_warned_of_by_check_and_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(countersign(&["init", path(dir.path())]).status.success());
+    let config = dir.path().join("countersign.toml");
+    let check = |overrides: &[(&str, &str)]| {
+        let mut check = Command::new(BINARY);
+        check.args(["check", "--config", path(&config)]).envs(overrides.iter().copied());
+        text(&check.output().unwrap())
+    };
+    let open =
+        [("COUNTERSIGN__GATEWAY__LISTEN", "127.0.0.1:0"), ("COUNTERSIGN__API__LISTEN", "0.0.0.0:0"), ("NO_COLOR", "1")];
+    let checked = check(&open);
+    assert!(checked.contains("warning: `[api]` listens on `0.0.0.0:0` without TLS"), "{checked}");
+    assert!(!checked.contains("`[gateway]`") && !check(&ANYWHERE).contains("without TLS"), "{checked}");
+
+    // Of the address that it is bound to, before it says that it is ready.
+    let log = dir.path().join("log");
+    let mut serve = Command::new(BINARY);
+    serve.args(["serve", "--config", path(&config)]).envs(open).stdout(Stdio::piped());
+    let mut serve = serve.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(serve.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let running = Running { serve, ready: serde_json::from_str(&line).unwrap() };
+    let said = fs::read_to_string(&log).unwrap();
+    let wanted = format!("`[api]` listens on `{}` without TLS", running.ready["api"].as_str().unwrap());
+    assert!(said.contains("WARN") && said.contains(&wanted) && !said.contains("`[gateway]`"), "{said}");
+}
+
+#[test]
 fn the_environment_stands_in_place_of_a_key_and_a_wrong_one_is_named() {
     let dir = tempfile::tempdir().unwrap();
     assert!(countersign(&["init", path(dir.path())]).status.success());
