@@ -29,7 +29,7 @@ impl Json {
     /// Reads one JSON text.
     ///
     /// # Errors
-    /// [`Refusal`] with the place, when the text is not JSON or could be read in two ways.
+    /// [`Refusal`] with the place, when the text is not JSON (`json-malformed`, `json-not-utf8`, `json-too-deep`) or could be read in two ways.
     pub fn parse(bytes: &[u8], max_depth: usize) -> Result<Json, Refusal> {
         if bytes.starts_with(b"\xEF\xBB\xBF") {
             return Err(Refusal::new(
@@ -40,7 +40,7 @@ impl Json {
         if std::str::from_utf8(bytes).is_err() {
             return Err(Refusal::new("json-not-utf8", "the body is not UTF-8"));
         }
-        Reader { parser: SliceJsonParser::new(bytes), max_depth, strict: true }.whole()
+        Reader { parser: SliceJsonParser::new(bytes), length: bytes.len() as u64, max_depth, strict: true }.whole()
     }
 
     /// Reads what an API answered, in order to know its values. Nothing is decided on how another reader would read it, so large numbers and
@@ -50,7 +50,7 @@ impl Json {
     /// [`Refusal`] when the text is not JSON.
     pub fn parse_response(bytes: &[u8], max_depth: usize) -> Result<Json, Refusal> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-        Reader { parser: SliceJsonParser::new(bytes), max_depth, strict: false }.whole()
+        Reader { parser: SliceJsonParser::new(bytes), length: bytes.len() as u64, max_depth, strict: false }.whole()
     }
 
     /// The value at an RFC 6901 pointer.
@@ -221,6 +221,7 @@ impl Serialize for Json {
 
 struct Reader<'b> {
     parser: SliceJsonParser<'b>,
+    length: u64,
     max_depth: usize,
     strict: bool,
 }
@@ -240,9 +241,13 @@ impl<'b> Reader<'b> {
     }
 
     fn next(&mut self) -> Result<JsonEvent<'b>, Refusal> {
-        self.parser
-            .parse_next()
-            .map_err(|error| Refusal::new("json-malformed", format!("the body is not JSON: {error}")))
+        self.parser.parse_next().map_err(|error| {
+            let cut =
+                error.location().end.offset >= self.length || error.message().starts_with("Unexpected end of file");
+            let what =
+                if cut { "it ends before its JSON does; was it cut short?".to_owned() } else { error.to_string() };
+            Refusal::new("json-malformed", format!("the body is not JSON: {what}"))
+        })
     }
 
     fn value(&mut self, event: JsonEvent<'b>, depth: usize) -> Result<Json, Refusal> {

@@ -29,7 +29,7 @@ pub use json::Json;
 /// the engine that its record names. `tests/engine.rs` holds some verdicts against it.
 pub const ENGINE: &str = "countersign-authorize/0.2.0";
 
-/// Why a request is refused before any grant is looked at: it can be read in two ways, or the catalogue does not know it.
+/// Why a request is refused before any grant is looked at: it is malformed, can be read in two ways, or the catalogue does not know it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {

@@ -41,6 +41,13 @@ const KNOWN: &[(&str, StatusCode, &str)] = &[
     ("target-too-long", StatusCode::URI_TOO_LONG, "Path and query are too long"),
     ("content-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded"),
     ("charset", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not UTF-8"),
+    ("body-not-json", StatusCode::FORBIDDEN, "The call takes a JSON body"),
+    ("json-malformed", StatusCode::BAD_REQUEST, "The body is not JSON"),
+    ("json-not-utf8", StatusCode::BAD_REQUEST, "The body is not UTF-8"),
+    ("json-too-deep", StatusCode::BAD_REQUEST, "The body is nested too deeply"),
+    ("jsonrpc-not-json", StatusCode::BAD_REQUEST, "The message is not JSON"),
+    ("jsonrpc-batch", StatusCode::BAD_REQUEST, "Messages do not pass in batches"),
+    ("jsonrpc-invalid", StatusCode::BAD_REQUEST, "The message is none of JSON-RPC"),
     ("body-incomplete", StatusCode::BAD_REQUEST, "The body did not arrive whole"),
     ("body-timeout", StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
     ("expectation", StatusCode::EXPECTATION_FAILED, "The expectation is not supported"),
@@ -72,7 +79,6 @@ const AMBIGUOUS: &[&str] = &[
     "path-",
     "query-",
     "json-",
-    "jsonrpc-",
     "header-",
     "content-",
     "transfer-",
@@ -151,6 +157,25 @@ mod tests {
         ] {
             assert_eq!(problem(code, "").status, status, "{code}");
         }
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_called_that_and_not_one_with_two_readings() {
+        for (body, title, status) in [
+            (&b"{\"amount\": 5"[..], "The body is not JSON", 400),
+            (b"{'amount': 5}", "The body is not JSON", 400),
+            (b"", "The body is not JSON", 400),
+            (b"\"\xff\"", "The body is not UTF-8", 400),
+            (b"[[[[]]]]", "The body is nested too deeply", 400),
+            (b"{\"amount\": 5, \"amount\": 6}", "The request can be read in two ways", 400),
+            (b"1e400", "The request can be read in two ways", 400),
+        ] {
+            let refusal = countersign_authorize::Json::parse(body, 2).unwrap_err();
+            let problem = problem(refusal.code, refusal.message);
+            assert_eq!((problem.title.as_str(), problem.status), (title, status), "{problem:?}");
+        }
+        let other = problem("body-not-json", "");
+        assert_eq!((other.title.as_str(), other.status), ("The call takes a JSON body", 403));
     }
 
     #[test]

@@ -61,6 +61,22 @@ fn hostile_methods_and_headers_are_refused_with_their_reason() {
 }
 
 #[test]
+fn a_body_that_was_cut_short_is_told_so_and_no_other() {
+    let read = |body: &str| Json::parse(body.as_bytes(), 4).unwrap_err();
+    let whole = r#"{"amount": -5.25, "to": ["ab", null, true, {}], "é": "\u00e9\n"}"#;
+    for (end, _) in whole.char_indices() {
+        let (cut, _) = whole.split_at(end);
+        let refusal = read(cut);
+        assert_eq!(refusal.code, "json-malformed", "{cut}");
+        assert!(refusal.message.contains("cut short"), "{cut}: {}", refusal.message);
+    }
+    for body in ["{'a': 1}", "[1,] ", "{\"a\" 1}", "[01] ", "{\"a\": x}"] {
+        let message = read(body).message;
+        assert!(message.contains("line 1") && !message.contains("cut short"), "{body}: {message}");
+    }
+}
+
+#[test]
 fn hostile_bodies_are_refused_with_their_reason() {
     let deep = [b"[".repeat(80), b"]".repeat(80)].concat();
     assert_eq!(normalise("POST", "/a", &[], Some(&deep)).unwrap_err().code, "json-too-deep");
