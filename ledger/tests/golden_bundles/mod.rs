@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 
+mod reported;
 mod rotated;
 mod strict;
 
@@ -172,6 +173,7 @@ fn cases() -> Vec<Case> {
     malformed(&part, &mut cases);
     strict::cases(&part, &whole, &mut cases);
     rotated::cases(&mut cases);
+    reported::cases(&part, &mut cases);
     cases
 }
 

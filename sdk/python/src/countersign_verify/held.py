@@ -44,7 +44,7 @@ def compare(held: Held, bundle: Bundle, keys: list[VerifierKey], report: Report)
     compared = held.proof is not None and _proof(held.proof, bundle, report)
     root = root_at(bundle, checkpoint.size)
     if root is not None and root != checkpoint.root:
-        report.add("forked", None, f"the first {checkpoint.size} entries are not those that a checkpoint held outside covers: the ledger was forked or written anew")
+        report.add("forked", None, f"the entries before number {checkpoint.size} are not those that a checkpoint held outside covers: the ledger was forked or written anew")
     if root is None and not compared:
         report.notes.append(
             f"what was held outside (size {checkpoint.size}) cannot be compared with this bundle: only the whole ledger, "

@@ -101,7 +101,7 @@ def _own_checkpoint(bundle: Bundle, keys: list[VerifierKey], report: Report) -> 
         report.add("checkpoint-signature", None, "`checkpoint.txt` is not signed with a key that counts")
     root = root_at(bundle, own.size)
     if root is not None and root != own.root:
-        report.add("checkpoint-root", None, f"`checkpoint.txt` has another root than the first {own.size} entries")
+        report.add("checkpoint-root", None, f"`checkpoint.txt` has another root than the entries before number {own.size}")
     if bundle.whole and head is not None and head.size < own.size:
         report.add("checkpoint-beyond", None, f"`checkpoint.txt` covers {own.size} entries, more than are here")
 
