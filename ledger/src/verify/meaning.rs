@@ -1,31 +1,28 @@
 //! Meaning: each forwarded call closed, dense counters, grants, approvals, policies, commitments and parties' statements.
 
+mod calls;
+mod disclosed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Finding, Narrower, Report,
-    authority::{Approved, Grants, Held, Wrong, asks, is_plumbing},
+    authority::{Approved, Grants, Held},
     counted::Counted,
-    countersigned::{self, Roots},
+    countersigned::Roots,
     cut::Cut,
     examined::{Examined, ExaminedEntry, Values},
     finding,
     possessed::Possessed,
-    stated::{self, Keys},
+    stated::Keys,
     unsettled::Unsettled,
 };
 use crate::{
     Entry, Hash, Kind,
     count::counted,
-    disclosure::Disclosure,
     erasure::{self, ErasureStatement},
-    evidence::Shown,
     record::{EntryError, Time, body},
 };
-
-/// How long a forwarded call may stay open, in seconds, by the time of the last entry: longer is a finding, shorter only a note.
-/// The gateway closes every call, also with `shutdown` or, after a crash, with `unknown`.
-const OPEN_SECONDS: i64 = 24 * 3600;
 
 /// How much of a ledger is looked at: what lies outside cannot be missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,122 +252,9 @@ impl<'s> Meaning<'s> {
         self.erased.insert(erasure.subject, seq);
     }
 
-    fn call(&mut self, seq: u64, hash: Hash, entry: &Entry, call: &body::Call) {
-        if call.verdict == "hold" {
-            self.held.insert(hash, Held::of(entry, call));
-        }
-        for policy in &call.policies {
-            if !self.policies.contains(policy) {
-                self.find(
-                    "policy-unrecorded",
-                    seq,
-                    format!("it was judged by a policy `{policy}` that no entry before put in force"),
-                );
-            }
-        }
-        if let Some(n) = call.upstream_n {
-            self.calls += 1;
-            self.open.insert(hash, (seq, entry.time));
-            let next = self.next_at_upstream.entry(call.upstream.clone()).or_default();
-            let expected = std::mem::replace(next, n.saturating_add(1));
-            if n != expected && self.extent == Extent::Ledger {
-                self.find(
-                    "upstream-counter-gap",
-                    seq,
-                    format!(
-                        "it is call {n} to `{}`, call {expected} was expected: a forwarded call is missing",
-                        call.upstream
-                    ),
-                );
-            }
-            if call.verdict != "allow" && !call.shadow {
-                self.find(
-                    "forwarded-against-verdict",
-                    seq,
-                    format!("it was forwarded although the verdict is `{}`", call.verdict),
-                );
-            }
-        }
-        if call.verdict == "allow"
-            && let Some((code, what)) = self.grants.allows(entry, call, self.extent == Extent::Window)
-        {
-            self.find(code, seq, what);
-        }
-        if let Some(approval) = call.approval {
-            match self.approvals.remove(&approval) {
-                Some(approved) => {
-                    let wrong = approved.covers(entry, call);
-                    self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
-                }
-                None if self.extent == Extent::Window => {}
-                None => {
-                    let what = "it rests on an approval that is not there, was a denial, or served before";
-                    self.find("approval-unknown", seq, what);
-                }
-            }
-        }
-    }
-
     /// What receipts countersign is compared with these.
     pub(super) fn compare_with(&mut self, roots: Roots) {
         self.roots = roots;
-    }
-
-    /// A receipt is of a forwarded call.
-    fn receipt(&mut self, seq: u64, receipt: &body::Receipt) {
-        let known = self.open.contains_key(&receipt.call) || self.ended.contains(&receipt.call);
-        if !known && self.extent != Extent::Window {
-            self.find("receipt-without-call", seq, "there is no forwarded call that it is about");
-        }
-        if !receipt.late && self.receipted.remove(&receipt.call).is_none() {
-            self.receipts.insert(receipt.call);
-        }
-    }
-
-    fn outcome(&mut self, seq: u64, hash: Hash, outcome: &body::Outcome) {
-        if outcome.receipt.as_deref() == Some("received") && !self.receipts.remove(&outcome.call) {
-            self.receipted.insert(outcome.call, seq);
-        }
-        if self.open.remove(&outcome.call).is_some() {
-            self.ended.insert(outcome.call);
-            self.unsettled.ended(hash, outcome);
-        } else if self.ended.contains(&outcome.call) {
-            self.find("outcome-twice", seq, "its call had ended before");
-        } else if self.extent != Extent::Window {
-            self.find(
-                "outcome-without-call",
-                seq,
-                "there is no forwarded call that it ends: the call's entry is missing",
-            );
-        }
-    }
-
-    /// What is said of a call that its outcome left open, once.
-    fn settlement(&mut self, seq: u64, entry: &Entry, settlement: &body::Settlement) {
-        let wrong = self.unsettled.settle(entry, settlement).filter(|_| self.extent != Extent::Window);
-        self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
-    }
-
-    fn approval(&mut self, seq: u64, hash: Hash, entry: &Entry, approval: &body::Approval) {
-        let Some(mut held) = self.held.remove(&approval.call) else {
-            if self.extent != Extent::Window {
-                let what = "there is no held call that it answers, or it was answered before";
-                self.find("approval-without-call", seq, what);
-            }
-            return;
-        };
-        let wrong = held.answer(entry, hash, approval);
-        let (yes, of_other) = (approval.decision == "approved", wrong.as_ref().map(|(code, _)| *code));
-        self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
-        match (of_other, yes) {
-            (None, true) if held.is_approved() => drop(self.approvals.insert(hash, Approved(held))),
-            // It waits for more; or this answer does not count, and it waits on.
-            (None | Some("approval-by-agent" | "approval-policies" | "approval-twice"), true) => {
-                self.held.insert(approval.call, held);
-            }
-            // One no is final.
-            _ => {}
-        }
     }
 
     fn policy(&mut self, seq: u64, policy: &body::Policy) {
@@ -415,109 +299,6 @@ impl<'s> Meaning<'s> {
         }
     }
 
-    /// What is shown of an entry's values, against what the entry commits to.
-    pub(super) fn values(&mut self, seq: u64, hash: Hash, entry: &Entry, values: &BTreeMap<String, Shown>) {
-        let commitments = entry.commitments();
-        let subject = entry.text("subject").unwrap_or_default().to_owned();
-        let mut opened = Vec::new();
-        for (name, shown) in values {
-            match shown {
-                Shown::Withheld => {}
-                Shown::Erased => {
-                    self.erased_values += 1;
-                    self.without_key.entry(subject.clone()).or_insert(seq);
-                }
-                Shown::Value(disclosure)
-                    if commitments.get(name) == Some(&disclosure.digest()) && disclosure.name() == name =>
-                {
-                    self.commitments += 1;
-                    self.opened.entry(subject.clone()).or_insert(seq);
-                    opened.push(disclosure);
-                }
-                Shown::Value(_) => {
-                    self.find(
-                        "value-differs",
-                        seq,
-                        format!("the value of `{name}` is not the one that the entry commits to"),
-                    );
-                }
-            }
-        }
-        self.digest(seq, hash, entry, &opened);
-        let wider = self.cut.follow(entry, &opened);
-        self.findings.extend(wider.map(|(code, what)| finding(code, Some(seq), what)));
-        self.plumbing(seq, entry, &opened);
-        self.asking(seq, entry, &opened);
-        let (proven, wrong) = self.possessed.follow(entry, &opened);
-        self.statements += u64::from(proven);
-        self.findings.extend(wrong.map(|(code, what)| finding(code, Some(seq), what)));
-        if let Some(found) = self.countersigned(entry, &opened) {
-            self.statements += 1;
-            self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
-        }
-        if let Some(found) = stated::check(entry, &opened, &mut self.keys) {
-            self.statements += 1;
-            self.findings.extend(found.map(|(code, what)| finding(code, Some(seq), what)));
-        }
-    }
-
-    fn countersigned(&self, entry: &Entry, opened: &[&Disclosure]) -> Option<Option<Wrong>> {
-        let receipt = entry.body_as().ok().filter(|_| entry.kind == Kind::Receipt)?;
-        countersigned::check(&receipt, opened, &self.keys, &self.roots)
-    }
-
-    /// A held call, the answer to it and the call made after it must be about the same digest, where it is disclosed.
-    fn digest(&mut self, seq: u64, hash: Hash, entry: &Entry, opened: &[&Disclosure]) {
-        let Some(digest) = stated::text(opened, "digest") else { return };
-        let other = match &entry.kind {
-            Kind::Approval => entry.text("call"),
-            Kind::Call => entry.text("approval"),
-            _ => return,
-        };
-        // Several may answer one held call.
-        let other = other.and_then(|other| other.parse::<Hash>().ok()).and_then(|other| self.digests.get(&other));
-        if other.is_some_and(|other| *other != digest) {
-            let what = "what was approved is not what was held, or not what was then called: their digests differ";
-            self.find("approval-digest", seq, what);
-        }
-        if entry.kind == Kind::Approval || entry.text("verdict") == Some("hold") {
-            self.digests.insert(hash, digest.to_owned());
-        }
-    }
-
-    /// What passed as a message of the protocol must not have been an action, where its request is disclosed.
-    fn plumbing(&mut self, seq: u64, entry: &Entry, opened: &[&Disclosure]) {
-        if entry.kind != Kind::Call || !entry.body_as().is_ok_and(|call| is_plumbing(&call)) {
-            return;
-        }
-        let request = opened.iter().find(|disclosure| disclosure.name() == "request").map(|request| request.value());
-        let verb = request.and_then(|request| request.get("method")).and_then(serde_json::Value::as_str);
-        if let Some(verb) = verb.filter(|verb| *verb != "mcp/message") {
-            self.find(
-                "not-plumbing",
-                seq,
-                format!("it passed as a message of the protocol, but its request is `{verb}`"),
-            );
-        }
-    }
-
-    /// What needs no grant because it asks a model must be that, where its request is disclosed.
-    fn asking(&mut self, seq: u64, entry: &Entry, opened: &[&Disclosure]) {
-        let call = entry.body_as::<body::Call>().ok().filter(|_| entry.kind == Kind::Call);
-        let Some((method, targets)) = call.as_ref().and_then(asks) else { return };
-        let request = opened.iter().find(|disclosure| disclosure.name() == "request").map(|request| request.value());
-        let text = |name: &str| request.and_then(|request| request.get(name)).and_then(serde_json::Value::as_str);
-        let Some((verb, target)) = text("method").zip(text("target")) else { return };
-        let path = target.split('?').next().unwrap_or_default();
-        if verb != method || !targets.contains(&path) {
-            self.find(
-                "not-asking",
-                seq,
-                format!("it passed as a question to a model, but its request is `{verb} {path}`"),
-            );
-        }
-    }
-
     pub(super) fn finish(mut self, report: &mut Report) {
         if self.extent != Extent::Window {
             self.findings.extend(std::mem::take(&mut self.counted).holes());
@@ -549,23 +330,5 @@ impl<'s> Meaning<'s> {
         report.counts.open_calls = self.open.len() as u64;
         self.still_open(report);
         report.findings.append(&mut self.findings);
-    }
-    /// Calls that have not ended: this check has no clock, so that the last entry's time counts as now.
-    fn still_open(&mut self, report: &mut Report) {
-        let long = |time: &Time| {
-            let now = self.last.unwrap_or(*time);
-            now.instant().as_second() - time.instant().as_second() > OPEN_SECONDS
-        };
-        let (old, young): (Vec<_>, Vec<_>) = self.open.values().copied().partition(|(_, time)| long(time));
-        if self.extent != Extent::Window {
-            for (seq, _) in old {
-                let what = "the call was forwarded and no outcome ends it, though more than 24 hours passed: its outcome is missing";
-                self.findings.push(finding("call-open", Some(seq), what.to_owned()));
-            }
-        }
-        if !young.is_empty() {
-            let calls = counted(young.len(), "forwarded call", "forwarded calls");
-            report.notes.push(format!("{calls} had not ended at the last entry"));
-        }
     }
 }
