@@ -178,24 +178,36 @@ pub fn root_from_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> 
     if index >= size {
         return None;
     }
-    let (mut node, mut last, mut hash) = (index, size - 1, leaf);
+    let mut hash = leaf;
+    let reached = climb(index, size - 1, path.iter(), |left, sibling| {
+        hash = if left { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) };
+    });
+    reached.then_some(hash)
+}
+
+/// Goes up from a node, of which `last` is the last one on its level, and tells `join` each sibling on the way and whether it stands on the left. False
+/// when the path does not end at the root.
+fn climb<'p>(
+    mut node: u64,
+    mut last: u64,
+    path: impl Iterator<Item = &'p Hash>,
+    mut join: impl FnMut(bool, &Hash),
+) -> bool {
     for sibling in path {
         if last == 0 {
-            return None;
+            return false;
         }
-        if node & 1 == 1 || node == last {
-            hash = node_hash(sibling, &hash);
-            while node & 1 == 0 && node != 0 {
-                node >>= 1;
-                last >>= 1;
-            }
-        } else {
-            hash = node_hash(&hash, sibling);
+        let left = node & 1 == 1 || node == last;
+        join(left, sibling);
+        // A node without a right neighbour goes up as it is, until it has a left one.
+        while left && node & 1 == 0 && node != 0 {
+            node >>= 1;
+            last >>= 1;
         }
         node >>= 1;
         last >>= 1;
     }
-    (last == 0).then_some(hash)
+    last == 0
 }
 
 /// Whether `path` proves that the tree (`old`, `old_root`) is a prefix of (`size`, `root`) (RFC 9162 §2.1.4.2).
@@ -215,24 +227,14 @@ pub fn is_consistent(old: u64, old_root: Hash, size: u64, root: Hash, path: &[Ha
         last >>= 1;
     }
     let (mut old_hash, mut hash) = (*first, *first);
-    for sibling in path {
-        if last == 0 {
-            return false;
-        }
-        if node & 1 == 1 || node == last {
-            old_hash = node_hash(sibling, &old_hash);
-            hash = node_hash(sibling, &hash);
-            while node & 1 == 0 && node != 0 {
-                node >>= 1;
-                last >>= 1;
-            }
+    let reached = climb(node, last, path, |left, sibling| {
+        if left {
+            (old_hash, hash) = (node_hash(sibling, &old_hash), node_hash(sibling, &hash));
         } else {
             hash = node_hash(&hash, sibling);
         }
-        node >>= 1;
-        last >>= 1;
-    }
-    last == 0 && old_hash == old_root && hash == root
+    });
+    reached && old_hash == old_root && hash == root
 }
 
 #[cfg(test)]

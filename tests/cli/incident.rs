@@ -113,20 +113,7 @@ fn an_incident_keeps_what_it_needs_from_erasure_until_it_is_closed() {
     let incident = |args: &[&str]| sidecar.tool(&[&["incident"], args, &who].concat());
     assert!(incident(&["list"]).1.contains(&id), "it is forgotten");
     let out = sidecar.dir.path().join("incident.zip");
-    let (ledger, keys) = (sidecar.ledger(), sidecar.keys());
-    let export = [
-        "export",
-        path(&ledger),
-        "--instruction",
-        instruction,
-        "--keys",
-        path(&keys),
-        "--disclose",
-        "claim",
-        "--out",
-        path(&out),
-    ];
-    assert_eq!(sidecar.tool(&export).0, 0);
+    assert_eq!(sidecar.export(instruction, "claim", &out).0, 0);
     let bundle = countersign_ledger::bundle::read(&fs::read(&out).unwrap()).unwrap();
     let of = |kind: countersign_ledger::Kind| bundle.items.values().find(|item| item.entry.kind == kind).unwrap();
     assert_eq!(of(countersign_ledger::Kind::Incident).value("claim").unwrap()["amount"], "5 EUR");

@@ -31,12 +31,10 @@ fn a_bundle_is_verified_traced_and_replayed_without_a_network() {
     sidecar.stop();
     let (bundle, kept) = (sidecar.dir.path().join("b.zip"), sidecar.dir.path().join("kept"));
     fs::copy(sidecar.ledger().join("checkpoint"), &kept).unwrap();
-    let (ledger, keys) = (sidecar.ledger(), sidecar.keys());
-    let args = ["export", path(&ledger), "--instruction", instruction, "--out", path(&bundle)];
-    let (code, text) = sidecar.tool(&[&args[..], &["--keys", path(&keys), "--disclose", "all"]].concat());
+    let (code, text) = sidecar.export(instruction, "all", &bundle);
     assert_eq!(code, 0, "{text}");
     // Nothing is left of the ledger but what the bundle has.
-    fs::remove_dir_all(&ledger).unwrap();
+    fs::remove_dir_all(sidecar.ledger()).unwrap();
     for (args, says) in [
         (&["verify", path(&bundle), "--against", path(&kept)][..], "clean, against what was held outside"),
         (&["trace", path(&bundle), "--instruction", instruction], "The gateway granted account.balance.read."),

@@ -82,8 +82,7 @@ fn files_are_read_again_as_they_change_and_a_bad_one_is_refused_with_its_line() 
     // A bundle that discloses the values is replayed without any key.
     let bundle = sidecar.dir.path().join("b.zip");
     let instruction = granted["instruction"].as_str().unwrap();
-    let args = ["export", path(&ledger), "--instruction", instruction, "--out", path(&bundle)];
-    let (code, text) = sidecar.tool(&[&args[..], &["--keys", path(&keys), "--disclose", "all"]].concat());
+    let (code, text) = sidecar.export(instruction, "all", &bundle);
     assert_eq!(code, 0, "{text}");
     let (code, text) = sidecar.tool(&["replay", path(&bundle)]);
     assert!(code == 0 && text.contains("4 same"), "{text}");

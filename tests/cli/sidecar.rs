@@ -266,6 +266,13 @@ impl Sidecar {
         (output.status.code().unwrap_or(-1), text)
     }
 
+    /// Exports an instruction, with the values of these names disclosed.
+    pub fn export(&self, instruction: &str, disclose: &str, out: &Path) -> (i32, String) {
+        let (ledger, keys) = (self.ledger(), self.keys());
+        let args = ["export", path(&ledger), "--instruction", instruction, "--keys", path(&keys)];
+        self.tool(&[&args[..], &["--disclose", disclose, "--out", path(out)]].concat())
+    }
+
     pub fn verify(&self) -> (i32, String) {
         self.tool(&["verify", path(&self.ledger()), "--keys", path(&self.keys())])
     }

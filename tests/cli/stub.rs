@@ -1,4 +1,5 @@
-//! A small HTTP server of the test's own: an API, a model, an MCP server. It frames messages by itself, as plainly as the standard says.
+//! A small HTTP server of the test's own: an API, a model, an MCP server. It frames messages by itself, as plainly as the standard says: tests that have
+//! only the binary share it, those inside `proxy` have the gateway's server (`proxy/src/tests/world.rs`).
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -141,23 +141,12 @@ fn an_exported_bundle_verifies_and_traces_without_the_ledger() {
     let token = granted["token"].as_str().unwrap();
     assert_eq!(sidecar.ask(&sidecar.gateway, "GET", "/account/balance", token, None).status, 200);
     let instruction = granted["instruction"].as_str().unwrap();
-    let (bundle, ledger, keys) = (sidecar.dir.path().join("case.zip"), sidecar.ledger(), sidecar.keys());
-    let export = [
-        "export",
-        path(&ledger),
-        "--instruction",
-        instruction,
-        "--keys",
-        path(&keys),
-        "--disclose",
-        "words,principal",
-        "--out",
-        path(&bundle),
-    ];
+    let (bundle, ledger) = (sidecar.dir.path().join("case.zip"), sidecar.ledger());
     // Beside the running gateway.
-    let (code, text) = sidecar.tool(&export);
+    let export = || sidecar.export(instruction, "words,principal", &bundle);
+    let (code, text) = export();
     assert_eq!(code, 0, "{text}");
-    assert_eq!(sidecar.tool(&export).0, 2, "an existing file is not overwritten");
+    assert_eq!(export().0, 2, "an existing file is not overwritten");
     let (_, vkey) = sidecar.tool(&["keys", "list", path(&ledger), "--json"]);
     let vkey: serde_json::Value = serde_json::from_str(&vkey).unwrap();
     let trust = sidecar.dir.path().join("trust.txt");

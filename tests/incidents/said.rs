@@ -58,9 +58,7 @@ fn read(text: &str) -> anyhow::Result<Option<BTreeMap<String, Vec<Finding>>>> {
 /// A bundle of one instruction with the values of these names.
 pub fn export(sidecar: &Sidecar, instruction: &str, disclose: &str) -> anyhow::Result<PathBuf> {
     let out = sidecar.dir.path().join(format!("{instruction}-{disclose}.zip"));
-    let (ledger, keys) = (sidecar.ledger(), sidecar.keys());
-    let args = ["export", path(&ledger), "--instruction", instruction, "--keys", path(&keys), "--disclose", disclose];
-    let (code, text) = sidecar.tool(&[&args[..], &["--out", path(&out)]].concat());
+    let (code, text) = sidecar.export(instruction, disclose, &out);
     anyhow::ensure!(code == 0, "{text}");
     Ok(out)
 }

@@ -5,33 +5,13 @@ use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
 use http::Response;
 use http_body_util::BodyExt as _;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 use tower::ServiceExt as _;
 
-use super::world::{Api, World, channel_body, nobody, piece, upstream, whole};
-
-/// An API that reads a request and answers with raw bytes, then waits, or closes.
-async fn raw_api(answer: &'static str, close: bool) -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                let _ = stream.read(&mut buffer).await;
-                let _ = stream.write_all(answer.as_bytes()).await;
-                if !close {
-                    tokio::time::sleep(Duration::from_secs(30)).await;
-                }
-            });
-        }
-    });
-    address
-}
+use super::{
+    raw::{breaks, stalls},
+    world::{Api, World, channel_body, nobody, piece, upstream, whole},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_is_not_there_gives_the_budget_back() {
@@ -66,14 +46,14 @@ async fn each_phase_has_its_timeout_and_the_record_says_which() {
     assert_eq!((outcome.text("result"), outcome.text("sent")), (Some("upstream_timeout"), Some("no")));
     assert!(outcome.text("detail").unwrap().starts_with("connect"));
 
-    let world = World::tuned(raw_api("", false).await, |upstream| upstream.timeouts.first_byte = ms(200)).await;
+    let world = World::tuned(stalls("").await, |upstream| upstream.timeouts.first_byte = ms(200)).await;
     assert_eq!(world.get("/x").await.code(), "upstream-timeout");
     let (outcome, _) = world.outcome().await;
     assert_eq!((outcome.text("result"), outcome.text("sent")), (Some("upstream_timeout"), Some("maybe")));
     assert!(outcome.text("detail").unwrap().starts_with("first byte"));
 
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
-    let world = World::tuned(raw_api(head, false).await, |upstream| upstream.timeouts.idle = ms(200)).await;
+    let world = World::tuned(stalls(head).await, |upstream| upstream.timeouts.idle = ms(200)).await;
     let answer = world.get("/x").await;
     assert_eq!((answer.status, answer.body), (200, None));
     let (outcome, values) = world.outcome().await;
@@ -81,7 +61,7 @@ async fn each_phase_has_its_timeout_and_the_record_says_which() {
     assert!(outcome.text("detail").unwrap().starts_with("idle"));
     assert_eq!(values["response"]["bytes"], 3);
 
-    let world = World::tuned(raw_api(head, false).await, |upstream| upstream.timeouts.total = ms(300)).await;
+    let world = World::tuned(stalls(head).await, |upstream| upstream.timeouts.total = ms(300)).await;
     assert_eq!(world.get("/x").await.body, None);
     assert!(world.outcome().await.0.text("detail").unwrap().starts_with("total"));
 }
@@ -94,7 +74,7 @@ async fn an_answer_that_breaks_off_is_recorded_as_truncated() {
         ("", 502),
         ("no http at all\r\n\r\n", 502),
     ] {
-        let world = World::start(raw_api(bytes, true).await).await;
+        let world = World::start(breaks(bytes).await).await;
         let answer = world.get("/x").await;
         assert_eq!(answer.status, status, "{bytes}");
         assert!(status == 502 || answer.body.is_none(), "{bytes}");
@@ -105,7 +85,7 @@ async fn an_answer_that_breaks_off_is_recorded_as_truncated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_goes_away_is_recorded_whether_it_waits_or_reads() {
     // While it waits for the head.
-    let world = World::start(raw_api("", false).await).await;
+    let world = World::start(stalls("").await).await;
     let request = format!("GET /x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", world.token);
     let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -219,7 +199,7 @@ async fn shutdown_lets_calls_end_and_cuts_what_does_not() {
     assert_eq!(answer.body.unwrap(), "end");
     assert_eq!(world.outcome().await.0.text("result"), Some("completed"));
 
-    let settings = upstream(&format!("http://{}", raw_api("", false).await));
+    let settings = upstream(&format!("http://{}", stalls("").await));
     let mut world =
         World::with(settings, |settings| settings.drain = Duration::from_millis(200), super::world::scope()).await;
     let request = world.request("GET", "/x").body(whole("")).unwrap();

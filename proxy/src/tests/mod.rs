@@ -1,5 +1,6 @@
 //! The way of a call over real connections and a real ledger: what passes, what does not, and that every exit writes one outcome.
 
+mod raw;
 mod world;
 
 mod refuse;

@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use countersign_ledger::{Entry, Hash, Kind};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -360,6 +361,18 @@ async fn a_stream_flows_and_its_end_waits_for_the_record() {
     assert_eq!((outcome.text("answer"), outcome.text("result")), (Some("whole"), Some("completed")));
 }
 
+/// An answer that streams, of which the agent has read the first three pieces.
+async fn begun(world: &World) -> Response<Incoming> {
+    let request = world.request("POST", "/model/v1/chat/completions").header("content-type", "application/json");
+    let asked = asked(&json!([{ "role": "user", "content": WORDS }])).to_string();
+    let mut answer = world.client.request(request.body(whole(&asked)).unwrap()).await.unwrap();
+    let mut got = 0;
+    while got < pieces()[..3].concat().len() {
+        got += answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+    answer
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_off_says_so_and_what_came_of_it_is_on_record() {
     let seen = Arc::new(Notify::new());
@@ -376,13 +389,7 @@ async fn a_stream_that_breaks_off_says_so_and_what_came_of_it_is_on_record() {
         events(body)
     })
     .await;
-    let request = world.request("POST", "/model/v1/chat/completions").header("content-type", "application/json");
-    let asked = asked(&json!([{ "role": "user", "content": WORDS }])).to_string();
-    let mut answer = world.client.request(request.body(whole(&asked)).unwrap()).await.unwrap();
-    let mut got = 0;
-    while got < pieces()[..3].concat().len() {
-        got += answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().len();
-    }
+    let answer = begun(&world).await;
     seen.notify_one();
     assert!(answer.into_body().collect().await.is_err());
     // The agent may act on what it has; the call waits until that is on record.
@@ -409,13 +416,7 @@ async fn an_agent_that_hangs_up_on_a_stream_leaves_what_it_saw_on_record() {
         events(body)
     })
     .await;
-    let request = world.request("POST", "/model/v1/chat/completions").header("content-type", "application/json");
-    let asked = asked(&json!([{ "role": "user", "content": WORDS }])).to_string();
-    let mut answer = world.client.request(request.body(whole(&asked)).unwrap()).await.unwrap();
-    let mut got = 0;
-    while got < pieces()[..3].concat().len() {
-        got += answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().len();
-    }
+    let answer = begun(&world).await;
     drop(answer);
     let (outcome, _) = world.outcome().await;
     assert_eq!((outcome.text("result"), outcome.text("answer")), (Some("client_aborted"), Some("partial")));

@@ -1,23 +1,18 @@
 //! An API that misbehaves, and agents that ask too much.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use countersign_ledger::Kind;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
 
-use super::world::{Answer, Api, CATALOGUE, World, full_scope_without_budget, nobody, scope, upstream, whole};
+use super::{
+    raw::answers,
+    world::{Answer, Api, CATALOGUE, World, full_scope_without_budget, nobody, scope, upstream, whole},
+};
 use crate::settings::{Breaker, Quota, Retries};
 
 const IBAN: &str = "GB29NWBK60161331926819";
@@ -29,24 +24,6 @@ const LATER: &str =
 const BROKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\nhalf of it";
 /// Hangs up when it has read the request.
 const HANGS_UP: &str = "";
-
-/// An API that answers each connection with the next of these, and the last one ever after.
-async fn api(answers: &[&'static str]) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, calls) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let (counted, mut answers) = (calls.clone(), VecDeque::from(answers.to_vec()));
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut bytes = [0; 8192];
-            let read = stream.read(&mut bytes).await.unwrap_or(0);
-            counted.fetch_add(usize::from(read > 0), Ordering::SeqCst);
-            let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().copied() };
-            let _ = stream.write_all(answer.unwrap().as_bytes()).await;
-        }
-    });
-    (address, calls)
-}
 
 async fn world(address: SocketAddr, attempts: u32) -> World {
     let mut settings = upstream(&format!("http://{address}"));
@@ -65,7 +42,7 @@ async fn pay(world: &World, key: Option<&str>) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_the_same_twice_is_sent_again_and_each_time_is_in_the_record() {
-    let (address, calls) = api(&[HANGS_UP, BUSY, GOOD]).await;
+    let (address, calls) = answers(&[HANGS_UP, BUSY, GOOD]).await;
     let world = world(address, 3).await;
     let answer = world.get("/x").await;
     assert_eq!((answer.status, calls.load(Ordering::SeqCst)), (200, 3));
@@ -80,14 +57,14 @@ async fn what_does_the_same_twice_is_sent_again_and_each_time_is_in_the_record()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_sent_again_only_under_a_key_that_the_api_takes() {
-    let (address, calls) = api(&[HANGS_UP, GOOD]).await;
+    let (address, calls) = answers(&[HANGS_UP, GOOD]).await;
     let alone = world(address, 3).await;
     assert_eq!(pay(&alone, None).await.status, 502);
     assert_eq!(calls.load(Ordering::SeqCst), 1, "perhaps it was executed");
     let (outcome, _) = alone.outcome().await;
     assert_eq!((outcome.text("sent"), outcome.body.get("attempts")), (Some("maybe"), None));
 
-    let (address, calls) = api(&[HANGS_UP, GOOD]).await;
+    let (address, calls) = answers(&[HANGS_UP, GOOD]).await;
     let keyed = world(address, 3).await;
     assert_eq!(pay(&keyed, Some("k-1")).await.status, 200);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
@@ -106,18 +83,18 @@ async fn what_was_not_sent_is_tried_again_whatever_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_again_once_an_answer_began_or_the_api_says_when() {
-    for (answers, status) in [(BROKEN, 200), (LATER, 503)] {
-        let (address, calls) = api(&[answers, GOOD]).await;
+    for (first, status) in [(BROKEN, 200), (LATER, 503)] {
+        let (address, calls) = answers(&[first, GOOD]).await;
         let world = world(address, 3).await;
         assert_eq!(world.get("/x").await.status, status);
         world.outcome().await;
-        assert_eq!(calls.load(Ordering::SeqCst), 1, "{answers}");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{first}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_fails_in_a_row_is_left_alone_and_tried_with_one_call() {
-    let (address, calls) = api(&[HANGS_UP, HANGS_UP, GOOD]).await;
+    let (address, calls) = answers(&[HANGS_UP, HANGS_UP, GOOD]).await;
     let mut settings = upstream(&format!("http://{address}"));
     settings.breaker = Some(Breaker { failures: 2, open: Duration::from_millis(1500) });
     let world = World::with(settings, |_| {}, scope()).await;

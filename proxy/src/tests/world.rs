@@ -120,7 +120,8 @@ pub struct Got {
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// An API that the test makes up.
+/// An API that the test makes up. The gateway's own server serves it, with HTTP/2, TLS and trailers, and only this crate's tests reach that: those of the
+/// binary have `tests/cli/stub.rs`, and those of the SDK's layer need a router of axum.
 #[derive(Clone)]
 pub struct Api {
     pub address: SocketAddr,

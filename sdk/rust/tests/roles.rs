@@ -10,7 +10,9 @@
     reason = "a test that fails should stop where it fails"
 )]
 
-use std::{net::SocketAddr, sync::Arc};
+mod served;
+
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -41,14 +43,10 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-async fn bank() -> SocketAddr {
-    let router = Router::new()
+fn bank() -> Router {
+    Router::new()
         .route("/account/balance", get(|| async { Json(json!({ "balance": "1810.00" })) }))
-        .route("/transactions", post(|| async { Json(json!({ "message": "sent" })) }));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
+        .route("/transactions", post(|| async { Json(json!({ "message": "sent" })) }))
 }
 
 fn secret(role: Role, party: &str) -> (String, Credential) {
@@ -79,7 +77,7 @@ async fn an_instruction_goes_its_whole_way_and_its_proofs_are_kept() {
         let jwk = Jwk::ed25519(&key(seed).verifying_key());
         gateway.key("registered", party, &jwk, None, "test").await.unwrap();
     }
-    let url = format!("http://{}", bank().await).parse().unwrap();
+    let url = format!("http://{}", served::serve(bank()).await).parse().unwrap();
     let settings = Settings::new(vec![Upstream::new("bank", url)]);
     let ((host, host_row), (ann, ann_row)) = (secret(Role::Host, "app"), secret(Role::Approver, "ann"));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

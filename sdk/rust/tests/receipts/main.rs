@@ -10,6 +10,8 @@
 
 mod doubtful;
 mod repeated;
+#[path = "../served/mod.rs"]
+mod served;
 
 use std::{
     collections::VecDeque,
@@ -57,6 +59,8 @@ use countersign_sdk::{
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+
+use self::served::serve;
 
 const CATALOGUE: &str = r#"
 upstream = "api"
@@ -143,13 +147,6 @@ impl http_body::Body for Pieces {
     ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
         Poll::Ready(self.0.pop_front().map(|piece| Ok(http_body::Frame::data(piece.into()))))
     }
-}
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
 }
 
 /// A gateway in front of an API, and an agent with a token for all that it offers.
