@@ -179,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn every_code_is_explained_to_who_meets_it() {
+        let pages = [include_str!("../../docs/gateway.md"), include_str!("../../docs/catalogue.md")].concat();
+        for (code, ..) in KNOWN {
+            assert!(
+                pages.contains(&format!("`{code}`")),
+                "`{code}` is in neither docs/gateway.md nor docs/catalogue.md"
+            );
+        }
+    }
+
+    #[test]
     fn a_bad_token_is_told_so_in_the_words_of_rfc_6750() {
         let challenge = |code| answer(problem(code, "")).headers()["www-authenticate"].to_str().unwrap().to_owned();
         assert_eq!(challenge("token-missing"), "Bearer");
