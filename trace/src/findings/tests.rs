@@ -140,4 +140,5 @@ fn every_rule_has_a_name_of_its_own_and_a_paragraph_in_the_docs_and_the_docs_no_
         let head = format!("### `{}` · {}\n", rule.id, rule.link.text().en);
         assert!(page.contains(&head), "{head}");
     }
+    assert!(page.contains(&format!("(rule set {RULES_VERSION})")));
 }
