@@ -276,7 +276,8 @@ fn the_configurations_of_deploy_are_good() {
             .output()
             .unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && text.contains("good: 1 upstreams"), "{name}: {text}");
+        assert!(output.status.success() && text.contains("good: 1 upstream,"), "{name}: {text}");
+        assert_eq!(text.contains("without TLS"), name == "compose", "{text}");
     }
 }
 
