@@ -110,6 +110,11 @@ pub trait Disk: Send + Sync {
     }
 }
 
+/// Whether it failed because the disk, or what one may use of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The name that a file has until it is whole.
 pub(crate) fn next_name(path: &Path) -> PathBuf {
     let mut next = path.as_os_str().to_owned();

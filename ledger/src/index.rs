@@ -121,14 +121,16 @@ impl Index {
         self.runs.read().last().map_or(0, |run| run.end)
     }
 
-    /// Adds archived entries that follow; `rows` need no order.
+    /// Adds archived entries that follow; `rows` need no order. What failed is done again by adding the same once more.
     pub(crate) fn add(&self, end: u64, last: Hash, mut rows: Vec<Row>) -> io::Result<()> {
         let mut runs: Vec<_> = self.runs.read().to_vec();
         let first = runs.last().map_or(0, |run| run.end);
-        rows.sort_unstable();
-        runs.push(Arc::new(self.write(first, end, last, &rows)?));
-        self.disk.sync_dir(&self.dir)?;
-        *self.runs.write() = Arc::new(runs);
+        if first < end {
+            rows.sort_unstable();
+            runs.push(Arc::new(self.write(first, end, last, &rows)?));
+            self.disk.sync_dir(&self.dir)?;
+            *self.runs.write() = Arc::new(runs);
+        }
         self.merge()
     }
 

@@ -77,6 +77,10 @@ impl Journal {
     }
 
     /// Makes a batch durable; `check` looks at the frame's payload before it is written.
+    ///
+    /// # Errors
+    /// What the system says. Where the disk was full, nothing was synced, and the same batch may be appended again: it is written in the same place, over
+    /// what may be there of it. After a failed sync the error is never that of a full disk.
     pub(crate) fn append(&mut self, batch: &Batch, check: impl FnOnce(&[u8]) -> bool) -> io::Result<()> {
         let mut payload = std::mem::take(&mut self.buffer);
         payload.clear();
@@ -95,11 +99,17 @@ impl Journal {
         payload.resize(payload.len().next_multiple_of(ALIGNMENT), 0);
         self.current.file.write_at(&payload, self.current.end as u64)?;
         // Here the batch becomes durable.
-        self.current.file.sync()?;
+        self.current.file.sync().map_err(unsynced)?;
         self.current.end += payload.len();
         self.buffer = payload;
         Ok(())
     }
+}
+
+/// What a failed sync is to whoever may wait for room. The system may have dropped what it could not write, and says nothing of it the next time: whatever the
+/// reason was, what is on the disk is known only when it is read again from the beginning.
+fn unsynced(error: io::Error) -> io::Error {
+    io::Error::other(format!("a sync failed, and what it was to make durable may be gone: {error}"))
 }
 
 /// Fills in the frame header in front of the payload.
@@ -138,9 +148,9 @@ fn begin_segment(disk: &dyn Disk, dir: &Path, segment_bytes: usize, first: u64) 
     header.resize(ALIGNMENT, 0);
     let file = disk.open(&spare)?;
     file.write_at(&header, 0)?;
-    file.sync()?;
+    file.sync().map_err(unsynced)?;
     disk.rename(&spare, &dir.join(segment_name(first)))?;
-    disk.sync_dir(dir)?;
+    disk.sync_dir(dir).map_err(unsynced)?;
     Ok(Segment { id, file, end: ALIGNMENT })
 }
 
@@ -160,7 +170,7 @@ fn make_spare(disk: &dyn Disk, dir: &Path, segment_bytes: usize, keep_free: u64)
         let _ = disk.remove(&making);
         return Err(error);
     }
-    disk.sync_dir(dir)?;
+    disk.sync_dir(dir).map_err(unsynced)?;
     Ok(spare)
 }
 

@@ -50,7 +50,7 @@ use crate::{
     term::Term,
     tree::{self, Frontier},
     writer::{
-        AppendError, Applier, Archiver, Behind, Observer, Queue, ROUND, Sealed, Shared, Signing, Space, Status, Tail,
+        AppendError, Applier, Archiver, Behind, Observer, Obstacle, Queue, ROUND, Sealed, Shared, Space, Status, Tail,
         Ticket, WriterThread,
     },
 };
@@ -137,7 +137,7 @@ impl Ledger {
         let ledger = Ledger::start(options, signer.clone(), clock, recovered, lock);
         ledger.append_blocking(Draft::new(&first)?)?;
         keys::follow(&ledger, &signer)?;
-        ledger.0.shared.signing.begin();
+        ledger.0.shared.obstacle.begin();
         Ok(ledger)
     }
 
@@ -191,7 +191,7 @@ impl Ledger {
             ledger.append_blocking(Draft::new(&entry)?)?;
         }
         keys::follow(&ledger, &signer)?;
-        ledger.0.shared.signing.begin();
+        ledger.0.shared.obstacle.begin();
         Ok((ledger, opened))
     }
 
@@ -222,7 +222,8 @@ impl Ledger {
             segments: AtomicU64::new(1),
             last_sync_us: AtomicU64::new(0),
             observer: OnceLock::new(),
-            signing: Signing::default(),
+            obstacle: Obstacle::default(),
+            anchor_obstacle: Obstacle::default(),
             poisoned: Mutex::new(None),
         });
         let applier = Applier { shared: shared.clone() };
@@ -328,7 +329,7 @@ impl Ledger {
     /// # Errors
     /// What the system says.
     pub fn space(&self) -> io::Result<(u64, u64)> {
-        Ok((self.0.shared.space.free()?, self.0.options.limits.min_free_bytes))
+        Ok((self.0.shared.space.free_as_known()?, self.0.options.limits.min_free_bytes))
     }
 
     /// Whether it would accept and seal an entry now; asks the disk for its free space.
@@ -339,9 +340,11 @@ impl Ledger {
         let (shared, reserve) = (&self.0.shared, self.0.options.limits.min_free_bytes);
         shared.check_poison()?;
         shared.queue.check_open()?;
-        shared.signing.check()?;
+        shared.obstacle.check()?;
+        shared.anchor_obstacle.check()?;
+        shared.queue.check_progress(&shared.limits)?;
         let unreadable = |error| AppendError::Poisoned(format!("free space cannot be read: {error}").into());
-        let free = shared.space.free().map_err(unreadable)?;
+        let free = shared.space.free_as_known().map_err(unreadable)?;
         if free < reserve { Err(AppendError::NoSpace { free, reserve }) } else { Ok(()) }
     }
 

@@ -8,7 +8,7 @@
 mod probe;
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,6 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
 pub use probe::{Probe, probe_in_this_process};
@@ -29,6 +33,11 @@ use crate::{
 
 /// The largest value that is given to sled.
 pub(crate) const MAX_VALUE_BYTES: usize = 4000;
+
+/// sled's file takes up to 2.4 times what is written.
+const ROOM_PER_BYTE: u64 = 3;
+/// For what sled writes beside it: segments are of 512 KiB.
+const ROOM_BESIDE_BYTES: u64 = 4 << 20;
 
 /// How many batches' worth of checkpoints, entries and attachments stay in the store after they are in the archive.
 const HEAD: &[u8] = b"m/head";
@@ -130,6 +139,18 @@ impl Store {
         Ok((store, head))
     }
 
+    /// Keeps room on the disk for so many bytes more, behind the end of sled's file: a write for which there is none stops sled for good, or makes it wait for ever.
+    ///
+    /// # Errors
+    /// What the system says. A file system that cannot keep room is none.
+    pub(crate) fn keep_room(&self, bytes: usize) -> io::Result<()> {
+        let (end, room) = (self.file.metadata()?.len(), ROOM_PER_BYTE * bytes as u64 + ROOM_BESIDE_BYTES);
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, end, room) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            kept => Ok(kept?),
+        }
+    }
+
     /// Writes entries and state in one atomic batch; not durable before [`Store::barrier`].
     pub(crate) fn apply(&self, batches: &[Batch], head: &Head) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
@@ -229,7 +250,8 @@ fn open_sled(path: &Path) -> Result<(sled::Db, File), StoreError> {
         }
     };
     let db = open.map_err(|source| StoreError::Sled { path: path.to_owned(), source })?;
-    let file = File::open(path.join("db")).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+    let file = OpenOptions::new().write(true).open(path.join("db"));
+    let file = file.map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
     Ok((db, file))
 }
 

@@ -2,16 +2,16 @@
 //!
 //! Group commit: the next batch is what queued while the last one was being synced. What nobody waits for (how a call ended) goes with the next entry
 //! that somebody does, or after a short time: else a call would cost two syncs instead of one.
-//! Any I/O error poisons the ledger: all who wait fail, nothing more is accepted, no failed sync is tried again. A key that does not sign is no I/O error: it
-//! comes before anything is written, and is tried again.
+//! An I/O error poisons the ledger: all who wait fail, nothing more is accepted, no failed sync is tried again. A disk without room is none, as long as nothing
+//! was synced: the batch is written once more in its place. Nor is a key that does not sign. What is behind the acknowledgement waits for room before it begins.
 
 mod apply;
 mod draft;
+mod obstacle;
 mod queue;
 mod recheck;
 mod run;
 mod shelve;
-mod signing;
 mod space;
 mod tail;
 
@@ -34,10 +34,10 @@ use tokio::sync::{oneshot, watch};
 pub(crate) use self::{
     apply::Applier,
     draft::Prepared,
+    obstacle::Obstacle,
     queue::{Behind, Queue},
     run::WriterThread,
     shelve::{Archiver, ROUND},
-    signing::Signing,
     space::Space,
     tail::Tail,
 };
@@ -82,6 +82,8 @@ pub struct Limits {
     pub space_interval: Duration,
     /// How long the anchor may be behind.
     pub anchor_interval: Duration,
+    /// An entry that has waited for longer means that the writer does not come back from a call to the disk or to the module of its key.
+    pub stuck_after: Duration,
 }
 
 impl Default for Limits {
@@ -100,6 +102,7 @@ impl Default for Limits {
             min_free_bytes: 256 << 20,
             space_interval: Duration::from_millis(10),
             anchor_interval: Duration::from_millis(50),
+            stuck_after: Duration::from_secs(5),
         }
     }
 }
@@ -126,11 +129,25 @@ pub enum AppendError {
     /// The key that signs checkpoints does not at the moment; it is tried again, and nothing new is accepted until it does.
     #[error("nothing can be signed at the moment, and it is tried again: {0}")]
     Unsigned(Arc<str>),
+    /// The disk has no room for what is being written; it is tried again, and nothing new is accepted until it has.
+    #[error("nothing can be written at the moment, and it is tried again: {0}; free some space, or allow more of it")]
+    Unwritten(Arc<str>),
+    /// The writer is at one batch for longer than it may be: the disk, or the module of the ledger's key, does not answer. Nothing new is accepted until it does.
+    #[error(
+        "the ledger's writer has waited {} s for its disk or for the module of its key: look at both; it goes on as soon as they answer",
+        .waited.as_secs()
+    )]
+    Stuck {
+        /// How long the oldest entry that it is at has waited.
+        waited: Duration,
+    },
     /// The entry cannot be written.
     #[error("the entry cannot be written: {0}")]
     Entry(Arc<EntryError>),
     /// An I/O error came before; the process must be started again. Whether the entry is durable is not known.
-    #[error("the ledger stopped after an error and must be opened again: {0}")]
+    #[error(
+        "the ledger stopped after an error and must be started again, which compares its copies before anything is written: {0}"
+    )]
     Poisoned(Arc<str>),
     /// The ledger was closed.
     #[error("the ledger is closed")]
@@ -145,7 +162,7 @@ impl AppendError {
 
     /// Whether the same entry may be taken later, without anybody doing anything to it or to the ledger.
     pub const fn passes(&self) -> bool {
-        matches!(self, AppendError::Full | AppendError::NoSpace { .. } | AppendError::Unsigned(_))
+        !self.is_fatal() && !matches!(self, AppendError::Entry(_))
     }
 }
 
@@ -255,6 +272,8 @@ pub struct Status {
     pub archived: u64,
     /// Segments of the journal that are not trimmed yet.
     pub segments: u64,
+    /// How long the oldest entry that the writer is at has waited; nothing when it is at none.
+    pub waited: Duration,
     /// How long the last write and sync of the journal took.
     pub last_sync: Duration,
     /// The error that stopped it.
@@ -277,6 +296,9 @@ pub struct SealedBatch<'a> {
     /// How long the journal's write and sync took.
     pub sync: Duration,
 }
+
+/// Between two looks for room.
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the ledger's threads share.
 pub(crate) struct Shared {
@@ -304,13 +326,18 @@ pub(crate) struct Shared {
     pub(crate) segments: AtomicU64,
     pub(crate) last_sync_us: AtomicU64,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
-    pub(crate) signing: Signing,
+    /// What is in the writer's way, and what in that of the anchor.
+    pub(crate) obstacle: Obstacle,
+    pub(crate) anchor_obstacle: Obstacle,
     pub(crate) poisoned: Mutex<Option<Arc<str>>>,
 }
 
 impl Shared {
     pub(crate) fn poison(&self, what: &str) {
-        tracing::error!(what, "the ledger stops");
+        tracing::error!(
+            what,
+            "the ledger stops; it must be started again, which compares its copies before anything is written"
+        );
         let reason: Arc<str> = Arc::from(what);
         self.poisoned.lock().get_or_insert_with(|| reason.clone());
         self.queue.fail(&AppendError::Poisoned(reason));
@@ -322,19 +349,36 @@ impl Shared {
         self.poisoned.lock().clone().map_or(Ok(()), |reason| Err(AppendError::Poisoned(reason)))
     }
 
-    pub(crate) fn enqueue(&self, draft: &Draft) -> Result<Ticket, AppendError> {
+    /// Waits until the disk has room for what is behind the journal. False when the ledger is closed, or stops, before that: what is sealed is in the journal, and
+    /// goes on from there when the ledger is opened again.
+    pub(crate) fn wait_for_room(&self) -> bool {
+        // What cannot be read stops the writer, which asks too.
+        while !self.space.has_room_behind().unwrap_or(true) {
+            if self.queue.check_open().is_err() {
+                return false;
+            }
+            thread::sleep(ROOM_PAUSE);
+        }
+        true
+    }
+
+    /// Whether an entry of this kind may be queued.
+    fn admit(&self, kind: &Kind) -> Result<(), AppendError> {
         self.check_poison()?;
-        self.signing.admit(&draft.kind)?;
-        self.space.admit(&draft.kind)?;
+        self.obstacle.admit(kind)?;
+        self.anchor_obstacle.admit(kind)?;
+        self.space.admit(kind)
+    }
+
+    pub(crate) fn enqueue(&self, draft: &Draft) -> Result<Ticket, AppendError> {
+        self.admit(&draft.kind)?;
         let (sender, receiver) = oneshot::channel();
         self.queue.push(Prepared::new(draft, &self.origin, sender)?, &self.limits)?;
         Ok(Ticket(receiver))
     }
 
     pub(crate) fn enqueue_unawaited(&self, draft: &Draft) -> Result<(), AppendError> {
-        self.check_poison()?;
-        self.signing.admit(&draft.kind)?;
-        self.space.admit(&draft.kind)?;
+        self.admit(&draft.kind)?;
         self.queue.push(Prepared::without_waiter(draft, &self.origin)?, &self.limits)
     }
 
@@ -368,6 +412,7 @@ impl Shared {
             store_lag: size.saturating_sub(self.applied.load(Ordering::Acquire)),
             archived: self.archived.load(Ordering::Acquire),
             segments: self.segments.load(Ordering::Acquire),
+            waited: self.queue.waited(),
             last_sync: Duration::from_micros(self.last_sync_us.load(Ordering::Relaxed)),
             poisoned: self.poisoned.lock().as_deref().map(str::to_owned),
         }

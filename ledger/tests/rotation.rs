@@ -172,6 +172,7 @@ const SIGNS: u8 = 0;
 const LIES: u8 = 1;
 const IS_OUT: u8 = 2;
 const REFUSES_THE_PIN: u8 = 3;
+const HANGS: u8 = 4;
 
 impl Module {
     fn new(state: u8) -> Arc<Module> {
@@ -199,6 +200,9 @@ impl KeyElsewhere for Module {
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], NotSigned> {
         self.tries.fetch_add(1, Ordering::SeqCst);
+        while self.state.load(Ordering::SeqCst) == HANGS {
+            thread::sleep(Duration::from_millis(1));
+        }
         let state = self.state.load(Ordering::SeqCst);
         match state {
             SIGNS => Ok(self.key.sign(message).to_bytes()),
@@ -261,6 +265,31 @@ fn what_the_module_does_not_sign_waits_and_is_sealed_in_order_when_it_does() {
         // The call that the outcome is of was never there.
         assert_eq!(found(dir.path(), &[3], None), BTreeSet::from(["outcome-without-call"]));
     }
+}
+
+#[test]
+fn while_the_module_does_not_come_back_from_a_call_nothing_new_is_accepted() {
+    let (dir, module) = (tempfile::tempdir().unwrap(), Module::new(SIGNS));
+    let mut options = LedgerOptions::new(dir.path());
+    options.limits.stuck_after = Duration::from_millis(500);
+    let ledger = Ledger::create(options, module.signer(), Arc::new(SystemClock), None).unwrap();
+    until(|| ledger.status().waited == Duration::ZERO);
+    module.is(HANGS);
+    let waits = ledger.enqueue(party("a")).unwrap();
+    until(|| ledger.can_seal().is_err());
+    let stuck = ledger.can_seal().unwrap_err();
+    assert!(matches!(&stuck, AppendError::Stuck { waited } if *waited > Duration::from_millis(500)), "{stuck}");
+    assert!(stuck.passes() && ledger.status().waited > Duration::from_millis(500));
+    let refused = ledger.enqueue(party("b")).unwrap_err();
+    assert!(matches!(&refused, AppendError::Stuck { .. }), "{refused}");
+    let outcome = body::Outcome { result: "completed".into(), sent: "yes".into(), ..Default::default() };
+    ledger.enqueue_unawaited(Draft::new(&outcome).unwrap()).unwrap();
+
+    module.is(SIGNS);
+    let sealed = waits.sealed_blocking().unwrap();
+    until(|| ledger.can_seal().is_ok());
+    assert_eq!(ledger.append_blocking(party("b")).unwrap().seq, sealed.seq + 2);
+    close(ledger);
 }
 
 #[test]

@@ -124,7 +124,7 @@ pub fn router(
         .route("/v1/checkpoint", get(reader::checkpoint))
         .route("/.well-known/http-message-signatures-directory", get(signing_keys))
         .route("/openapi.json", get(openapi))
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .merge(shown)
         .fallback(async || {
@@ -153,6 +153,14 @@ async fn signing_keys(State(api): State<Api>) -> Response {
 /// Ready means: the ledger can seal.
 async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     api.gateway.ledger.can_seal().map(|()| "ready\n").map_err(|error| unavailable(&error))
+}
+
+/// Alive means: whatever keeps the ledger from sealing may pass. A ledger that has stopped goes on only in another process.
+async fn alive(State(api): State<Api>) -> Result<&'static str, Problem> {
+    match api.gateway.ledger.status().poisoned {
+        None => Ok("ok\n"),
+        Some(why) => Err(unavailable(&AppendError::Poisoned(why.into()))),
+    }
 }
 
 /// Reads a JSON body; unknown fields are refused by the types. The problem names the field.
@@ -209,14 +217,28 @@ fn not_found(detail: impl Into<String>) -> Problem {
 
 /// What the ledger's refusal looks like from outside.
 pub fn unavailable(error: &AppendError) -> Problem {
-    let (code, title) = match error {
-        AppendError::Full => ("ledger-busy", "The ledger's queue is full"),
-        AppendError::NoSpace { .. } => ("ledger-full", "The ledger's disk is full"),
-        AppendError::Unsigned(_) => ("ledger-unsigned", "The ledger's key does not sign at the moment"),
+    let (code, title, ends) = match error {
+        AppendError::Full => ("ledger-busy", "The ledger's queue is full", "it passes by itself"),
+        AppendError::NoSpace { .. } | AppendError::Unwritten(_) => {
+            ("ledger-full", "The ledger's disk is full", "it ends when there is room, without a restart")
+        }
+        AppendError::Unsigned(_) => (
+            "ledger-unsigned",
+            "The ledger's key does not sign at the moment",
+            "it ends when the key's module signs, without a restart",
+        ),
+        AppendError::Stuck { .. } => (
+            "ledger-stuck",
+            "The ledger waits for its disk or for its key's module",
+            "it ends when they answer, without a restart",
+        ),
         AppendError::Entry(_) => return bad_request(error.to_string()),
-        _ => ("ledger-stopped", "The ledger has stopped"),
+        _ => {
+            ("ledger-stopped", "The ledger has stopped", "it ends when the gateway is started again; its log says why")
+        }
     };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, "nothing was done; what cannot be recorded is refused")
+    let detail = format!("nothing was done, since what cannot be recorded is refused; {ends}");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail)
 }
 
 impl From<StateError> for Problem {

@@ -68,7 +68,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Says that all is well for as long as the ledger can seal: systemd starts a sidecar anew that cannot.
+/// Says that all is well until the ledger has stopped: systemd starts it anew then. What passes by itself is no reason.
 async fn watchdog(ledger: Ledger) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     let mut every = tokio::time::interval((limit / 3).max(Duration::from_millis(100)));

@@ -10,7 +10,8 @@ use std::{
 
 use crate::{
     anchor::{Anchor, Anchored},
-    writer::Shared,
+    disk::is_full,
+    writer::{AppendError, Shared},
 };
 
 /// How far the threads behind the acknowledgement step back (`nice`): they work in bursts, and a call would wait for the processor until one is over.
@@ -47,10 +48,17 @@ pub(super) fn keep_anchor(shared: &Shared, mut anchor: Anchor, closing: &AtomicB
         let checkpoint = shared.head.borrow().clone();
         // The two are set one after the other: written only when they belong together.
         if size > written && checkpoint.size() == size {
-            if let Err(error) = anchor.write(&Anchored { checkpoint, head }) {
-                return shared.poison(&format!("the anchor cannot be written: {error}"));
+            match anchor.write(&Anchored { checkpoint, head }) {
+                Ok(()) => {
+                    shared.anchor_obstacle.passed();
+                    written = size;
+                }
+                // A slot is written whole, and the other one holds. Without an anchor a roll-back does not show, so nothing new comes before it is written.
+                Err(error) if is_full(&error) => {
+                    shared.anchor_obstacle.met(AppendError::Unwritten(format!("the anchor: {error}").into()));
+                }
+                Err(error) => return shared.poison(&format!("the anchor cannot be written: {error}")),
             }
-            written = size;
         }
         if last || shared.poisoned.lock().is_some() {
             return;

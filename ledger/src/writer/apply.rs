@@ -2,12 +2,14 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
-use super::Shared;
+use super::{ROOM_PAUSE, Shared};
 use crate::{
     batch::Batch,
+    disk::is_full,
     store::{Head, StoreError},
 };
 
@@ -19,16 +21,34 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    /// Until the writer has ended and everything is applied.
+    /// Until the writer has ended and everything is applied, or there is no room for it.
     pub(crate) fn run(self) {
         let shared = &self.shared;
         while let Some(batches) = shared.applying.take(shared.limits.store_interval, IDLE) {
+            if !self.keep_room(&batches) {
+                shared.applying.close();
+                break;
+            }
             if let Err(error) = self.apply(batches) {
                 return shared.poison(&error.to_string());
             }
             shared.archiving.wait_until(|bytes| bytes <= shared.limits.store_lag_bytes);
         }
         shared.archiving.close();
+    }
+
+    /// Waits until the disk has room for this. False when the ledger is closed before.
+    fn keep_room(&self, batches: &[(Batch, Head)]) -> bool {
+        let (shared, bytes) = (&self.shared, batches.iter().map(|(batch, _)| batch.size()).sum());
+        while shared.wait_for_room() {
+            match shared.store.keep_room(bytes) {
+                Err(error) if is_full(&error) && shared.queue.check_open().is_ok() => thread::sleep(ROOM_PAUSE),
+                Err(error) if is_full(&error) => return false,
+                // What else is wrong is found when it is written.
+                _ => return true,
+            }
+        }
+        false
     }
 
     fn apply(&self, batches: Vec<(Batch, Head)>) -> Result<(), StoreError> {

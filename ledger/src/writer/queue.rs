@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{AppendError, Limits, Prepared};
+use super::{AppendError, Limits, Prepared, space::ends_a_call};
 use crate::{batch::Batch, store::Head};
 
 /// What waits for the writer.
@@ -25,6 +25,8 @@ struct Waiting {
     awaited: usize,
     /// Since when the oldest of `drafts` waits.
     since: Option<Instant>,
+    /// Since when the oldest of those that the writer is at waits.
+    taken: Option<Instant>,
     closed: Option<AppendError>,
 }
 
@@ -32,6 +34,16 @@ impl Waiting {
     /// Whether a batch is to be written now.
     fn is_due(&self, limits: &Limits) -> bool {
         self.awaited > 0 || self.drafts.len() >= limits.batch_entries || self.bytes >= limits.batch_bytes
+    }
+
+    /// How long the oldest of what the writer is at has waited.
+    fn waited(&self) -> Duration {
+        self.taken.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn check_progress(&self, limits: &Limits) -> Result<(), AppendError> {
+        let waited = self.waited();
+        if waited > limits.stuck_after { Err(AppendError::Stuck { waited }) } else { Ok(()) }
     }
 }
 
@@ -41,6 +53,9 @@ impl Queue {
         let mut waiting = self.inner.lock();
         if let Some(error) = &waiting.closed {
             return Err(error.clone());
+        }
+        if !ends_a_call(&draft.kind) {
+            waiting.check_progress(limits)?;
         }
         if waiting.drafts.len() >= limits.queue_entries || waiting.bytes >= limits.queue_bytes {
             return Err(AppendError::Full);
@@ -61,6 +76,7 @@ impl Queue {
     /// or after [`Limits::unawaited_interval`].
     pub(crate) fn take(&self, limits: &Limits) -> Option<Vec<Prepared>> {
         let mut waiting = self.inner.lock();
+        waiting.taken = None;
         while waiting.closed.is_none() && !waiting.is_due(limits) {
             match waiting.since.map(|since| since + limits.unawaited_interval) {
                 None => self.changed.wait(&mut waiting),
@@ -79,12 +95,26 @@ impl Queue {
             batch.push(draft);
         }
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        waiting.taken = waiting.since;
         waiting.since = (!waiting.drafts.is_empty()).then(Instant::now);
         Some(batch)
     }
 
     pub(crate) fn check_open(&self) -> Result<(), AppendError> {
         self.inner.lock().closed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether the writer gets on with what it took.
+    ///
+    /// # Errors
+    /// [`AppendError::Stuck`].
+    pub(crate) fn check_progress(&self, limits: &Limits) -> Result<(), AppendError> {
+        self.inner.lock().check_progress(limits)
+    }
+
+    /// How long the oldest of what the writer is at has waited; nothing when it is at none.
+    pub(crate) fn waited(&self) -> Duration {
+        self.inner.lock().waited()
     }
 
     /// Waits for so long, or until the queue is closed.

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Acknowledged, AppendError, Cover, Prepared, SealedBatch, Shared, Waiter, recheck::is_as_signed};
+use super::{Acknowledged, AppendError, Cover, Prepared, SealedBatch, Shared, Waiter};
 use crate::{
     Hash,
     batch::{Batch, Stored},
@@ -90,8 +90,7 @@ impl WriterThread {
         let checkpoint = self.sign()?;
         let batch = Batch { first, entries, checkpoints: vec![checkpoint.clone()] };
         let begun = Instant::now();
-        let check = |payload: &[u8]| is_as_signed(payload, before, &batch);
-        self.journal.append(&batch, check).map_err(|error| format!("the journal cannot be written: {error}"))?;
+        self.write(&batch, &before)?;
         let sync = begun.elapsed();
         self.shared.last_sync_us.store(u64::try_from(sync.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.publish(&batch, &nodes, &checkpoint);

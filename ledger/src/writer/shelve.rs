@@ -14,7 +14,7 @@ use crate::{
     archive::{TILE, Upper},
     batch::{Batch, Stored},
     checkpoint::Checkpoint,
-    disk::Disk,
+    disk::{Disk, is_full},
     index::rows_of,
     journal,
     store::{Head, StoreError},
@@ -61,18 +61,31 @@ enum ShelveError {
 }
 
 impl Archiver {
-    /// Until the store's thread has ended and everything is archived and published.
+    /// Until the store's thread has ended and everything is archived and published, or there is no room for it.
     pub(crate) fn run(mut self) {
+        let worked = self.work();
+        let is_closed = self.shared.queue.check_open().is_err();
+        match worked {
+            Ok(()) => {}
+            // All of it is in the journal, and goes on from there when the ledger is opened again.
+            Err(ShelveError::Archive(error)) if is_full(&error) && is_closed => {}
+            Err(error) => self.shared.poison(&error.to_string()),
+        }
+        self.shared.archiving.close();
+    }
+
+    fn work(&mut self) -> Result<(), ShelveError> {
         while let Some(batches) = self.shared.archiving.take(INTERVAL, INTERVAL) {
-            if let Err(error) = self.step(batches) {
-                return self.shared.poison(&error.to_string());
+            if !self.shared.wait_for_room() {
+                return Ok(());
             }
+            self.step(batches)?;
         }
-        if self.shared.check_poison().is_ok()
-            && let Err(error) = self.archive().and_then(|()| self.publish())
-        {
-            self.shared.poison(&error.to_string());
+        if self.shared.check_poison().is_ok() && self.shared.wait_for_room() {
+            self.archive()?;
+            self.publish()?;
         }
+        Ok(())
     }
 
     fn step(&mut self, batches: Vec<(Batch, Head)>) -> Result<(), ShelveError> {
@@ -100,7 +113,7 @@ impl Archiver {
             return Ok(());
         }
         match journal::prepare_spare(&*self.disk, &self.journal_dir, limits.segment_bytes, limits.min_free_bytes) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            Err(error) if is_full(&error) => Ok(()),
             prepared => prepared.map(|()| self.segments = segments),
         }
     }
@@ -128,10 +141,13 @@ impl Archiver {
             archived = end;
         }
         for some in tiles.chunks(STEP) {
-            self.shared.archive.write_tiles(some, &mut self.upper)?;
+            self.upper = self.patiently(|| {
+                let mut upper = self.upper.clone();
+                self.shared.archive.write_tiles(some, &mut upper).map(|()| upper)
+            })?;
             self.pause();
         }
-        self.add_to_index(&tiles)?;
+        self.patiently(|| self.add_to_index(&tiles))?;
         self.shared.archived.store(archived, Ordering::Release);
         self.drop_nodes(archived);
         for batch in &tiles {
@@ -141,8 +157,21 @@ impl Archiver {
         self.drop_from_store(archived)?;
         self.publish()?;
         // INVARIANT: what is trimmed is in synced tiles and packs, and in the synced store.
-        journal::trim(&*self.disk, &self.journal_dir, archived)?;
+        self.patiently(|| journal::trim(&*self.disk, &self.journal_dir, archived))?;
         Ok(())
+    }
+
+    /// Tries again when the disk is full, until the ledger is closed. What is written here is written whole each time, and counts only when it has its name.
+    fn patiently<T>(&self, mut write: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match write() {
+                Err(error) if is_full(&error) && self.shared.queue.check_open().is_ok() => {
+                    tracing::warn!(%error, "the archive waits for room on the disk");
+                    thread::sleep(INTERVAL);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Lets calls go first, unless the archive is so far behind that they would soon wait for it.
@@ -163,8 +192,9 @@ impl Archiver {
     /// Publishes the newest checkpoint with partial tiles.
     fn publish(&mut self) -> Result<(), ShelveError> {
         if self.newest.size() > self.published {
-            let rest = self.pending.make_contiguous();
-            self.shared.archive.publish(&self.newest, rest, &self.upper)?;
+            self.pending.make_contiguous();
+            let (rest, _) = self.pending.as_slices();
+            self.patiently(|| self.shared.archive.publish(&self.newest, rest, &self.upper))?;
             self.published = self.newest.size();
         }
         self.published_at = Instant::now();

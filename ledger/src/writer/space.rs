@@ -20,11 +20,20 @@ pub(crate) struct Space {
     /// How old the last answer may be for an entry to be queued on it.
     interval: Duration,
     last: Mutex<Option<(Instant, u64)>>,
+    /// Held by the one caller who asks.
+    asking: Mutex<()>,
 }
 
 impl Space {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, limits: &Limits) -> Space {
-        Space { disk, dir, reserve: limits.min_free_bytes, interval: limits.space_interval, last: Mutex::default() }
+        Space {
+            disk,
+            dir,
+            reserve: limits.min_free_bytes,
+            interval: limits.space_interval,
+            last: Mutex::default(),
+            asking: Mutex::default(),
+        }
     }
 
     /// Whether an entry of this kind may be queued.
@@ -59,6 +68,15 @@ impl Space {
         Ok(accepted)
     }
 
+    /// Whether there is room for what is behind the journal. A quarter of the reserve is the journal's: sled does not go on after a write that found no room, so
+    /// nothing is begun there that might not.
+    ///
+    /// # Errors
+    /// When free space cannot be read.
+    pub(crate) fn has_room_behind(&self) -> io::Result<bool> {
+        Ok(self.free()? >= self.reserve / 4)
+    }
+
     /// Free bytes now.
     pub(crate) fn free(&self) -> io::Result<u64> {
         let free = self.disk.space(&self.dir)?.0;
@@ -66,12 +84,22 @@ impl Space {
         Ok(free)
     }
 
+    /// Free bytes now, for those who must not hang with a disk that does not answer: one of them asks at a time, the others are told what was known before.
+    pub(crate) fn free_as_known(&self) -> io::Result<u64> {
+        let asking = self.asking.try_lock();
+        let last = *self.last.lock();
+        match last.filter(|_| asking.is_none()) {
+            Some((_, free)) => Ok(free),
+            None => self.free(),
+        }
+    }
+
     /// Free bytes within the interval: callers ask for every entry, the writer, which asks what is true now, for every batch.
     fn lately_free(&self) -> io::Result<u64> {
         let last = *self.last.lock();
         match last.filter(|(at, _)| at.elapsed() < self.interval) {
             Some((_, free)) => Ok(free),
-            None => self.free(),
+            None => self.free_as_known(),
         }
     }
 

@@ -69,6 +69,12 @@ fn of_ledger(meter: &Meter, gateway: &Arc<Gateway>) {
     status(
         meter,
         gateway,
+        ("countersign.ledger.wait", "s", "How long the oldest entry that the writer is at has waited."),
+        |status| status.waited.as_secs(),
+    );
+    status(
+        meter,
+        gateway,
         ("countersign.ledger.store.lag", "{entry}", "Entries sealed and not in the store yet."),
         |status| status.store_lag,
     );

@@ -94,7 +94,11 @@ impl Instruments {
         let zero = |counter: &Counter<u64>, name: &'static str, values: &[&'static str]| {
             values.iter().for_each(|value| counter.add(0, &[KeyValue::new(name, *value)]));
         };
-        zero(&self.unrecorded, "reason", &["full", "no_space", "unsigned", "too_large", "stopped", "vault", "slow"]);
+        zero(
+            &self.unrecorded,
+            "reason",
+            &["full", "no_space", "unsigned", "stuck", "too_large", "stopped", "vault", "slow"],
+        );
         zero(&self.strangers, "reason", &["token-missing", "token-invalid", "token-expired"]);
         zero(&self.approvals, "decision", &["approved", "denied", "expired"]);
         zero(&self.limited, "by", &["credential", "peer"]);

@@ -199,8 +199,9 @@ pub(crate) fn stamp(headers: &mut HeaderMap, sealed: &Sealed) {
 const fn cause(error: &NotRecorded) -> &'static str {
     match error {
         NotRecorded::Append(AppendError::Full) => "full",
-        NotRecorded::Append(AppendError::NoSpace { .. }) => "no_space",
+        NotRecorded::Append(AppendError::NoSpace { .. } | AppendError::Unwritten(_)) => "no_space",
         NotRecorded::Append(AppendError::Unsigned(_)) => "unsigned",
+        NotRecorded::Append(AppendError::Stuck { .. }) => "stuck",
         NotRecorded::Append(AppendError::Entry(_)) | NotRecorded::Entry(_) => "too_large",
         NotRecorded::Append(_) => "stopped",
         NotRecorded::Vault(_) => "vault",

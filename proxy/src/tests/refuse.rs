@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use countersign_ledger::{Hash, Kind};
 use http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::state::Yes;
 
@@ -159,6 +159,71 @@ async fn when_the_ledger_stops_nothing_is_forwarded_any_more() {
         assert!(answer.headers.contains_key("retry-after"));
     }
     assert_eq!(api.calls(), 1, "only what was sealed was sent");
+    for probe in ["/readyz", "/livez"] {
+        assert_eq!(probed(&world, probe).await, (503, "ledger-stopped".to_owned()), "{probe}: only a restart helps");
+    }
+}
+
+/// What a probe is told.
+async fn probed(world: &World, probe: &str) -> (u16, String) {
+    let answer = world.ask("GET", probe, "", &Value::Null).await;
+    (answer.status, if answer.status == 200 { String::new() } else { answer.code() })
+}
+
+/// Waits until a probe is told so.
+async fn until_probed(world: &World, probe: &str, status: u16, code: &str) {
+    for _ in 0..1500 {
+        if probed(world, probe).await == (status, code.to_owned()) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{probe}: {:?} and not {status} {code}", probed(world, probe).await);
+}
+
+/// A gateway that waits for its ledger for as long as it takes.
+async fn patient(api: &Api) -> World {
+    let tune = |settings: &mut crate::Settings| settings.limits.seal_timeout = std::time::Duration::from_secs(600);
+    World::with(upstream(&format!("http://{}", api.address)), tune, scope()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_nothing_can_be_written_calls_wait_and_those_that_waited_are_made_when_it_can() {
+    let api = ok().await;
+    let world = patient(&api).await;
+    world.faults.unwritable.store(true, Ordering::SeqCst);
+    let (waited, ()) = tokio::join!(world.get("/x"), async {
+        until_probed(&world, "/readyz", 503, "ledger-full").await;
+        assert_eq!(probed(&world, "/livez").await.0, 200, "a restart would not help");
+        let refused = world.get("/x").await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "not-recorded"));
+        assert_eq!(api.calls(), 0);
+        world.faults.unwritable.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(waited.status, 200);
+    until_probed(&world, "/readyz", 200, "").await;
+    assert_eq!(world.get("/x").await.status, 200);
+    assert_eq!(api.calls(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_disk_does_not_answer_it_is_said_and_nothing_new_is_accepted_until_it_does() {
+    let api = ok().await;
+    let world = patient(&api).await;
+    assert_eq!(probed(&world, "/readyz").await.0, 200);
+    world.faults.hangs.store(true, Ordering::SeqCst);
+    let (waited, ()) = tokio::join!(world.get("/x"), async {
+        until_probed(&world, "/readyz", 503, "ledger-stuck").await;
+        assert_eq!(probed(&world, "/livez").await.0, 200);
+        assert!(world.gateway.ledger.status().waited.as_secs() >= 5);
+        let refused = world.get("/x").await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "not-recorded"), "at once, now that it is known");
+        assert_eq!(api.calls(), 0);
+        world.faults.hangs.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(waited.status, 200);
+    until_probed(&world, "/readyz", 200, "").await;
+    assert_eq!(world.get("/x").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

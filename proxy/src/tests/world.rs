@@ -217,6 +217,10 @@ pub struct Faults {
     pub sync: AtomicBool,
     pub slow: AtomicBool,
     pub full: AtomicBool,
+    /// No write finds room, whatever is said of free space: a quota.
+    pub unwritable: AtomicBool,
+    /// Nothing comes back from a sync.
+    pub hangs: AtomicBool,
 }
 
 struct FaultyDisk(Arc<dyn Disk>, Arc<Faults>);
@@ -224,9 +228,15 @@ struct FaultyFile(Box<dyn DiskFile>, Arc<Faults>);
 
 impl DiskFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        self.0.write_at(bytes, offset)
+        match self.1.unwritable.load(Ordering::SeqCst) {
+            true => Err(std::io::ErrorKind::QuotaExceeded.into()),
+            false => self.0.write_at(bytes, offset),
+        }
     }
     fn sync(&self) -> std::io::Result<()> {
+        while self.1.hangs.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if self.1.slow.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(400));
         }

@@ -5,6 +5,8 @@
 
 #![cfg(test)]
 
+mod full;
+
 use std::{
     io,
     path::Path,
@@ -26,7 +28,7 @@ use countersign_ledger::{
     record::{Attachment, StatePut},
     repair::repair,
     verify::{self, verify},
-    writer::AppendError,
+    writer::{AppendError, Ticket},
 };
 use ed25519_dalek::SigningKey;
 use rand::RngExt as _;
@@ -49,20 +51,54 @@ struct Faulty {
     steps: Arc<AtomicU64>,
     fail_at: u64,
     failure: Failure,
+    /// What is said then.
+    says: io::ErrorKind,
     /// Free space as the disk says it, after so many questions; before, as much as there is.
     free: Option<(Arc<AtomicU64>, u64)>,
     /// Whether a journal segment that is being made finds no room.
     no_room: Arc<AtomicBool>,
+    /// Whether each write finds room for half of its bytes.
+    is_full: Arc<AtomicBool>,
+    /// Whether a sync says that there was no room.
+    full_at_sync: Arc<AtomicBool>,
+    /// Whether nobody who asks for free space gets an answer.
+    is_silent: Arc<AtomicBool>,
+    /// Whether the step that failed was a sync.
+    failed_at_sync: Arc<AtomicBool>,
 }
 
 impl Faulty {
+    /// A disk on which nothing fails.
+    fn good() -> Faulty {
+        Faulty {
+            steps: Arc::default(),
+            fail_at: u64::MAX,
+            failure: Failure::NotDone,
+            says: io::ErrorKind::Other,
+            free: None,
+            no_room: Arc::default(),
+            is_full: Arc::default(),
+            full_at_sync: Arc::default(),
+            is_silent: Arc::default(),
+            failed_at_sync: Arc::default(),
+        }
+    }
+
     fn step<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let fails = self.steps.fetch_add(1, Ordering::SeqCst) == self.fail_at;
         match (fails, self.failure) {
             (false, _) => act(),
-            (true, Failure::NotDone | Failure::Half) => Err(io::Error::other("made to fail")),
-            (true, Failure::Done) => act().and(Err(io::Error::other("done, and said to have failed"))),
+            (true, Failure::NotDone | Failure::Half) => Err(io::Error::new(self.says, "made to fail: storage")),
+            (true, Failure::Done) => act().and(Err(io::Error::new(self.says, "done, and said to have failed"))),
         }
+    }
+
+    fn sync(&self, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.full_at_sync.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.failed_at_sync.fetch_or(self.steps.load(Ordering::SeqCst) == self.fail_at, Ordering::SeqCst);
+        self.step(act)
     }
 }
 
@@ -70,6 +106,10 @@ struct FaultyFile(Box<dyn DiskFile>, Faulty);
 
 impl DiskFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.1.is_full.load(Ordering::SeqCst) {
+            self.0.write_at(&bytes[..bytes.len() / 2], offset)?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if self.1.failure == Failure::Half && self.1.steps.load(Ordering::SeqCst) == self.1.fail_at {
             self.0.write_at(&bytes[..bytes.len() / 2], offset)?;
         }
@@ -77,7 +117,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.1.step(|| self.0.sync())
+        self.1.sync(|| self.0.sync())
     }
 }
 
@@ -115,10 +155,13 @@ impl Disk for Faulty {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.step(|| SystemDisk.sync_dir(dir))
+        self.sync(|| SystemDisk.sync_dir(dir))
     }
 
     fn space(&self, dir: &Path) -> io::Result<(u64, u64)> {
+        while self.is_silent.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let (free, size) = SystemDisk.space(dir)?;
         match &self.free {
             Some((questions, said))
@@ -161,11 +204,21 @@ fn draft(n: usize) -> Draft {
 const APPENDS: usize = 600;
 const AT_ONCE: usize = 30;
 
+/// Queues a draft, later where the ledger says that it would take it later.
+fn enqueue(ledger: &Ledger, draft: &Draft) -> Result<Ticket, AppendError> {
+    loop {
+        match ledger.enqueue(draft) {
+            Err(error) if error.passes() => std::thread::sleep(Duration::from_millis(2)),
+            other => return other,
+        }
+    }
+}
+
 /// Appends until the end or the first error; gives what was acknowledged and what stopped it.
 fn append(ledger: &Ledger) -> (Vec<(u64, Hash)>, Option<AppendError>) {
     let mut acknowledged = Vec::new();
     for from in (0..APPENDS).step_by(AT_ONCE) {
-        let tickets: Vec<_> = (from..from + AT_ONCE).map(|n| ledger.enqueue(draft(n))).collect();
+        let tickets: Vec<_> = (from..from + AT_ONCE).map(|n| enqueue(ledger, &draft(n))).collect();
         let mut failed = None;
         for ticket in tickets {
             match ticket.and_then(|ticket| ticket.sealed_blocking()) {
@@ -182,116 +235,13 @@ fn append(ledger: &Ledger) -> (Vec<(u64, Hash)>, Option<AppendError>) {
     (acknowledged, None)
 }
 
-/// A ledger whose disk says, after as many questions as the number holds, that so many bytes are free.
-fn filling(dir: &Path, free: u64) -> (Ledger, Arc<AtomicU64>) {
-    let questions = Arc::new(AtomicU64::new(u64::MAX));
-    let free = Some((questions.clone(), free));
-    let steps = Arc::default();
-    let faulty = Faulty { steps, fail_at: u64::MAX, failure: Failure::NotDone, free, no_room: Arc::default() };
-    let ledger = Ledger::create(options(dir, Arc::new(faulty)), signer(), Arc::new(SystemClock), None);
-    // Whoever makes the next segment asks too.
-    assert!(has_spare(dir));
-    (ledger.unwrap(), questions)
-}
-
-/// Waits for the journal's next segment.
-fn has_spare(dir: &Path) -> bool {
-    let looks = std::iter::repeat_with(|| std::thread::sleep(Duration::from_millis(10)));
-    looks.take(1000).any(|()| files(dir, ".spare") > 0)
-}
-
-/// How many files of the journal there are of this kind.
-fn files(dir: &Path, ending: &str) -> usize {
-    let names = SystemDisk.list(&dir.join("journal")).unwrap();
-    names.iter().filter(|name| name.ends_with(ending)).count()
-}
-
-/// A forwarded call that was queued when there was room has its number at its upstream: refusing it would leave a hole in the numbers, which is what a call
-/// that was left out looks like.
-#[test]
-fn a_call_with_its_number_is_written_although_the_disk_fills_behind_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let (ledger, questions) = filling(dir.path(), 600 << 10);
-    let call = |n: u64| {
-        let mut draft = draft(0);
-        draft.body.insert("upstream_n".to_owned(), n.into());
-        draft
-    };
-    // Room when it is queued, none when it is written.
-    questions.store(1, Ordering::SeqCst);
-    ledger.append_blocking(call(1)).unwrap();
-    assert!(matches!(ledger.enqueue(call(2)), Err(AppendError::NoSpace { .. })));
-    questions.store(1, Ordering::SeqCst);
-    assert!(matches!(ledger.append_blocking(draft(1)), Err(AppendError::NoSpace { .. })));
-    let outcome = Draft { kind: Kind::Outcome, ..draft(2) };
-    ledger.append_blocking(outcome).unwrap();
-    questions.store(u64::MAX, Ordering::SeqCst);
-    ledger.append_blocking(call(2)).unwrap();
-    ledger.close().unwrap();
-}
-
-/// Nobody waits for an outcome, so nobody would hear that it was left out.
-#[test]
-fn an_outcome_that_was_queued_is_written_although_the_disk_fills_behind_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let (ledger, questions) = filling(dir.path(), 300 << 10);
-    let outcome = |n| Draft { kind: Kind::Outcome, ..draft(n) };
-    let before = ledger.status().size;
-    // Room when it is queued, less than half the reserve when it is written.
-    questions.store(1, Ordering::SeqCst);
-    ledger.enqueue_unawaited(outcome(1)).unwrap();
-    assert!(matches!(ledger.enqueue_unawaited(outcome(2)), Err(AppendError::NoSpace { .. })));
-    ledger.close().unwrap();
-    assert_eq!(ledger.status().size, before + 1);
-}
-
-/// What is made ahead of time can wait. The ledger goes on, and half a segment does not take what room there is.
-#[test]
-fn a_disk_without_room_for_the_next_segment_does_not_stop_the_ledger() {
-    let dir = tempfile::tempdir().unwrap();
-    let (steps, no_room) = (Arc::default(), Arc::<AtomicBool>::default());
-    let faulty = Faulty { steps, fail_at: u64::MAX, failure: Failure::NotDone, free: None, no_room: no_room.clone() };
-    let ledger = Ledger::create(options(dir.path(), Arc::new(faulty)), signer(), Arc::new(SystemClock), None).unwrap();
-    assert!(has_spare(dir.path()));
-    no_room.store(true, Ordering::SeqCst);
-    next_segment(&ledger, Kind::Other("test".to_owned()));
-    let left = (ledger.status().poisoned, files(dir.path(), ".spare"), files(dir.path(), ".making"));
-    assert_eq!(left, (None, 0, 0));
-    ledger.append_blocking(draft(199)).unwrap();
-    no_room.store(false, Ordering::SeqCst);
-    ledger.append_blocking(draft(199)).unwrap();
-    assert!(has_spare(dir.path()));
-    ledger.close().unwrap();
-}
-
-#[test]
-fn the_next_segment_is_not_made_out_of_the_reserve() {
-    let dir = tempfile::tempdir().unwrap();
-    // Above half the reserve: how calls end is written.
-    let (ledger, questions) = filling(dir.path(), 600 << 10);
-    questions.store(0, Ordering::SeqCst);
-    next_segment(&ledger, Kind::Outcome);
-    assert_eq!((files(dir.path(), ".spare"), files(dir.path(), ".making")), (0, 0));
-    questions.store(u64::MAX, Ordering::SeqCst);
-    ledger.append_blocking(draft(199)).unwrap();
-    assert!(has_spare(dir.path()));
-    ledger.close().unwrap();
-}
-
-/// Appends until a segment is begun, and waits until the archive's thread looked.
-fn next_segment(ledger: &Ledger, kind: Kind) {
-    let begun = ledger.status().segments;
-    while ledger.status().segments == begun {
-        ledger.append_blocking(Draft { kind: kind.clone(), ..draft(199) }).unwrap();
-    }
-    std::thread::sleep(Duration::from_millis(1200));
-}
-
 /// One run in which one step fails. Gives whether that step came.
-fn run(fail_at: u64, failure: Failure) -> bool {
+fn run(fail_at: u64, failure: Failure, says: io::ErrorKind) -> bool {
     let dir = tempfile::tempdir().unwrap();
-    let faulty = Faulty { steps: Arc::default(), fail_at, failure, free: None, no_room: Arc::default() };
-    let what = format!("step {fail_at} {failure:?}");
+    let faulty = Faulty { fail_at, failure, says, ..Faulty::good() };
+    let what = format!("step {fail_at} {failure:?} {says}");
+    // A full disk stops it only where it cannot be told what is there.
+    let passes = || says == io::ErrorKind::StorageFull && !faulty.failed_at_sync.load(Ordering::SeqCst);
     let created = Ledger::create(options(dir.path(), Arc::new(faulty.clone())), signer(), Arc::new(SystemClock), None);
     let (mut acknowledged, mut stopped) = (Vec::new(), true);
     if let Ok(ledger) = created {
@@ -302,12 +252,13 @@ fn run(fail_at: u64, failure: Failure) -> bool {
         }
         let closed = ledger.close();
         stopped = error.is_some() || closed.is_err();
+        assert!(!stopped || !passes(), "{what}: it stops, although it could have waited: {error:?} {closed:?}");
         if stopped {
             assert!(ledger.enqueue(draft(0)).is_err(), "{what}: it goes on after {error:?}");
         }
     }
     let came = faulty.steps.load(Ordering::SeqCst) > fail_at;
-    assert!(!came || stopped, "{what}: it failed and nobody was told");
+    assert!(!came || stopped || says == io::ErrorKind::StorageFull, "{what}: it failed and nobody was told");
     reopen(dir.path(), &acknowledged, &what);
     came
 }
@@ -346,29 +297,36 @@ fn reopen(dir: &Path, acknowledged: &[(u64, Hash)], what: &str) {
     assert!(report.counts.entries > acknowledged.last().map_or(0, |(seq, _)| *seq), "{what}");
 }
 
-fn every_step(failure: Failure) {
+fn every_step(failure: Failure, says: io::ErrorKind) {
     let stride = std::env::var("COUNTERSIGN_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(29_u64);
     let mut step = rand::rng().random_range(0..stride);
     let mut runs = 0;
-    while run(step, failure) {
+    while run(step, failure, says) {
         step += stride;
         runs += 1;
     }
-    println!("{failure:?}: {runs} runs over {step} steps");
+    println!("{failure:?} {says}: {runs} runs over {step} steps");
     assert!(runs * stride > 150, "the runs are too short to mean anything: {runs}");
 }
 
 #[test]
 fn no_step_that_fails_loses_what_was_acknowledged() {
-    every_step(Failure::NotDone);
+    every_step(Failure::NotDone, io::ErrorKind::Other);
 }
 
 #[test]
 fn no_write_that_is_cut_short_loses_what_was_acknowledged() {
-    every_step(Failure::Half);
+    every_step(Failure::Half, io::ErrorKind::Other);
 }
 
 #[test]
 fn no_step_that_is_done_but_reported_as_failed_confuses_it() {
-    every_step(Failure::Done);
+    every_step(Failure::Done, io::ErrorKind::Other);
+}
+
+#[test]
+fn no_step_that_finds_no_room_stops_the_ledger_but_a_sync_and_none_loses_what_was_acknowledged() {
+    for failure in [Failure::NotDone, Failure::Half, Failure::Done] {
+        every_step(failure, io::ErrorKind::StorageFull);
+    }
 }
