@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use self::cipher::{decrypt, encrypt, encrypt_padded, unpad};
 use crate::{
     disclosure::{self, Disclosure, DisclosureError},
+    disk,
     record::{Attachment, Draft},
 };
 
@@ -86,6 +87,13 @@ pub enum VaultError {
     /// The disclosure cannot be made or read.
     #[error(transparent)]
     Disclosure(#[from] DisclosureError),
+}
+
+impl VaultError {
+    /// Whether the disk had no room for a key: the same is possible once it has.
+    pub fn is_full(&self) -> bool {
+        matches!(self, VaultError::Io { source, .. } if disk::is_full(source))
+    }
 }
 
 /// A data key; wiped when dropped.

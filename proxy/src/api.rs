@@ -245,6 +245,10 @@ impl From<StateError> for Problem {
     fn from(error: StateError) -> Problem {
         match error {
             StateError::Append(error) => unavailable(&error),
+            StateError::Vault(error) if error.is_full() => {
+                tracing::error!(%error, "a data key cannot be kept; it can once there is room");
+                unavailable(&AppendError::Unwritten(error.to_string().into()))
+            }
             StateError::NoInstruction(_) => not_found(error.to_string()),
             other => {
                 tracing::error!(error = %other, "a request failed");

@@ -65,14 +65,23 @@ impl Keyring {
         Ok((Keyring { dir: dir.to_owned(), kek, file, stopped: false }, records))
     }
 
-    /// Adds a row; durable on return.
+    /// Adds a row; durable on return. One for which the disk has no room is taken back, and can be added when it has.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), VaultError> {
         let row = encode(record, &self.kek)?;
         let path = self.dir.join("keyring");
+        let io = |source| io_error(&path, source);
         self.begin(&path)?;
-        self.file.write_all(&row).and_then(|()| self.file.sync_data()).map_err(|source| io_error(&path, source))?;
+        let before = self.file.metadata().map_err(io)?.len();
+        let written = self.file.write_all(&row).map_err(io);
+        match &written {
+            Ok(()) => self.file.sync_data().map_err(io)?,
+            Err(error) if error.is_full() => {
+                self.file.set_len(before).and_then(|()| self.file.sync_all()).map_err(io)?
+            }
+            Err(_) => return written,
+        }
         self.stopped = false;
-        Ok(())
+        written
     }
 
     /// Marks the keyring as changing. Whoever fails leaves it so: behind half a row nothing may be written.

@@ -15,6 +15,7 @@ use countersign_ledger::{
     clock::SystemClock,
     disk::{Disk, SystemDisk},
     record::body,
+    vault::Vault,
     writer::{AppendError, Ticket},
 };
 
@@ -265,6 +266,35 @@ impl Small {
 impl Drop for Small {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+/// The keys lie on a disk of their own: what was half written there is taken back.
+#[test]
+fn a_data_key_for_which_there_is_no_room_is_made_when_there_is() {
+    let Some(small) = Small::mount(1) else { return };
+    let keys = small.0.path().join("keys");
+    let vault = Vault::open(&keys).unwrap();
+    small.fill();
+    let mut subjects = Vec::new();
+    // The file's last page has room for some.
+    let refused = loop {
+        let name = format!("somebody {}", subjects.len());
+        match vault.subject(&name) {
+            Ok(id) => subjects.push((name, id)),
+            Err(error) => break error,
+        }
+    };
+    assert!(refused.is_full(), "{refused}");
+    assert!(vault.subject("another").unwrap_err().is_full(), "not stopped");
+    small.empty();
+    for name in ["another", "one more"] {
+        subjects.push((name.to_owned(), vault.subject(name).unwrap()));
+    }
+    drop(vault);
+    let vault = Vault::open(&keys).unwrap();
+    for (name, id) in subjects {
+        assert_eq!((vault.find(&name), vault.principal(&id)), (Some(id), Some(name)));
     }
 }
 
