@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 
-pub use self::logs::begin as begin_logs;
+pub use self::logs::{Levels, begin as begin_logs};
 use self::{exporter::Exporter, prometheus::Shared};
 use crate::config::{Config, Otlp};
 
@@ -30,6 +30,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub struct Exporting {
     /// What the proxy reports to.
     pub telemetry: Telemetry,
+    /// How much is logged.
+    pub levels: Arc<Levels>,
     meters: Option<SdkMeterProvider>,
     tracers: Option<SdkTracerProvider>,
     loggers: Option<SdkLoggerProvider>,
@@ -56,7 +58,7 @@ pub fn begin(config: &Config) -> anyhow::Result<Exporting> {
         }
         _ => None,
     };
-    begin_logs(&config.log, loggers.as_ref());
+    let levels = Arc::new(begin_logs(&config.log, loggers.as_ref()));
     let tracers = match (&exporter, otlp) {
         (Some(exporter), Some(otlp)) if otlp.traces => {
             let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(otlp.sampling.0)));
@@ -83,13 +85,13 @@ pub fn begin(config: &Config) -> anyhow::Result<Exporting> {
         tracer: tracers.as_ref().map(|tracers| Arc::new(BoxedTracer::new(Box::new(tracers.tracer(SCOPE))))),
         scrape,
     };
-    Ok(Exporting { telemetry, meters, tracers, loggers })
+    Ok(Exporting { telemetry, levels, meters, tracers, loggers })
 }
 
 impl Exporting {
     /// Sends what was not sent yet, for a short time: a collector that is away must not keep the process.
     pub async fn end(self) {
-        let Exporting { meters, tracers, loggers, telemetry } = self;
+        let Exporting { meters, tracers, loggers, telemetry, .. } = self;
         drop(telemetry);
         // It blocks, and what it waits for runs in this runtime.
         let ending = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! What can be changed while the gateway runs: catalogues, policies, certificates, upstreams and the API's credentials. No request is dropped: what is
+//! What can be changed while the gateway runs: catalogues, policies, certificates, upstreams, outside issuers and the API's credentials. No request is dropped: what is
 //! under way goes on with what it began with.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -11,7 +11,7 @@ use crate::{
     server::{ListenError, Loaded, Tls},
     settings::{self, LISTENERS},
     stack::Context,
-    state::StateError,
+    state::{CERTIFICATES, ISSUER, StateError},
     upstream::{Upstream, UpstreamError},
 };
 
@@ -23,6 +23,8 @@ pub struct Fresh {
     pub policies: Option<Policies>,
     /// The APIs.
     pub upstreams: Vec<settings::Upstream>,
+    /// The outside issuers that are believed.
+    pub issuers: Vec<settings::Issuer>,
     /// Who may talk to the API.
     pub credentials: Vec<Credential>,
     /// Certificates of the gateway's listener, of the API's and of that at which Envoy asks, for those that have TLS.
@@ -61,14 +63,16 @@ impl Reload {
         Reload { context, credentials, tls }
     }
 
-    /// Records the certificates that are in force from the beginning.
+    /// Records the certificates and the outside issuers that are in force from the beginning.
     pub(crate) async fn begin(&self) -> Result<(), StateError> {
         let loaded = self.tls.each_ref().map(|tls| tls.as_ref().map(|tls| tls.loaded()));
         let upstreams = self.context.upstreams.all();
-        self.context.gateway.replace_certificates(&certificates(&loaded, &upstreams)).await.map(|_| ())
+        let gateway = &self.context.gateway;
+        gateway.replace_texts(CERTIFICATES, &certificates(&loaded, &upstreams)).await?;
+        gateway.replace_texts(ISSUER, &self.context.issuers.texts()).await.map(|_| ())
     }
 
-    /// Puts all of it in force. Gives which catalogues, policies and certificates changed.
+    /// Puts all of it in force. Gives which catalogues, policies, certificates and issuers changed.
     ///
     /// # Errors
     /// [`ReloadError`]; all is then as it was.
@@ -85,7 +89,10 @@ impl Reload {
         }
         // Everything could be read: from here on only the ledger can say no.
         receipts::begin(&self.context.gateway, &upstreams).await?;
-        let mut changed = self.context.gateway.replace_certificates(&certificates(&loaded, &upstreams)).await?;
+        let gateway = &self.context.gateway;
+        let mut changed = gateway.replace_texts(CERTIFICATES, &certificates(&loaded, &upstreams)).await?;
+        let issuers = fresh.issuers.iter().map(|issuer| (issuer.issuer.clone(), issuer.text())).collect();
+        changed.extend(gateway.replace_texts(ISSUER, &issuers).await?);
         changed.extend(self.context.gateway.replace_rules(fresh.catalogues, fresh.policies).await?);
         for (tls, loaded) in self.tls.iter().zip(loaded) {
             if let Some((tls, loaded)) = tls.as_ref().zip(loaded) {
@@ -93,6 +100,7 @@ impl Reload {
             }
         }
         self.context.upstreams.replace(upstreams);
+        self.context.issuers.replace(fresh.issuers);
         self.credentials.replace(fresh.credentials);
         self.context.gateway.observe().count(|told| told.reload("applied"));
         Ok(changed)

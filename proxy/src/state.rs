@@ -38,6 +38,7 @@ pub use countersign_instruction::{
     Approved, GrantState, Held, HeldStatus, Inner, JudgedBy, MAX_KEYS, Reserved, Yes, budget,
 };
 
+pub(crate) use self::rules::{CERTIFICATES, ISSUER};
 use self::{at_hand::MAX_LIVE, heartbeat::Counts, rules::Recorded};
 pub use self::{
     live::{Live, Session, Turn},

@@ -36,7 +36,8 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     };
     let ledger = gateway.ledger.clone();
     let running = countersign_proxy::serve(settings, gateway, config.credentials(), shutdown).await?;
-    let watching = tokio::spawn(watch::watch(args.config.clone(), config, seen, hangup, running.reload.clone()));
+    let change = watch::Change { reload: running.reload.clone(), levels: exporting.levels.clone() };
+    let watching = tokio::spawn(watch::watch(args.config.clone(), config, seen, hangup, change));
     // One line on standard output, when both listeners are ready.
     say(format_args!("{}", ready(&running)))?;
     tell(&[NotifyState::Ready]);

@@ -21,12 +21,11 @@ impl Config {
             of("[proposer]", &self.proposer),
             of("[[agent]]", &self.agent),
             of("[proof]", &self.proof),
-            of("[[issuer]]", &self.issuer),
             of("[limits]", &self.limits),
             of("[signing]", &self.signing),
             of("[metrics]", &self.metrics),
             of("[telemetry]", &self.telemetry),
-            of("[log]", &self.log),
+            of("[log] format", &self.log.format),
             of("drain_seconds", &self.drain_seconds),
             of("heartbeat_seconds", &self.heartbeat_seconds),
         ])

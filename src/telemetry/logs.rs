@@ -14,14 +14,38 @@ use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::SubscriberExt as _,
     registry::LookupSpan,
+    reload,
     util::SubscriberInitExt as _,
 };
 
 use crate::config::{Format, Log};
 
+/// How much is logged, to be set anew while somebody logs.
+pub struct Levels(Vec<Set>);
+
+/// Sets one filter anew.
+type Set = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+impl Levels {
+    /// As much as the configuration says from now on.
+    pub fn set(&self, log: &Log) {
+        self.0.iter().for_each(|set| set(filter(log)));
+    }
+}
+
+fn filter(log: &Log) -> EnvFilter {
+    EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| log.level.as_str().into())
+}
+
+/// A filter that can be set anew, and what does it.
+fn settable<S: Subscriber>(log: &Log) -> (reload::Layer<EnvFilter, S>, Set) {
+    let (filter, handle) = reload::Layer::new(filter(log));
+    // It fails only where nobody logs any more.
+    (filter, Box::new(move |filter| drop(handle.reload(filter))))
+}
+
 /// Begins to log. What was said before is lost, so this comes first.
-pub fn begin(log: &Log, loggers: Option<&SdkLoggerProvider>) {
-    let filter = || EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| log.level.as_str().into());
+pub fn begin(log: &Log, loggers: Option<&SdkLoggerProvider>) -> Levels {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match log.format {
         Format::Json => {
@@ -34,14 +58,17 @@ pub fn begin(log: &Log, loggers: Option<&SdkLoggerProvider>) {
             lines.with_ansi(ansi).event_format(format).boxed()
         }
     };
+    let (shown, set_shown) = settable(log);
+    let (sent, set_sent) = settable(log);
     let exported = loggers.map(|loggers| {
         // INVARIANT: what the exporter says of itself does not go through the exporter.
         let own = filter_fn(is_ours);
-        OpenTelemetryTracingBridge::new(loggers).with_filter(own).with_filter(filter())
+        OpenTelemetryTracingBridge::new(loggers).with_filter(own).with_filter(sent)
     });
     let registry = tracing_subscriber::registry();
     // It fails only where somebody logs already.
-    let _ = registry.with(lines.with_filter(filter_fn(is_fit)).with_filter(filter())).with(exported).try_init();
+    let _ = registry.with(lines.with_filter(filter_fn(is_fit)).with_filter(shown)).with(exported).try_init();
+    Levels(vec![set_shown, set_sent])
 }
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {

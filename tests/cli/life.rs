@@ -134,7 +134,8 @@ fn what_waits_for_the_next_start_is_said_when_it_is_changed() {
     let log = sidecar.dir.path().join("log");
     sidecar.serve_saying(fs::File::create(&log).unwrap().into(), None);
     let config = fs::read_to_string(sidecar.config()).unwrap();
-    fs::write(sidecar.config(), format!("heartbeat_seconds = 7\n{config}[log]\nlevel = \"info\"\n")).unwrap();
+    fs::write(sidecar.config(), format!("heartbeat_seconds = 7\n{config}[log]\nlevel = \"info\"\nformat = \"json\"\n"))
+        .unwrap();
     sidecar.hang_up();
     let said = (0..200).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -142,6 +143,8 @@ fn what_waits_for_the_next_start_is_said_when_it_is_changed() {
         text.lines().find(|line| line.contains("at the next start only")).map(str::to_owned)
     });
     let said = said.expect("it is said");
-    assert!(said.contains("[log], heartbeat_seconds") && !said.contains("[limits]"), "{said}");
+    assert!(said.contains("[log] format, heartbeat_seconds") && !said.contains("[limits]"), "{said}");
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.contains("were read again"), "how much is logged does not wait: {text}");
     sidecar.stop();
 }

@@ -3,13 +3,14 @@
 
 mod keys;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use countersign_authorize::Refusal;
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderName, request::Parts};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, jwk::Jwk};
+use parking_lot::RwLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -25,8 +26,8 @@ use crate::{
 /// The header by which an agent says under which grant it calls: `<instruction>/<grant>`.
 pub const GRANT: HeaderName = HeaderName::from_static("countersign-grant");
 
-/// The issuers that the gateway believes.
-pub struct Issuers(Vec<Issuer>);
+/// The issuers that the gateway believes now.
+pub struct Issuers(RwLock<Vec<Arc<Issuer>>>);
 
 /// One of them.
 pub(super) struct Issuer {
@@ -58,18 +59,35 @@ struct Outside {
 impl Issuers {
     /// These.
     pub fn new(issuers: Vec<settings::Issuer>) -> Issuers {
-        let issuers = issuers.into_iter().map(Arc::new);
-        Issuers(issuers.map(|settings| Issuer { keys: Keys::new(settings.clone()), settings }).collect())
+        let new = Issuers(RwLock::default());
+        new.replace(issuers);
+        new
+    }
+
+    /// Believes these from now on. One whose keys are where they were keeps those that it gave.
+    pub(crate) fn replace(&self, issuers: Vec<settings::Issuer>) {
+        let mut believed = self.0.write();
+        let one = |settings: settings::Issuer| {
+            let (settings, known) = (Arc::new(settings), believed.iter().map(|issuer| &issuer.keys));
+            Arc::new(Issuer { keys: Keys::kept_or_new(known, settings.clone()), settings })
+        };
+        *believed = issuers.into_iter().map(one).collect();
+    }
+
+    /// What each is believed for, by name.
+    pub(crate) fn texts(&self) -> BTreeMap<String, String> {
+        self.0.read().iter().map(|issuer| (issuer.settings.issuer.clone(), issuer.settings.text())).collect()
     }
 
     /// The issuer that a token names, if it is one that is believed. Nothing of the token is checked yet.
-    pub(super) fn of(&self, token: &str) -> Option<&Issuer> {
-        if self.0.is_empty() {
+    pub(super) fn of(&self, token: &str) -> Option<Arc<Issuer>> {
+        let believed = self.0.read();
+        if believed.is_empty() {
             return None;
         }
         let claims: Map<String, Value> = part(token, 1)?;
         let named = claims.get("iss")?.as_str()?;
-        self.0.iter().find(|issuer| issuer.settings.issuer == named)
+        believed.iter().find(|issuer| issuer.settings.issuer == named).cloned()
     }
 }
 

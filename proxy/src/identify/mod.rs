@@ -122,7 +122,7 @@ impl Identify {
             return Err(refuse("token-missing", message));
         };
         if let Some(issuer) = self.context.issuers.of(token) {
-            return self.outside(issuer, request, scheme, token).await;
+            return self.outside(&issuer, request, scheme, token).await;
         }
         let gateway = &self.context.gateway;
         let claims = gateway.tokens.verify(token, gateway.now()).map_err(|error| match error {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use http::Uri;
 pub use jsonwebtoken::Algorithm;
+use serde_json::json;
 
 /// An outside issuer of tokens.
 #[derive(Debug, Clone)]
@@ -34,6 +35,29 @@ pub struct Issuer {
     pub keep: Duration,
     /// How long they hold beyond that while it cannot be reached.
     pub stale: Duration,
+}
+
+impl Issuer {
+    /// All of it as text, as the ledger keeps it.
+    pub fn text(&self) -> String {
+        let named = |alg: &Algorithm| ALGORITHMS.iter().find(|(_, known)| known == alg).map(|(name, _)| *name);
+        let text = json!({
+            "issuer": self.issuer,
+            "audience": self.audience,
+            "jwks_url": self.keys.as_ref().map(Uri::to_string),
+            "authorities": self.authorities,
+            "algorithms": self.algorithms.iter().filter_map(named).collect::<Vec<_>>(),
+            "access_tokens_only": self.access_tokens_only,
+            "agent_claim": self.agent_claim,
+            "agents": self.agents,
+            "principal_claim": self.principal_claim,
+            "grant_claim": self.grant_claim,
+            "skew_seconds": self.skew.as_secs(),
+            "keep_seconds": self.keep.as_secs(),
+            "stale_seconds": self.stale.as_secs(),
+        });
+        format!("{text:#}")
+    }
 }
 
 /// The algorithms by which an issuer may sign, by their names.

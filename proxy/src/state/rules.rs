@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use super::{Gateway, StateError};
 
 /// What certificates are called among what is in force.
-const CERTIFICATES: &str = "certificates";
+pub(crate) const CERTIFICATES: &str = "certificates";
+
+/// What an outside issuer is called there.
+pub(crate) const ISSUER: &str = "issuer";
 
 /// How many catalogues that are in force no more are kept read.
 const MAX_FORMER: usize = 64;
@@ -124,7 +127,7 @@ impl Gateway {
         let file = |name: &str| policies.iter().flat_map(|p| p.files()).any(|file| file.name == name);
         let kept = |what: &str, name: &str| match what {
             "policy" => file(name),
-            CERTIFICATES => true,
+            CERTIFICATES | ISSUER => true,
             _ => known.contains_key(name),
         };
         changed.extend(recorded.without(&self.ledger, kept).await?);
@@ -133,18 +136,22 @@ impl Gateway {
         Ok(changed)
     }
 
-    /// Records the certificates that are in force from now on, by name, where they are others than the ledger says. Gives what changed.
+    /// Records the texts of a kind that are in force from now on, by name, where they are others than the ledger says. Gives what changed.
     ///
     /// # Errors
     /// [`StateError`].
-    pub(crate) async fn replace_certificates(&self, now: &BTreeMap<String, String>) -> Result<Vec<String>, StateError> {
+    pub(crate) async fn replace_texts(
+        &self,
+        kind: &str,
+        now: &BTreeMap<String, String>,
+    ) -> Result<Vec<String>, StateError> {
         let (mut recorded, mut changed) = (self.recorded.lock().await, Vec::new());
-        for (name, pem) in now {
-            if recorded.text(&self.ledger, (CERTIFICATES, name), pem).await? {
-                changed.push(format!("certificates {name}"));
+        for (name, text) in now {
+            if recorded.text(&self.ledger, (kind, name), text).await? {
+                changed.push(format!("{kind} {name}"));
             }
         }
-        let kept = |what: &str, name: &str| what != CERTIFICATES || now.contains_key(name);
+        let kept = |what: &str, name: &str| what != kind || now.contains_key(name);
         changed.extend(recorded.without(&self.ledger, kept).await?);
         Ok(changed)
     }

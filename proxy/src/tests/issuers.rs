@@ -389,3 +389,62 @@ async fn an_outside_token_that_is_bound_to_a_key_is_good_with_its_proof_alone() 
     );
     assert_eq!(api.calls(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issuers_come_and_go_while_the_gateway_runs_and_the_ledger_has_it_first() {
+    let (stays, comes, key) = (Issuer::start().await, Issuer::start().await, Key::new("k1"));
+    for issuer in [&stays, &comes] {
+        *issuer.listed.lock() = json!([key.jwk()]);
+    }
+    let api = Api::start(|_| http::Response::new(whole("done"))).await;
+    let (believed, settings) = (stays.settings(), upstream(&format!("http://{}", api.address)));
+    let mut world = World::with(settings, move |settings| settings.issuers = vec![believed], scope()).await;
+    let grant = named(&world);
+    let (of_one, of_other) = (key.sign(&stays.claims()), key.sign(&comes.claims()));
+    assert_eq!(get(&world, &of_one, Some(&grant)).await.status, 200);
+    assert_eq!(get(&world, &of_other, Some(&grant)).await.status, 401, "not believed yet");
+    assert_eq!(world.reload().await.unwrap(), Vec::<String>::new(), "nothing changed");
+
+    // One stays, with another setting and the keys that it gave: it is down now. Another comes.
+    *stays.listed.lock() = Value::Null;
+    let changed = settings::Issuer { skew: std::time::Duration::from_secs(7), ..stays.settings() };
+    world.issuers = vec![changed, comes.settings()];
+    let said = |what: &str, issuer: &Issuer| format!("issuer {}{what}", issuer.url);
+    let mut expected = vec![said("", &stays), said("", &comes)];
+    expected.sort();
+    assert_eq!(world.reload().await.unwrap(), expected);
+    for token in [&of_one, &of_other] {
+        assert_eq!(get(&world, token, Some(&grant)).await.status, 200);
+    }
+    assert_eq!((stays.asked.load(Ordering::SeqCst), comes.asked.load(Ordering::SeqCst)), (1, 1));
+
+    // One is taken out: its token is good no more, although its keys are known and its signature fits.
+    world.issuers = vec![comes.settings()];
+    assert_eq!(world.reload().await.unwrap(), [said(" (taken out)", &stays)]);
+    let refused = get(&world, &of_one, Some(&grant)).await;
+    assert_eq!((refused.status, refused.code().as_str()), (401, "token-invalid"));
+    assert_eq!(get(&world, &of_other, Some(&grant)).await.status, 200);
+    let recorded = recorded(&world, &stays.url);
+    assert_eq!(recorded.len(), 3);
+    assert!(recorded[1].contains("\"skew_seconds\": 7") && recorded[2].is_empty(), "{recorded:?}");
+
+    // What the ledger does not take is not in force.
+    world.faults.full.store(true, Ordering::SeqCst);
+    world.issuers = vec![stays.settings()];
+    assert!(world.reload().await.is_err());
+    world.faults.full.store(false, Ordering::SeqCst);
+    assert_eq!(get(&world, &of_one, Some(&grant)).await.status, 401);
+    assert_eq!(get(&world, &of_other, Some(&grant)).await.status, 200);
+}
+
+/// What the ledger says an issuer was believed for, one after the other.
+fn recorded(world: &World, name: &str) -> Vec<String> {
+    let ledger = &world.gateway.ledger;
+    let entries = (0..ledger.head().size()).map(|seq| world.gateway.entry(seq).unwrap());
+    let of_it = entries.filter(|entry| entry.text("what") == Some("issuer") && entry.text("name") == Some(name));
+    let text = |entry: countersign_ledger::Entry| {
+        let sha256 = entry.text("sha256").unwrap().parse().unwrap();
+        String::from_utf8(ledger.policy(&sha256).unwrap()).unwrap()
+    };
+    of_it.map(text).collect()
+}

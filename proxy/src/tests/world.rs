@@ -293,6 +293,7 @@ pub struct World {
     /// What it was started with, to be put in force again.
     pub catalogues: Vec<String>,
     pub upstreams: Vec<settings::Upstream>,
+    pub issuers: Vec<settings::Issuer>,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -365,6 +366,7 @@ impl World {
         let gateway = Gateway::open(parts).await.unwrap();
         let mut settings = Settings::new(upstreams.clone());
         tune(&mut settings);
+        let issuers = settings.issuers.clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = serve(settings, gateway.clone(), credentials(), async { drop(stopped.await) }).await.unwrap();
         let mut world = World {
@@ -379,6 +381,7 @@ impl World {
             faked: false,
             catalogues: catalogues.iter().map(|text| (*text).to_owned()).collect(),
             upstreams,
+            issuers,
             running: Some(running),
             stop: Some(stop),
         };
@@ -427,6 +430,7 @@ impl World {
             catalogues: self.catalogues.iter().map(catalogue).collect(),
             policies: None,
             upstreams: self.upstreams.clone(),
+            issuers: self.issuers.clone(),
             credentials: credentials(),
             tls: [None, None, None],
         };

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -9,7 +10,7 @@ use anyhow::Context as _;
 use countersign_proxy::{Fresh, Reload};
 use tokio::{signal::unix::Signal, time::MissedTickBehavior};
 
-use crate::config::Config;
+use crate::{config::Config, telemetry::Levels};
 
 /// How often files are looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ pub fn look(path: &Path, config: &Config) -> Seen {
 }
 
 /// Goes on until the process ends. `config` is what is in force, `seen` how its files were before they were read.
-pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup: Signal, reload: Reload) {
+pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup: Signal, change: Change) {
     let mut every = tokio::time::interval(PERIOD);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let fixed = config.fixed();
@@ -45,7 +46,7 @@ pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup
         }
         let read = Config::read(&path);
         let put = match &read {
-            Ok(read) => put(read, &reload).await,
+            Ok(read) => change.put(read).await,
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
         };
         match put {
@@ -54,7 +55,7 @@ pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup
             }
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "a change is refused; what was in force stays");
-                reload.refuse(format!("{error:#}"));
+                change.reload.refuse(format!("{error:#}"));
             }
         }
         let waiting = read.as_ref().map(|read| fixed.differs_from(read)).unwrap_or_default();
@@ -72,11 +73,22 @@ pub async fn watch(path: PathBuf, mut config: Config, mut seen: Seen, mut hangup
     }
 }
 
-async fn put(config: &Config, reload: &Reload) -> anyhow::Result<Vec<String>> {
-    let (catalogues, settings) = (config.catalogues()?, config.settings()?);
-    let policies = config.policies(&catalogues)?;
-    let (upstreams, credentials) = (settings.upstreams, config.credentials());
-    let envoy = settings.envoy.and_then(|envoy| envoy.listener.tls);
-    let tls = [settings.gateway.tls, settings.api.tls, envoy];
-    reload.put(Fresh { catalogues, policies, upstreams, credentials, tls }).await.context("the change is not in force")
+/// What a change changes.
+pub struct Change {
+    pub reload: Reload,
+    pub levels: Arc<Levels>,
+}
+
+impl Change {
+    async fn put(&self, config: &Config) -> anyhow::Result<Vec<String>> {
+        let (catalogues, settings) = (config.catalogues()?, config.settings()?);
+        let policies = config.policies(&catalogues)?;
+        let (upstreams, issuers, credentials) = (settings.upstreams, settings.issuers, config.credentials());
+        let envoy = settings.envoy.and_then(|envoy| envoy.listener.tls);
+        let tls = [settings.gateway.tls, settings.api.tls, envoy];
+        let fresh = Fresh { catalogues, policies, upstreams, issuers, credentials, tls };
+        let changed = self.reload.put(fresh).await.context("the change is not in force")?;
+        self.levels.set(&config.log);
+        Ok(changed)
+    }
 }

@@ -117,7 +117,7 @@ labels! {
 }
 
 /// Kinds of entries and roles of parties, as the format names them, with a word for people.
-const NAMES: [(&str, &str, &str); 33] = [
+const NAMES: [(&str, &str, &str); 34] = [
     ("ledger", "ledger", "账本"),
     ("party", "party", "当事方"),
     ("key", "key", "密钥"),
@@ -141,6 +141,7 @@ const NAMES: [(&str, &str, &str); 33] = [
     ("catalogue", "catalogue", "目录"),
     ("configuration", "configuration", "配置"),
     ("certificates", "certificates", "证书"),
+    ("issuer", "outside issuer", "外部签发方"),
     ("user", "user", "用户"),
     ("agent_developer", "agent developer", "智能体开发者"),
     ("agent_operator", "agent operator", "智能体运营者"),

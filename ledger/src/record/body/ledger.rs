@@ -37,7 +37,7 @@ Ledger is Ledger {
 body! {
 /// A catalogue, policy or configuration came into force. Its bytes are kept beside the ledger under their digest.
 Policy is Policy {
-    /// `catalogue`, `policy`, `configuration` or `certificates`, or `ceiling` and `ceiling-statement`.
+    /// `catalogue`, `policy`, `configuration`, `certificates` or `issuer`, or `ceiling` and `ceiling-statement`.
     what: String,
     /// Its name (a catalogue's upstream).
     name: String,

@@ -60,7 +60,7 @@ impl KeyList {
 /// The keys of one issuer.
 pub(super) struct Keys {
     settings: Arc<Issuer>,
-    held: RwLock<Held>,
+    held: Arc<RwLock<Held>>,
     /// Held by the one task that asks the issuer; whoever needs its answer waits for it, everybody else goes on with what is there.
     asking: Arc<Mutex<()>>,
 }
@@ -75,8 +75,15 @@ struct Held {
 }
 
 impl Keys {
-    pub(super) fn new(settings: Arc<Issuer>) -> Arc<Keys> {
-        Arc::new(Keys { settings, held: RwLock::default(), asking: Arc::default() })
+    /// Those of an issuer; with what is known of it, where that came from the same place.
+    pub(super) fn kept_or_new<'k>(known: impl Iterator<Item = &'k Arc<Keys>>, settings: Arc<Issuer>) -> Arc<Keys> {
+        let place = |of: &Issuer| (of.issuer.clone(), of.keys.clone(), of.authorities.clone());
+        let mut same = known.filter(|keys| place(&keys.settings) == place(&settings));
+        let (held, asking) = match same.next() {
+            Some(keys) => (keys.held.clone(), keys.asking.clone()),
+            None => Default::default(),
+        };
+        Arc::new(Keys { settings, held, asking })
     }
 
     /// The issuer's key of that name. One that is not known may be new: then the issuer is asked, but not more often than every few seconds.
