@@ -129,8 +129,9 @@ fn names(case: &Case<'_>, of: fn(&Shown) -> bool) -> BTreeMap<String, Vec<u64>> 
 
 fn told(names: BTreeMap<String, Vec<u64>>) -> Vec<Fact> {
     let fact = |(name, entries): (String, Vec<u64>)| {
+        let text = if entries.len() == 1 { &NAMED_IN_ONE } else { &NAMED };
         let entries: Vec<Fact> = entries.into_iter().map(Fact::from).collect();
-        Message::new(&NAMED).with("name", name).with("entries", entries).into()
+        Message::new(text).with("name", name).with("entries", entries).into()
     };
     names.into_iter().map(fact).collect()
 }
@@ -182,14 +183,15 @@ fn under_hold(rule: &Rule, case: &Case<'_>) -> Vec<Finding> {
 }
 
 texts! {
+    NAMED_IN_ONE: "{name} (entry {entries})", "{name}（条目 {entries}）";
     NAMED: "{name} (entries {entries})", "{name}（条目 {entries}）";
     DECISIONS: "decisions", "决定";
     ANSWERS: "answers", "答复";
     T_LEFT_OUT: "Entries were left out of the evidence", "证据中遗漏了条目";
-    LEFT_OUT: "The counter of the instruction runs to {total} entries, and the ones with the numbers {numbers} are not in this evidence: whoever made or kept this copy left them out.",
+    LEFT_OUT: "The counter of the instruction counts {total}, and of its entries these numbers are not in this evidence: {numbers}. Whoever made or kept this copy left them out.",
         "该指令的计数器共计 {total} 个条目，而编号 {numbers} 的条目不在本证据中：制作或保管此副本者将其遗漏。";
     T_STATEMENT: "The agent withheld a statement of its own", "智能体隐瞒了自己的陈述";
-    STATEMENT: "The {kind} that {agent} signed carry a counter, and the ones with the numbers {numbers} were never handed in (last seen in entry {entry}).",
+    STATEMENT: "The {kind} that {agent} signed carry a counter, and of these numbers none was ever handed in: {numbers} (last seen in entry {entry}).",
         "{agent} 签名的{kind}带有计数，而编号 {numbers} 的从未提交（最后见于条目 {entry}）。";
     T_WITHHELD: "Values are not disclosed here", "数值未在此披露";
     WITHHELD: "These values stand in the ledger and are not disclosed here: {names}.", "以下数值存于账本但未在此披露：{names}。";

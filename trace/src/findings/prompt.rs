@@ -77,6 +77,6 @@ texts! {
     WORDS_ABSENT: "The prompt that {agent} gave the model (entry {entry}) does not have the user's words.",
         "{agent} 给模型的提示（条目 {entry}）中没有用户的指令。";
     T_RESULTS: "The agent changed what a tool had returned", "智能体改动了工具返回的结果";
-    RESULTS_ALTERED: "In the prompt that {agent} gave the model (entry {entry}), {count} of the tools' results are not what the API had answered through the gateway.",
+    RESULTS_ALTERED: "Of the tools' results in the prompt that {agent} gave the model (entry {entry}), so many are not what the API had answered through the gateway: {count}.",
         "{agent} 给模型的提示（条目 {entry}）中，有 {count} 项工具结果与接口经网关给出的答复不一致。";
 }

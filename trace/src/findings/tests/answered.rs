@@ -106,6 +106,9 @@ fn what_was_left_out_withheld_or_erased_is_said() {
     }
     names_nobody(&withheld);
     assert_eq!(needs(&withheld, "values-withheld"), [Need::Disclosure].into());
+    let findings = withheld.findings();
+    let said = findings.iter().find(|finding| finding.rule == "values-withheld").unwrap().established.show(Lang::En);
+    assert!(said.contains("words (entry ") && said.contains("arguments (entries "), "{said}");
     let mut erased = benign();
     for item in erased.evidence.items.values_mut() {
         item.values.values_mut().for_each(|shown| *shown = countersign_ledger::evidence::Shown::Erased);
