@@ -18,8 +18,9 @@ fn a_socket_of_the_service_manager_is_served_and_readiness_is_told() {
     let config = config.replacen("listen = \"127.0.0.1:0\"", "listen = \"systemd:agents\"", 1);
     fs::write(sidecar.config(), config).unwrap();
 
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let (listener, log) = (TcpListener::bind("0.0.0.0:0").unwrap(), sidecar.dir.path().join("log"));
+    let port = listener.local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
     let told = UnixDatagram::bind(sidecar.dir.path().join("notify")).unwrap();
     told.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let run = "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$@\"";
@@ -30,7 +31,9 @@ fn a_socket_of_the_service_manager_is_served_and_readiness_is_told() {
         .env("NOTIFY_SOCKET", sidecar.dir.path().join("notify"))
         .env("WATCHDOG_USEC", "600000")
         .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
+        .env("NO_COLOR", "1")
         .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
     let next = || {
@@ -39,6 +42,8 @@ fn a_socket_of_the_service_manager_is_served_and_readiness_is_told() {
         String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
     };
     assert_eq!(next(), "READY=1");
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains(&format!("`[gateway]` listens on `0.0.0.0:{port}` without TLS")), "{said}");
     assert_eq!((next(), next()), ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned()), "as long as the ledger can seal");
     let answer = raw(&address, &format!("GET /me HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
     assert_eq!((answer.status, answer.code().as_str()), (401, "token-missing"));
