@@ -33,6 +33,7 @@ mod model;
 mod monitored;
 mod offline;
 mod openapi;
+mod pages;
 mod passkeys;
 mod policy;
 mod receipts;
