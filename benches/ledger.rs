@@ -88,9 +88,8 @@ async fn side_by_side(dir: &Path, in_flight: u64, turn: Duration, rounds: u64) {
 /// Bytes that one entry takes in the journal, measured on one.
 async fn bytes_per_entry(ledger: &Ledger, drafts: &[Draft]) -> u64 {
     let draft = drafts[0].clone();
-    let beside: usize =
-        draft.attachments.iter().map(|a| a.subject.len() + a.name.len() + a.sealed.len() + 12).sum::<usize>()
-            + draft.state.iter().map(|put| put.key.len() + put.value.as_ref().map_or(0, Vec::len) + 9).sum::<usize>();
+    let beside: usize = draft.attachments.len()
+        + draft.state.iter().map(|put| put.key.len() + put.value.as_ref().map_or(0, Vec::len) + 9).sum::<usize>();
     let sealed = ledger.append(draft).await.unwrap();
     (sealed.bytes.len() + 4 + beside) as u64
 }

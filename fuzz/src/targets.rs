@@ -307,7 +307,9 @@ fn frames() -> Vec<Vec<u8>> {
         Arc::new(Stored::new(
             Arc::from(vec![n; 40]),
             Beside::new(
-                &[Attachment { subject: "s".into(), name: "request".into(), sealed: vec![n; 30] }],
+                &[Attachment { subject: "s".into(), name: "request".into(), sealed: vec![n; 30] }]
+                    .into_iter()
+                    .collect(),
                 &[StatePut { key: b"open/1".to_vec(), value: n.is_multiple_of(2).then(|| vec![n]) }],
             ),
         ))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use self::beside::Beside;
+pub use self::beside::{Attachments, Beside};
 use crate::{Hash, Kind, checkpoint::Checkpoint, term::Term};
 
 /// About what an entry takes in memory besides its bytes and those beside it.
@@ -215,7 +215,10 @@ mod tests {
             [StatePut { key: b"k".to_vec(), value: Some(vec![3]) }, StatePut { key: b"l".to_vec(), value: None }];
         let batch = Batch {
             first: 3,
-            entries: vec![Arc::new(Stored::new(Arc::from(&b"{}"[..]), Beside::new(&attachments, &state)))],
+            entries: vec![Arc::new(Stored::new(
+                Arc::from(&b"{}"[..]),
+                Beside::new(&attachments.iter().cloned().collect(), &state),
+            ))],
             checkpoints: vec![signer.sign(4, Hash::ZERO).unwrap()],
         };
         let mut bytes = Vec::new();

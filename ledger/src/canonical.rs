@@ -2,11 +2,16 @@
 //!
 //! The bytes hashed are the bytes stored, so an entry is canonicalised once, when it is written, and never again.
 
+mod members;
+mod write;
+
 use std::cmp::Ordering;
 
 use serde::Serialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
+pub use self::members::Members;
+use self::write::{Unwritten, Writer};
 use crate::Hash;
 
 /// The largest integer that every JSON reader keeps exactly (RFC 8785 §3.2.2.3, I-JSON).
@@ -33,30 +38,15 @@ pub enum CanonicalError {
 ///
 /// # Errors
 /// [`CanonicalError`] when the value holds a number outside the restriction of this module or is not JSON.
-pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    of(&serde_json::to_value(value)?)
-}
-
-/// The RFC 8785 bytes of a JSON value.
-///
-/// # Errors
-/// As [`to_vec`].
-pub fn of(value: &Value) -> Result<Vec<u8>, CanonicalError> {
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CanonicalError> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    write(value, &mut bytes).map_err(|inexact| inexact.placed(|at| place(value, at)))?;
+    put(value, &mut bytes)?;
     Ok(bytes)
 }
 
-/// The RFC 8785 bytes of an object of these members, put behind what is in `bytes`.
-#[cfg(feature = "store")]
-pub(crate) fn put_object(members: &Map<String, Value>, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
-    write_object(members, bytes).map_err(|inexact| inexact.placed(|at| place_in(members, at)))
-}
-
-/// The RFC 8785 bytes of a text, put behind what is in `bytes`.
-#[cfg(feature = "store")]
-pub(crate) fn put_text(text: &str, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
-    Ok(serde_json::to_writer(bytes, text)?)
+/// The RFC 8785 bytes of `value`, put behind what is in `bytes`.
+pub(crate) fn put<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    value.serialize(Writer::new(bytes)).map_err(|unwritten| told(unwritten, value))
 }
 
 /// SHA-256 of the RFC 8785 bytes of any JSON value, fractions included: what a statement says of a value that is not its own.
@@ -71,72 +61,27 @@ pub fn digest(value: &Value) -> Result<Hash, CanonicalError> {
 pub fn is_canonical(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Value>(bytes)
         .ok()
-        .and_then(|value| of(&value).ok())
+        .and_then(|value| to_vec(&value).ok())
         .is_some_and(|canonical| canonical == bytes)
 }
 
 /// How long an entry usually is at most.
 pub(crate) const USUAL_BYTES: usize = 1536;
 
-/// Why a value cannot be written; where its number stands is looked for only when somebody has to be told.
-enum Inexact {
-    Number,
-    Json(serde_json::Error),
-}
-
-impl Inexact {
-    fn placed(self, place: impl Fn(&mut String) -> Option<String>) -> CanonicalError {
-        match self {
-            Inexact::Json(error) => CanonicalError::Json(error),
-            Inexact::Number => {
-                let mut at = String::new();
-                let number = place(&mut at).unwrap_or_default();
-                CanonicalError::Number { number, at }
-            }
+/// What was wrong, and where: the value is looked at once more.
+fn told<T: Serialize + ?Sized>(unwritten: Unwritten, value: &T) -> CanonicalError {
+    match unwritten {
+        Unwritten::Json(error) => CanonicalError::Json(error),
+        Unwritten::Number => {
+            let mut at = String::new();
+            let number = serde_json::to_value(value).ok().and_then(|value| place(&value, &mut at)).unwrap_or_default();
+            CanonicalError::Number { number, at }
         }
-    }
-}
-
-impl From<serde_json::Error> for Inexact {
-    fn from(error: serde_json::Error) -> Inexact {
-        Inexact::Json(error)
     }
 }
 
 fn exact(number: &Number) -> Option<i64> {
     number.as_i64().filter(|n| (-MAX_INTEGER..=MAX_INTEGER).contains(n))
-}
-
-fn write(value: &Value, bytes: &mut Vec<u8>) -> Result<(), Inexact> {
-    match value {
-        Value::Number(number) => serde_json::to_writer(bytes, &exact(number).ok_or(Inexact::Number)?)?,
-        Value::Array(items) => {
-            bytes.push(b'[');
-            for (index, item) in items.iter().enumerate() {
-                bytes.extend((index > 0).then_some(b','));
-                write(item, bytes)?;
-            }
-            bytes.push(b']');
-        }
-        Value::Object(members) => write_object(members, bytes)?,
-        // What `serde_json` writes of these without spaces is what RFC 8785 §3.2.2 asks for.
-        Value::Null | Value::Bool(_) | Value::String(_) => serde_json::to_writer(bytes, value)?,
-    }
-    Ok(())
-}
-
-fn write_object(members: &Map<String, Value>, bytes: &mut Vec<u8>) -> Result<(), Inexact> {
-    let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
-    sorted.sort_unstable_by(|(one, _), (other, _)| by_utf16(one, other));
-    bytes.push(b'{');
-    for (index, (name, member)) in sorted.into_iter().enumerate() {
-        bytes.extend((index > 0).then_some(b','));
-        serde_json::to_writer(&mut *bytes, name)?;
-        bytes.push(b':');
-        write(member, bytes)?;
-    }
-    bytes.push(b'}');
-    Ok(())
 }
 
 /// RFC 8785 §3.2.3: members are sorted by the UTF-16 code units of their names.
@@ -149,13 +94,11 @@ fn place(value: &Value, at: &mut String) -> Option<String> {
     match value {
         Value::Number(number) => exact(number).is_none().then(|| number.to_string()),
         Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| step(&index.to_string(), item, at)),
-        Value::Object(members) => place_in(members, at),
+        Value::Object(members) => {
+            members.iter().find_map(|(name, member)| step(&name.replace('~', "~0").replace('/', "~1"), member, at))
+        }
         Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
-}
-
-fn place_in(members: &Map<String, Value>, at: &mut String) -> Option<String> {
-    members.iter().find_map(|(name, member)| step(&name.replace('~', "~0").replace('/', "~1"), member, at))
 }
 
 fn step(name: &str, value: &Value, at: &mut String) -> Option<String> {
@@ -171,10 +114,87 @@ fn step(name: &str, value: &Value, at: &mut String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
+
+    /// Everything that `serde` knows of.
+    #[derive(Serialize)]
+    struct Everything {
+        z: Option<u8>,
+        none: Option<()>,
+        tuple: (i8, u128, char),
+        unit: Unit,
+        new: New,
+        pair: Pair,
+        kinds: Vec<Kinds>,
+        by_number: BTreeMap<u8, bool>,
+        #[serde(flatten)]
+        rest: Map<String, Value>,
+    }
+
+    #[derive(Serialize)]
+    struct Unit;
+
+    #[derive(Serialize)]
+    struct New(String);
+
+    #[derive(Serialize)]
+    struct Pair(i64, ());
+
+    #[derive(Serialize)]
+    enum Kinds {
+        Plain,
+        New(u64),
+        Pair(u8, u8),
+        Named { z: u8, a: u8 },
+    }
+
+    fn everything() -> Everything {
+        Everything {
+            z: Some(1),
+            none: None,
+            tuple: (-1, 2, 'ü'),
+            unit: Unit,
+            new: New("\u{7}\"".into()),
+            pair: Pair(MAX_INTEGER, ()),
+            kinds: vec![Kinds::Plain, Kinds::New(1), Kinds::Pair(1, 2), Kinds::Named { z: 1, a: 2 }],
+            by_number: BTreeMap::new(),
+            rest: json!({ "b": [{ "y": {}, "x": [] }], "a\"": "", "a!": 0, "a": true }).as_object().cloned().unwrap(),
+        }
+    }
+
+    #[test]
+    fn whatever_serde_knows_is_written_as_its_tree_is() {
+        let everything = everything();
+        let other = serde_json_canonicalizer::to_vec(&serde_json::to_value(&everything).unwrap()).unwrap();
+        assert_eq!(String::from_utf8(to_vec(&everything).unwrap()), String::from_utf8(other.clone()));
+        let mut bytes = Vec::new();
+        Members::of(&everything).unwrap().write(&mut bytes);
+        assert_eq!(bytes, other);
+    }
+
+    #[test]
+    fn what_is_no_object_and_names_that_are_no_text_or_stand_twice_are_refused() {
+        for no_object in [json!([{ "a": 1 }]), json!("a"), Value::Null] {
+            assert!(matches!(Members::of(&no_object), Err(CanonicalError::Json(_))), "{no_object}");
+        }
+        assert!(matches!(to_vec(&BTreeMap::from([(1, 2)])), Err(CanonicalError::Json(_))));
+        let twice = Everything { rest: Map::from_iter([("z".to_owned(), Value::Null)]), ..everything() };
+        assert!(matches!(to_vec(&twice), Err(CanonicalError::Json(_))));
+        assert!(matches!(Members::of(&twice), Err(CanonicalError::Json(_))));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_set_leaves_the_members_as_they_were() {
+        let mut members = Members::of(&json!({ "a": 1, "b": 2 })).unwrap();
+        let before = members.clone();
+        assert!(members.set("a", &json!([1.5])).unwrap_err().to_string().contains("`1.5` at `/0`"));
+        assert_eq!(members, before);
+    }
 
     fn values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -198,7 +218,20 @@ mod tests {
         /// What is written here is what a library for RFC 8785 writes.
         #[test]
         fn it_is_what_others_write(value in values()) {
-            prop_assert_eq!(of(&value).unwrap(), serde_json_canonicalizer::to_vec(&value).unwrap());
+            let other = serde_json_canonicalizer::to_vec(&value).unwrap();
+            prop_assert_eq!(to_vec(&value).unwrap(), other.clone());
+            let Value::Object(map) = value else { return Ok(()) };
+            // Put together, with some of it set twice.
+            let mut members = Members::of(&map.iter().take(3).collect::<BTreeMap<_, _>>()).unwrap();
+            for (name, member) in &map {
+                members.set(name, &1).unwrap();
+                members.set(name, member).unwrap();
+            }
+            let mut bytes = Vec::new();
+            members.write(&mut bytes);
+            prop_assert_eq!(bytes, other);
+            prop_assert_eq!(map.iter().all(|(name, member)| members.get(name).as_ref() == Some(member)), true);
+            prop_assert_eq!(members.to_map(), map);
         }
     }
 

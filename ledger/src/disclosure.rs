@@ -30,12 +30,6 @@ impl Digest {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The same, owned.
-    #[cfg(feature = "store")]
-    pub(crate) fn into_text(self) -> String {
-        self.0
-    }
 }
 
 /// A salted value that can be shown to whoever holds the entry.
@@ -116,8 +110,10 @@ const USUAL_BYTES: usize = 256;
 pub(crate) fn salted<T: Serialize>(name: &str, value: &T) -> Result<String, DisclosureError> {
     let mut salt = [0; 16];
     random::fill(&mut salt).map_err(|error| DisclosureError::Random(error.to_string()))?;
+    let mut text = [0; 22];
+    BASE64URL_NOPAD.encode_mut(&salt, &mut text);
     let mut array = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut array, &(BASE64URL_NOPAD.encode(&salt), name, value))
+    serde_json::to_writer(&mut array, &(str::from_utf8(&text).unwrap_or_default(), name, value))
         .map_err(|source| DisclosureError::Value { name: name.to_owned(), source })?;
     Ok(BASE64URL_NOPAD.encode(&array))
 }

@@ -123,7 +123,7 @@ pub fn challenge(typ: &str, payload: &Value) -> Result<[u8; 32], StatementError>
     let mut hasher = Sha256::new();
     hasher.update(typ.as_bytes());
     hasher.update([0]);
-    hasher.update(canonical::of(payload)?);
+    hasher.update(canonical::to_vec(payload)?);
     Ok(hasher.finalize().into())
 }
 

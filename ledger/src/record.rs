@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     Hash,
-    canonical::{self, CanonicalError},
+    batch::Attachments,
+    canonical::{self, CanonicalError, Members},
     disclosure::Commitments,
 };
 
@@ -250,7 +251,7 @@ impl Entry {
             return Err(EntryError::TooLong(bytes.len()));
         }
         let value: Value = serde_json::from_slice(bytes)?;
-        if canonical::of(&value)? != bytes {
+        if canonical::to_vec(&value)? != bytes {
             return Err(EntryError::NotCanonical);
         }
         Ok(serde_json::from_value(value)?)
@@ -313,10 +314,12 @@ pub struct Draft {
     pub parents: Vec<Hash>,
     /// The instruction it belongs to.
     pub instruction: Option<String>,
-    /// The body, with its `v`.
-    pub body: Map<String, Value>,
+    /// The body, with its `v`, without its commitments.
+    pub body: Members,
+    /// The body's `sd`: the digests of what is disclosed.
+    pub commitments: Members,
     /// Encrypted disclosures for the vault.
-    pub attachments: Vec<Attachment>,
+    pub attachments: Attachments,
     /// State that becomes durable together with the entry.
     pub state: Vec<StatePut>,
 }
@@ -325,22 +328,24 @@ impl Draft {
     /// A draft of `body`'s kind.
     ///
     /// # Errors
-    /// [`EntryError::Body`] when the body does not serialise to a JSON object.
+    /// [`EntryError::Canonical`] when the body holds a number without canonical form.
     pub fn new<B: body::Body>(body: &B) -> Result<Draft, EntryError> {
-        let fail = |source| EntryError::Body { kind: B::KIND, source };
-        let mut map = match serde_json::to_value(body).map_err(fail)? {
-            Value::Object(map) => map,
-            _ => return Err(fail(serde::de::Error::custom("not an object"))),
-        };
-        map.insert("v".to_owned(), Value::from(B::VERSION));
-        Ok(Draft {
-            kind: B::KIND,
+        let mut members = Members::of(body)?;
+        members.set("v", &B::VERSION)?;
+        Ok(Draft::of(B::KIND, members))
+    }
+
+    /// A draft of this kind with nothing but its body.
+    pub fn of(kind: Kind, body: Members) -> Draft {
+        Draft {
+            kind,
             parents: Vec::new(),
             instruction: None,
-            body: map,
-            attachments: Vec::new(),
+            body,
+            commitments: Members::default(),
+            attachments: Attachments::default(),
             state: Vec::new(),
-        })
+        }
     }
 
     /// Places the draft in an instruction's counter.

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use self::cipher::{decrypt, encrypt, encrypt_padded, unpad};
 use crate::{
+    canonical::CanonicalError,
     disclosure::{self, Disclosure, DisclosureError},
     disk,
     record::{Attachment, Draft},
@@ -87,6 +88,9 @@ pub enum VaultError {
     /// The disclosure cannot be made or read.
     #[error(transparent)]
     Disclosure(#[from] DisclosureError),
+    /// The commitment cannot be written.
+    #[error(transparent)]
+    Commitment(#[from] CanonicalError),
 }
 
 impl VaultError {
@@ -209,9 +213,16 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoKey`] for an unknown or erased subject.
     pub fn seal_state(&self, subject: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let mut sealed = Vec::new();
+        self.put_sealed(subject, plain, &mut sealed)?;
+        Ok(sealed)
+    }
+
+    /// The same, put behind what is in `sealed`.
+    fn put_sealed(&self, subject: &str, plain: &[u8], sealed: &mut Vec<u8>) -> Result<(), VaultError> {
         let guard = self.subjects.read();
         let key = &guard.0.by_id.get(subject).ok_or_else(|| VaultError::NoKey(subject.to_owned()))?.key;
-        encrypt_padded(key, subject.as_bytes(), plain)
+        encrypt_padded(key, subject.as_bytes(), plain, sealed)
     }
 
     /// Decrypts what [`Vault::seal_state`] made.
@@ -270,13 +281,8 @@ impl Draft {
         value: &T,
     ) -> Result<Draft, VaultError> {
         let text = disclosure::salted(name, value)?;
-        let digest = serde_json::Value::from(disclosure::Digest::of(&text).into_text());
-        let sd = self.body.entry("sd").or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
-        if let Some(sd) = sd.as_object_mut() {
-            sd.insert(name.to_owned(), digest);
-        }
-        let sealed = vault.seal_state(subject, text.as_bytes())?;
-        self.attachments.push(Attachment { subject: subject.to_owned(), name: name.to_owned(), sealed });
+        self.attachments.add(subject, name, |sealed| vault.put_sealed(subject, text.as_bytes(), sealed))?;
+        self.commitments.set(name, disclosure::Digest::of(&text).as_str())?;
         Ok(self)
     }
 }

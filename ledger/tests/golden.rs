@@ -241,7 +241,7 @@ fn entry(seq: u64, draft: Draft) -> Entry {
         parents: vec![Hash::of(b"parent")],
         instruction: Some("018f0000-0000-7000-8000-000000000000".into()),
         n: Some(seq),
-        body: draft.body,
+        body: draft.body.to_map(),
         extra: Map::new(),
     }
 }
@@ -416,7 +416,7 @@ fn the_format_page_names_every_kind_and_every_field() {
             .nth(1)
             .unwrap_or_else(|| panic!("`{}` is not in docs/format.md", draft.kind));
         let section = section.split("\n\n").next().unwrap();
-        for field in draft.body.keys().filter(|field| *field != "v") {
+        for field in draft.body.to_map().keys().filter(|field| *field != "v") {
             assert!(section.contains(&format!("`{field}`")), "`{field}` of `{}` is not in docs/format.md", draft.kind);
         }
     }

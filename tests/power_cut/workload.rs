@@ -14,6 +14,7 @@ use std::{
 
 use countersign_ledger::{
     Draft, Hash, Kind, Ledger,
+    canonical::Members,
     checkpoint::CheckpointSigner,
     clock::SystemClock,
     directory::Directory,
@@ -180,18 +181,17 @@ fn draft(random: &mut SmallRng) -> Draft {
     let attachment = |bytes| Attachment { subject: "s".to_owned(), name: "a".to_owned(), sealed: vec![byte; bytes] };
     // Now and then one that is too long for the store's pages.
     let attachments = match random.random_range(0..20) {
-        0 => vec![attachment(20_000)],
-        1..10 => vec![attachment(300)],
-        _ => vec![],
+        0 => Some(attachment(20_000)),
+        1..10 => Some(attachment(300)),
+        _ => None,
     };
     let key = format!("test/{}", random.random_range(0..100)).into_bytes();
+    let body = Members::of(&json!({ "v": 1, "pad": pad })).unwrap_or_default();
     Draft {
-        kind: Kind::Other("test".to_owned()),
-        parents: vec![],
         instruction: random.random_bool(0.5).then(|| format!("i{}", random.random_range(0..20))),
-        body: json!({ "v": 1, "pad": pad }).as_object().cloned().unwrap(),
-        attachments,
+        attachments: attachments.into_iter().collect(),
         state: vec![StatePut { key, value: random.random_bool(0.8).then(|| b"value".to_vec()) }],
+        ..Draft::of(Kind::Other("test".to_owned()), body)
     }
 }
 

@@ -4,8 +4,9 @@ use serde_json::json;
 use super::*;
 use crate::{
     Entry,
+    canonical::Members,
     clock::{ManualClock, SystemClock},
-    record::Kind,
+    record::{Attachment, Kind},
 };
 
 fn signer() -> CheckpointSigner {
@@ -13,14 +14,12 @@ fn signer() -> CheckpointSigner {
 }
 
 fn draft(n: u64, instruction: Option<&str>) -> Draft {
-    let body = json!({"v": 1, "n": n, "pad": "x".repeat(300)}).as_object().cloned().unwrap();
+    let body = Members::of(&json!({"v": 1, "n": n, "pad": "x".repeat(300)})).unwrap();
+    let attachment = Attachment { subject: "s".into(), name: "a".into(), sealed: vec![7; 200] };
     Draft {
-        kind: Kind::Other("test".into()),
-        parents: vec![],
         instruction: instruction.map(str::to_owned),
-        body,
-        attachments: vec![Attachment { subject: "s".into(), name: "a".into(), sealed: vec![7; 200] }],
-        state: vec![],
+        attachments: [attachment].into_iter().collect(),
+        ..Draft::of(Kind::Other("test".into()), body)
     }
 }
 

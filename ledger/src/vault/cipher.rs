@@ -15,22 +15,28 @@ const KEY_NONCE_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 const LENGTH_BYTES: usize = 4;
 
-/// Nonce and ciphertext of `plain` with its length (32 bits, big-endian) in front and zeros behind, up to a multiple of [`PADDING`].
-pub(super) fn encrypt_padded(key: &Key, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+/// Puts behind what is in `sealed`: nonce and ciphertext of `plain` with its length (32 bits, big-endian) in front and zeros behind, up to a multiple of
+/// [`PADDING`].
+pub(super) fn encrypt_padded(
+    key: &Key,
+    associated: &[u8],
+    plain: &[u8],
+    sealed: &mut Vec<u8>,
+) -> Result<(), VaultError> {
     let padded = (LENGTH_BYTES + plain.len()).next_multiple_of(PADDING);
-    let mut sealed = with_nonce(padded)?;
+    let from = put_nonce(padded, sealed)?;
     sealed.extend(u32::try_from(plain.len()).unwrap_or(u32::MAX).to_be_bytes());
     sealed.extend(plain);
-    sealed.resize(NONCE_BYTES + padded, 0);
-    encrypt_in_place(key, associated, &mut sealed)?;
-    Ok(sealed)
+    sealed.resize(from + NONCE_BYTES + padded, 0);
+    encrypt_in_place(key, associated, sealed, from)
 }
 
 /// Nonce and ciphertext of `plain`.
 pub(super) fn encrypt(key: &Key, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let mut sealed = with_nonce(plain.len())?;
+    let mut sealed = Vec::new();
+    put_nonce(plain.len(), &mut sealed)?;
     sealed.extend(plain);
-    encrypt_in_place(key, associated, &mut sealed)?;
+    encrypt_in_place(key, associated, &mut sealed, 0)?;
     Ok(sealed)
 }
 
@@ -50,18 +56,21 @@ pub(super) fn unpad(padded: &[u8]) -> Option<Vec<u8>> {
     rest.get(..u32::from_be_bytes(*length) as usize).map(<[u8]>::to_vec)
 }
 
-/// A nonce, with room for so much text behind it.
-fn with_nonce(text_bytes: usize) -> Result<Vec<u8>, VaultError> {
-    let mut sealed = Vec::with_capacity(NONCE_BYTES + text_bytes + TAG_BYTES);
-    sealed.resize(NONCE_BYTES, 0);
-    random::fill(&mut sealed).map_err(|error| VaultError::Random(error.to_string()))?;
-    Ok(sealed)
+/// Puts a nonce behind what is in `sealed`, with room for so much text; gives where it stands.
+fn put_nonce(text_bytes: usize, sealed: &mut Vec<u8>) -> Result<usize, VaultError> {
+    let mut nonce = [0; NONCE_BYTES];
+    random::fill(&mut nonce).map_err(|error| VaultError::Random(error.to_string()))?;
+    sealed.reserve(NONCE_BYTES + text_bytes + TAG_BYTES);
+    let from = sealed.len();
+    sealed.extend(nonce);
+    Ok(from)
 }
 
-/// Encrypts what stands behind the nonce, and puts the tag behind it.
-fn encrypt_in_place(key: &Key, associated: &[u8], sealed: &mut Vec<u8>) -> Result<(), VaultError> {
+/// Encrypts what stands behind the nonce at `from`, and puts the tag behind it.
+fn encrypt_in_place(key: &Key, associated: &[u8], sealed: &mut Vec<u8>, from: usize) -> Result<(), VaultError> {
     let refused = || VaultError::Random("the cipher refused the input".into());
-    let (nonce, text) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or_else(refused)?;
+    let of_it = sealed.get_mut(from..).ok_or_else(refused)?;
+    let (nonce, text) = of_it.split_first_chunk_mut::<NONCE_BYTES>().ok_or_else(refused)?;
     let (cipher, nonce) = of_one_use(key, nonce).ok_or_else(refused)?;
     let tag =
         cipher.seal_in_place_separate_tag(nonce, Aad::from(associated), text).map_err(|_unspecified| refused())?;
@@ -102,7 +111,10 @@ mod tests {
             prop_assert_eq!(other.decrypt(&nonce, Payload { msg: behind, aad: &aad }).unwrap(), text.clone());
             prop_assert_eq!(other.encrypt(&nonce, Payload { msg: &text, aad: &aad }).unwrap(), behind);
             prop_assert_eq!(decrypt(&key, &aad, &sealed), Some(text.clone()));
-            prop_assert_eq!(unpad(&decrypt(&key, &aad, &encrypt_padded(&key, &aad, &text).unwrap()).unwrap()), Some(text));
+            let mut behind = b"what was there".to_vec();
+            encrypt_padded(&key, &aad, &text, &mut behind).unwrap();
+            let padded = behind.strip_prefix(b"what was there").unwrap();
+            prop_assert_eq!(unpad(&decrypt(&key, &aad, padded).unwrap()), Some(text));
             let at = flip % sealed.len();
             sealed[at] ^= 1;
             prop_assert_eq!(decrypt(&key, &aad, &sealed), None);

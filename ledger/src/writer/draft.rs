@@ -43,16 +43,22 @@ impl Prepared {
         // INVARIANT: RFC 8785 sorts members by name: body, instruction, kind, n, origin, parents, prev, seq, time, v.
         let mut text = Vec::with_capacity(canonical::USUAL_BYTES);
         text.extend_from_slice(b"{\"body\":");
-        canonical::put_object(&draft.body, &mut text)?;
+        if draft.commitments.is_empty() {
+            draft.body.write(&mut text);
+        } else {
+            let mut body = draft.body.clone();
+            body.set_object("sd", &draft.commitments)?;
+            body.write(&mut text);
+        }
         if let Some(instruction) = &draft.instruction {
             text.extend_from_slice(b",\"instruction\":");
-            canonical::put_text(instruction, &mut text)?;
+            canonical::put(instruction, &mut text)?;
         }
         text.extend_from_slice(b",\"kind\":");
-        canonical::put_text(draft.kind.as_str(), &mut text)?;
+        canonical::put(draft.kind.as_str(), &mut text)?;
         let n_at = text.len();
         text.extend_from_slice(b",\"origin\":");
-        canonical::put_text(origin, &mut text)?;
+        canonical::put(origin, &mut text)?;
         text.extend_from_slice(b",\"parents\":[");
         for (index, parent) in draft.parents.iter().enumerate() {
             text.extend((index > 0).then_some(b','));
@@ -62,9 +68,9 @@ impl Prepared {
         text.push(b']');
         let (id, body) = (draft.instruction.as_deref(), &draft.body);
         let prepared = Prepared {
-            terms: Term::of(&draft.kind, id, body.get("call"), body.get("closed")),
+            terms: Term::of(&draft.kind, id, body.get("call").as_ref(), body.get("closed").as_ref()),
             instruction: id.map(Term::instruction),
-            is_numbered: body.contains_key("upstream_n"),
+            is_numbered: body.has("upstream_n"),
             kind: draft.kind.clone(),
             text,
             n_at,
@@ -115,19 +121,22 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::record::Entry;
+    use crate::{canonical::Members, record::Entry};
 
     proptest! {
         /// The spliced bytes are what the general way gives.
         #[test]
         fn spliced_bytes_are_canonical(text in ".*", instruction in proptest::option::of(".*"), seq in 0..1_u64 << 53, n in 0..100_u64) {
             let body = json!({"v": 1, "text": text, "\u{10000}": 1, "z": [1]}).as_object().cloned().unwrap_or_default();
-            let draft = Draft { kind: Kind::Call, parents: vec![Hash::of(b"p")], instruction: instruction.clone(), body, attachments: vec![], state: vec![] };
+            let (mut draft, mut body) = (Draft::of(Kind::Call, Members::of(&body).unwrap()).caused_by([Hash::of(b"p")]), body);
+            draft.instruction.clone_from(&instruction);
+            draft.commitments.set("request", "digest").unwrap();
+            body.insert("sd".to_owned(), json!({ "request": "digest" }));
             let time = Time::new(jiff::Timestamp::UNIX_EPOCH);
             let n = instruction.as_ref().map(|_| n);
             let entry = Entry {
                 v: FORMAT_VERSION, origin: "a.example/\u{e9}".into(), seq, prev: Hash::of(b"q"), time, kind: Kind::Call,
-                parents: draft.parents.clone(), instruction, n, body: draft.body.clone(), extra: Map::new(),
+                parents: draft.parents.clone(), instruction, n, body, extra: Map::new(),
             };
             let mut bytes = b"what was there".to_vec();
             Prepared::without_waiter(&draft, &entry.origin).unwrap().write(&mut bytes, seq, n, &entry.prev, time);

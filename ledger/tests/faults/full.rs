@@ -51,7 +51,7 @@ fn a_call_with_its_number_is_written_although_the_disk_fills_behind_it() {
     let (ledger, questions) = filling(dir.path(), 600 << 10);
     let call = |n: u64| {
         let mut draft = draft(0);
-        draft.body.insert("upstream_n".to_owned(), n.into());
+        draft.body.set("upstream_n", &n).unwrap();
         draft
     };
     // Room when it is queued, none when it is written.

@@ -19,6 +19,7 @@ use std::{
 
 use countersign_ledger::{
     Draft, Hash, Kind, Ledger,
+    canonical::Members,
     checkpoint::CheckpointSigner,
     clock::SystemClock,
     directory::Directory,
@@ -191,13 +192,13 @@ fn options(dir: &Path, disk: Arc<dyn Disk>) -> Options {
 }
 
 fn draft(n: usize) -> Draft {
+    let body = Members::of(&json!({ "v": 1, "n": n, "pad": "x".repeat(n % 200) })).unwrap();
+    let attachment = Attachment { subject: "s".to_owned(), name: "a".to_owned(), sealed: vec![n as u8; 200] };
     Draft {
-        kind: Kind::Other("test".to_owned()),
-        parents: vec![],
         instruction: Some(format!("i{}", n % 3)),
-        body: json!({ "v": 1, "n": n, "pad": "x".repeat(n % 200) }).as_object().cloned().unwrap(),
-        attachments: vec![Attachment { subject: "s".to_owned(), name: "a".to_owned(), sealed: vec![n as u8; 200] }],
+        attachments: [attachment].into_iter().collect(),
         state: vec![StatePut { key: b"test".to_vec(), value: Some(n.to_string().into_bytes()) }],
+        ..Draft::of(Kind::Other("test".to_owned()), body)
     }
 }
 

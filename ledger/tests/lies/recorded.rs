@@ -169,7 +169,7 @@ pub(super) fn table() -> Vec<(&'static str, Lie, &'static [&'static str], bool)>
             "a body that is none",
             lie(|w| {
                 let mut draft = Draft::new(&w.call(|_| ())).unwrap().of_instruction("i");
-                draft.body.insert("upstream_n".into(), json!("zero"));
+                draft.body.set("upstream_n", "zero").unwrap();
                 w.ledger.append_blocking(draft).unwrap();
             }),
             &["body-malformed"],

@@ -8,7 +8,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use countersign_ledger::{Draft, Hash, record::body, writer::Sealed};
+use countersign_ledger::{
+    Draft, Hash,
+    record::{EntryError, body},
+    writer::Sealed,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -143,7 +147,7 @@ async fn close(api: &Api, by: String, id: &str, reason: &str) -> Result<Response
     let mut last = None;
     for instruction in &row.instructions {
         let mut draft = draft(id, "closed", &[], &by)?.of_instruction(instruction);
-        draft.body.insert("reason".to_owned(), reason.into());
+        draft.body.set("reason", reason).map_err(EntryError::from).map_err(StateError::from)?;
         draft.state.push(Registry::put("incident", id, None));
         last = Some(gateway.ledger.append(draft).await.map_err(StateError::from)?);
     }

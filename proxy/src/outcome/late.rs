@@ -128,7 +128,7 @@ fn can_be_overtaken(draft: &Draft) -> bool {
 }
 
 fn values(draft: &Draft) -> usize {
-    draft.attachments.iter().map(|attachment| attachment.sealed.len()).sum()
+    draft.attachments.len()
 }
 
 /// Keeps a draft until the ledger takes it.
@@ -160,15 +160,14 @@ pub(super) fn keep(context: &Arc<Context>, draft: Draft, seal: Seal) -> Result<O
 
 #[cfg(test)]
 mod tests {
-    use countersign_ledger::record::Attachment;
-    use serde_json::Map;
+    use countersign_ledger::{canonical::Members, record::Attachment};
 
     use super::*;
 
     fn kept(kind: Kind, bytes: usize) -> Kept {
         let attachment = Attachment { subject: "s".to_owned(), name: "observed".to_owned(), sealed: vec![0; bytes] };
-        let attachments = if bytes == 0 { vec![] } else { vec![attachment] };
-        let draft = Draft { kind, parents: vec![], instruction: None, body: Map::new(), attachments, state: vec![] };
+        let attachments = (bytes > 0).then_some(attachment).into_iter().collect();
+        let draft = Draft { attachments, ..Draft::of(kind, Members::default()) };
         Kept { draft, told: None }
     }
 

@@ -134,7 +134,7 @@ impl Record {
         let call = &judged.call;
         match (&judged.permit, &call.upstream) {
             (Some(_), Some(upstream)) => gateway.numbered(&upstream.settings.name, |number, counter| {
-                draft.body.insert("upstream_n".to_owned(), number.into());
+                draft.body.set("upstream_n", &number).map_err(EntryError::from)?;
                 draft.state.extend([open_state(&call.id, &call.live.id, &call.live.subject), counter]);
                 Ok((gateway.ledger.enqueue(draft)?, Some(number)))
             }),

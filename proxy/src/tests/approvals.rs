@@ -108,7 +108,7 @@ impl World {
 }
 
 fn challenge(typ: &str, payload: &Value) -> [u8; 32] {
-    *Hash::of(&[typ.as_bytes(), &[0], &canonical::of(payload).unwrap()].concat()).as_bytes()
+    *Hash::of(&[typ.as_bytes(), &[0], &canonical::to_vec(payload).unwrap()].concat()).as_bytes()
 }
 
 /// What the page tells its script.

@@ -144,7 +144,7 @@ fn attest(event: &mut Value, call: &Node<'_>) -> io::Result<()> {
     };
     let mut attestation = json!({ "uid": call.hash, "authority_uid": call.origin() });
     set(event, attestation.clone());
-    let hash = Hash::of(&canonical::of(event).map_err(io::Error::other)?);
+    let hash = Hash::of(&canonical::to_vec(event).map_err(io::Error::other)?);
     let fingerprint = json!({ "algorithm_id": 3, "algorithm": "SHA-256", "value": hash });
     if let Some(attestation) = attestation.as_object_mut() {
         attestation.insert("fingerprint".to_owned(), fingerprint);

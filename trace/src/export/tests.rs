@@ -40,7 +40,7 @@ fn an_ocsf_event_has_what_the_class_requires_and_a_fingerprint_over_the_rest() {
     }
     assert!(event["metadata"]["profiles"].as_array().unwrap().contains(&json!("record_integrity")));
     let stated = event["attestation"].as_object_mut().unwrap().remove("fingerprint").unwrap();
-    assert_eq!(stated["value"], json!(Hash::of(&canonical::of(&event).unwrap())));
+    assert_eq!(stated["value"], json!(Hash::of(&canonical::to_vec(&event).unwrap())));
 }
 
 #[test]
