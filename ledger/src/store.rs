@@ -232,8 +232,9 @@ impl Store {
     }
 }
 
-/// What is read of it again soon fits: the end of the entries, and the state.
-const CACHE_BYTES: u64 = 16 << 20;
+/// More than the store has by far. sled deals it out to 256 parts, and what is larger than its part (a page of entries has 64 KiB) is read from the file again
+/// for each write.
+const CACHE_BYTES: u64 = 256 << 20;
 
 /// How long sled's own threads may hold its file after a store was closed in this process.
 const UNLOCKED_WITHIN: Duration = Duration::from_secs(10);

@@ -97,7 +97,7 @@ impl Default for Limits {
             store_lag_entries: 16_384,
             store_lag_bytes: 24 << 20,
             store_interval: Duration::from_millis(50),
-            keep_entries: 16_384,
+            keep_entries: 4096,
             segment_bytes: crate::journal::SEGMENT_BYTES,
             min_free_bytes: 256 << 20,
             space_interval: Duration::from_millis(10),

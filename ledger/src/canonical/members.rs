@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     CanonicalError, told,
-    write::{Place, Writer, by_name, is_written},
+    write::{Place, Writer, by_name},
 };
 
 /// Members of an object, each in canonical form (RFC 8785), in one piece of bytes; in any order until the object is written.
@@ -46,7 +46,7 @@ impl Members {
 
     /// The value of a member.
     pub fn get(&self, name: &str) -> Option<Value> {
-        let (_, place) = self.place(name)?;
+        let place = self.place(name)?;
         serde_json::from_slice(self.bytes.get(place.colon + 1..place.to)?).ok()
     }
 
@@ -63,6 +63,7 @@ impl Members {
     }
 
     /// Sets a member to the object of these members.
+    #[cfg(feature = "store")]
     pub(crate) fn set_object(&mut self, name: &str, members: &Members) -> Result<(), CanonicalError> {
         self.put(name, |bytes| {
             members.write(bytes);
@@ -87,7 +88,6 @@ impl Members {
         name: &str,
         value: impl FnOnce(&mut Vec<u8>) -> Result<(), CanonicalError>,
     ) -> Result<(), CanonicalError> {
-        let before = self.place(name).map(|(index, _)| index);
         let from = self.bytes.len();
         name.serialize(Writer::new(&mut self.bytes)).map_err(|error| told(error, name))?;
         let colon = self.bytes.len();
@@ -96,13 +96,16 @@ impl Members {
             self.bytes.truncate(from);
             return Err(error);
         }
-        before.map(|index| self.places.swap_remove(index));
-        self.places.push(Place { from, colon, to: self.bytes.len() });
+        let place = Place { from, colon, to: self.bytes.len() };
+        let bytes = &self.bytes;
+        self.places.retain(|other| other.name(bytes) != place.name(bytes));
+        self.places.push(place);
         Ok(())
     }
 
-    fn place(&self, name: &str) -> Option<(usize, &Place)> {
-        self.places.iter().enumerate().find(|(_, place)| is_written(place.name(&self.bytes), name))
+    fn place(&self, name: &str) -> Option<&Place> {
+        let name = serde_json::to_vec(name).ok()?;
+        self.places.iter().find(|place| place.name(&self.bytes) == name)
     }
 }
 

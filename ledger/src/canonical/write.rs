@@ -19,28 +19,25 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The name as it is written, without its quotes.
+    /// The name as it is written, in quotes. Each has one spelling.
     pub(super) fn name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
-        bytes.get(self.from + 1..self.colon.saturating_sub(1)).unwrap_or_default()
+        bytes.get(self.from..self.colon).unwrap_or_default()
     }
 }
 
-/// Whether this, between quotes, is how a name is written.
-pub(super) fn is_written(written: &[u8], name: &str) -> bool {
-    written == name.as_bytes() || written.iter().any(|byte| *byte == b'\\') && read(written) == name
-}
-
-fn read(written: &[u8]) -> String {
-    serde_json::from_slice(&[b"\"", written, b"\""].concat()).unwrap_or_default()
+fn unquoted(name: &[u8]) -> &[u8] {
+    name.get(1..name.len().saturating_sub(1)).unwrap_or_default()
 }
 
 /// The order of two members: that of the UTF-16 code units of their names (RFC 8785 §3.2.3).
 pub(super) fn by_name(bytes: &[u8], one: &Place, other: &Place) -> Ordering {
     let (one, other) = (one.name(bytes), other.name(bytes));
-    let is_as_written = |name: &[u8]| name.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
-    if is_as_written(one) && is_as_written(other) {
-        return one.cmp(other);
+    let is_plain = |name: &[u8]| name.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
+    if is_plain(one) && is_plain(other) {
+        // A quote comes behind a space.
+        return unquoted(one).cmp(unquoted(other));
     }
+    let read = |name: &[u8]| serde_json::from_slice::<String>(name).unwrap_or_default();
     by_utf16(&read(one), &read(other))
 }
 
