@@ -232,6 +232,16 @@ fn until<T>(mut what: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Runs a program that only root may; says why where it cannot.
+fn as_root(program: &str, arguments: &[&str], path: &Path) -> bool {
+    let done = std::process::Command::new(program).args(arguments).arg(path).output();
+    let is_done = done.as_ref().is_ok_and(|done| done.status.success());
+    if !is_done {
+        eprintln!("`{program}` cannot be used here, so nothing was tried on a disk of its own: {done:?}");
+    }
+    is_done
+}
+
 /// A file system of so many MiB in memory; unmounted when dropped.
 struct Small(tempfile::TempDir);
 
@@ -239,15 +249,8 @@ impl Small {
     /// None where nothing may be mounted.
     fn mount(mib: usize) -> Option<Small> {
         let dir = tempfile::tempdir().unwrap();
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(dir.path());
-        match mount.output() {
-            Ok(done) if done.status.success() => Some(Small(dir)),
-            other => {
-                eprintln!("nothing can be mounted here, so no disk was filled: {other:?}");
-                None
-            }
-        }
+        let size = format!("size={mib}m");
+        as_root("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"], dir.path()).then_some(Small(dir))
     }
 
     /// Takes all room that there is.
@@ -265,7 +268,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        as_root("umount", &["--lazy"], self.0.path());
     }
 }
 
@@ -306,6 +309,67 @@ fn drafts(n: usize) -> Draft {
     } else {
         Draft { attachments: draft(n).attachments, ..Draft::new(&step).unwrap() }
     }
+}
+
+/// A file system on a disk of its own, which can be made to answer nothing; unmounted when dropped.
+struct Frozen(tempfile::TempDir);
+
+impl Frozen {
+    /// None where nothing may be mounted.
+    fn mount() -> Option<Frozen> {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
+        std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+        let at = dir.path().join("mounted");
+        std::fs::create_dir(&at).unwrap();
+        let image_name = image.to_str().unwrap();
+        let mounted = as_root("mkfs.ext4", &["-q"], &image) && as_root("mount", &["-o", "loop", image_name], &at);
+        mounted.then_some(Frozen(dir))
+    }
+
+    fn at(&self) -> std::path::PathBuf {
+        self.0.path().join("mounted")
+    }
+
+    fn thaw(&self) {
+        as_root("fsfreeze", &["--unfreeze"], &self.at());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.thaw();
+        }
+        as_root("umount", &["--lazy"], &self.at());
+    }
+}
+
+/// A real file system from which no write and no sync comes back.
+#[test]
+fn a_file_system_that_hangs_is_seen_and_what_waited_is_sealed_when_it_goes_on() {
+    let Some(frozen) = Frozen::mount() else { return };
+    let dir = frozen.at().join("ledger");
+    let mut options = options(&dir, SystemDisk::shared());
+    options.limits.stuck_after = Duration::from_millis(500);
+    let ledger = Ledger::create(options, signer(), Arc::new(SystemClock), None).unwrap();
+    let mut acknowledged = vec![ledger.append_blocking(draft(0)).unwrap()];
+    if !as_root("fsfreeze", &["--freeze"], &frozen.at()) {
+        return;
+    }
+    let waits = ledger.enqueue(draft(1)).unwrap();
+    let said = until(|| ledger.can_seal().err());
+    let refused = ledger.enqueue(draft(2)).map(drop);
+    frozen.thaw();
+    assert!(matches!(said, AppendError::Stuck { .. }), "{said}");
+    assert!(matches!(refused, Err(AppendError::Stuck { .. })), "{refused:?}");
+    acknowledged.push(waits.sealed_blocking().unwrap());
+    until(|| ledger.can_seal().ok());
+    acknowledged.push(ledger.append_blocking(draft(3)).unwrap());
+    ledger.close().unwrap();
+    drop(ledger);
+    let acknowledged: Vec<_> = acknowledged.iter().map(|sealed| (sealed.seq, sealed.hash)).collect();
+    reopen(&dir, &acknowledged, "the file system hung for a while");
 }
 
 /// Journal, store and archive on one file system that has no byte left, again and again, while entries are queued.
