@@ -27,14 +27,15 @@ pub async fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     let gateway = running::gateway(&config).await?;
     let hangup = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (ledger, watched) = (gateway.ledger.clone(), gateway.ledger.clone());
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = stopped(&watched) => {}
         }
         tell(&[NotifyState::Stopping]);
     };
-    let ledger = gateway.ledger.clone();
     let running = countersign_proxy::serve(settings, gateway, config.credentials(), shutdown).await?;
     let change = watch::Change { reload: running.reload.clone(), levels: exporting.levels.clone() };
     let watching = tokio::spawn(watch::watch(args.config.clone(), config, seen, hangup, change));
@@ -66,6 +67,15 @@ fn ready(running: &Running) -> serde_json::Value {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Ends when the ledger has stopped. Only another process goes on with it, and whoever started this one starts another: one that stays and refuses everything helps
+/// nobody.
+async fn stopped(ledger: &Ledger) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    while ledger.status().poisoned.is_none() {
+        every.tick().await;
     }
 }
 

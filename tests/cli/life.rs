@@ -128,6 +128,31 @@ fn a_rolled_back_ledger_is_refused_and_adopted_anew_with_the_head_held_outside()
 }
 
 #[test]
+fn a_sidecar_whose_ledger_has_stopped_says_why_and_ends_and_the_next_one_goes_on() {
+    let mut sidecar = Sidecar::start();
+    sidecar.stop();
+    let log = sidecar.dir.path().join("log");
+    sidecar.serve_saying(fs::File::create(&log).unwrap().into(), None);
+    let granted = sidecar.instruct("What is my balance?", "bob", &["account.balance.read"]);
+    let token = granted["token"].as_str().unwrap();
+    // A disk that fails for another reason than being full.
+    let (anchor, away) = (sidecar.ledger().join("anchor"), sidecar.dir.path().join("away"));
+    fs::rename(&anchor, &away).unwrap();
+    fs::write(&anchor, "").unwrap();
+    let balance = |sidecar: &Sidecar| sidecar.ask(&sidecar.gateway, "GET", "/account/balance", token, None).status;
+    assert_eq!(balance(&sidecar), 200, "the anchor is written behind it");
+    assert_eq!(sidecar.ended(), Some(2));
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("the anchor cannot be written") && said.contains("must be started again"), "{said}");
+    fs::remove_file(&anchor).unwrap();
+    fs::rename(&away, &anchor).unwrap();
+    sidecar.serve();
+    assert_eq!(balance(&sidecar), 200);
+    sidecar.stop();
+    assert_eq!(sidecar.verify().0, 0);
+}
+
+#[test]
 fn what_waits_for_the_next_start_is_said_when_it_is_changed() {
     let mut sidecar = Sidecar::start();
     sidecar.stop();

@@ -218,6 +218,17 @@ impl Sidecar {
         self.replay();
     }
 
+    /// Waits until it ends by itself; gives its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let serve = self.serve.as_mut().unwrap();
+        let ended = (0..1200).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            serve.try_wait().unwrap()
+        });
+        self.serve = None;
+        ended.expect("it ends").code()
+    }
+
     /// Each verdict is the one that its record gives once more. A ledger that a test damaged cannot be read, and is not.
     fn replay(&self) {
         let (code, text) = self.tool(&["replay", path(&self.ledger()), "--keys", path(&self.keys()), "--json"]);
