@@ -83,6 +83,7 @@ impl Ledger {
         let io = |source| OpenError::Io { path: paths.dir.clone(), source };
         files::create_dir(&options.dir).map_err(io)?;
         let lock = lock(&options.dir)?;
+        options.check_room()?;
         // A ledger that was cut short before its first entry is none yet.
         let journal = journal::read(&*options.disk, &paths.journal()).map_err(io)?;
         let archive = Archive::new(options.disk.clone(), &options.dir);
@@ -155,6 +156,7 @@ impl Ledger {
             return Err(OpenError::Missing(options.dir));
         }
         let lock = lock(&options.dir)?;
+        options.check_room()?;
         let (found, repaired) = recover_or_heal(&options, &paths, &signer.verifiers())?;
         let (size, replayed, anchor_lost) = (found.head.size, found.replayed, found.anchor_lost);
         let opened = Opened { size, replayed, anchor_lost, repaired };

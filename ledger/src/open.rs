@@ -46,6 +46,20 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
+    /// The disk is so full that opening the store might break it: sled writes when it is opened, too.
+    #[error(
+        "the disk of `{dir}` has {} KiB free, and the ledger is not opened with less than {} KiB, a quarter of its reserve: make room and start again; nothing was changed",
+        .free >> 10,
+        .needed >> 10
+    )]
+    NoRoom {
+        /// The ledger's directory.
+        dir: PathBuf,
+        /// Bytes free.
+        free: u64,
+        /// Bytes that must be.
+        needed: u64,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -86,6 +86,13 @@ pub struct Limits {
     pub stuck_after: Duration,
 }
 
+impl Limits {
+    /// Free space below which nothing is begun that is behind the journal: a quarter of the reserve is the journal's.
+    pub(crate) const fn room_behind_bytes(&self) -> u64 {
+        self.min_free_bytes / 4
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use crate::{
     checkpoint::Checkpoint,
     disk::{Disk, SystemDisk},
-    open::Paths,
+    open::{OpenError, Paths},
     store::{Probe, StoreError},
     writer::Limits,
 };
@@ -36,6 +36,16 @@ impl Options {
             probe: Probe::default(),
             disk: SystemDisk::shared(),
         }
+    }
+
+    /// Whether there is room to open the store, which writes then.
+    ///
+    /// # Errors
+    /// [`OpenError::NoRoom`].
+    pub(crate) fn check_room(&self) -> Result<(), OpenError> {
+        let io = |source| OpenError::Io { path: self.dir.clone(), source };
+        let (free, needed) = (self.disk.space(&self.dir).map_err(io)?.0, self.limits.room_behind_bytes());
+        if free < needed { Err(OpenError::NoRoom { dir: self.dir.clone(), free, needed }) } else { Ok(()) }
     }
 
     pub(crate) fn paths(&self) -> Paths {

@@ -17,6 +17,7 @@ pub(crate) struct Space {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     reserve: u64,
+    room_behind: u64,
     /// How old the last answer may be for an entry to be queued on it.
     interval: Duration,
     last: Mutex<Option<(Instant, u64)>>,
@@ -30,6 +31,7 @@ impl Space {
             disk,
             dir,
             reserve: limits.min_free_bytes,
+            room_behind: limits.room_behind_bytes(),
             interval: limits.space_interval,
             last: Mutex::default(),
             asking: Mutex::default(),
@@ -68,13 +70,13 @@ impl Space {
         Ok(accepted)
     }
 
-    /// Whether there is room for what is behind the journal. A quarter of the reserve is the journal's: sled does not go on after a write that found no room, so
+    /// Whether there is room for what is behind the journal: sled does not go on after a write that found no room, so
     /// nothing is begun there that might not.
     ///
     /// # Errors
     /// When free space cannot be read.
     pub(crate) fn has_room_behind(&self) -> io::Result<bool> {
-        Ok(self.free()? >= self.reserve / 4)
+        Ok(self.free()? >= self.room_behind)
     }
 
     /// Free bytes now.

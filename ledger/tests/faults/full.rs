@@ -14,6 +14,7 @@ use countersign_ledger::{
     Draft, Kind, Ledger,
     clock::SystemClock,
     disk::{Disk, SystemDisk},
+    open::OpenError,
     record::body,
     vault::Vault,
     writer::{AppendError, Ticket},
@@ -270,6 +271,26 @@ impl Drop for Small {
     fn drop(&mut self) {
         as_root("umount", &["--lazy"], self.0.path());
     }
+}
+
+/// sled writes when it is opened, and what it leaves behind on a disk without room it does not read again.
+#[test]
+fn a_ledger_is_not_opened_on_a_full_disk_and_nothing_of_it_is_changed() {
+    let Some(small) = Small::mount(16) else { return };
+    let dir = small.0.path().join("ledger");
+    let ledger = Ledger::create(options(&dir, SystemDisk::shared()), signer(), Arc::new(SystemClock), None).unwrap();
+    ledger.append_blocking(draft(0)).unwrap();
+    ledger.close().unwrap();
+    drop(ledger);
+    small.fill();
+    let open = || Ledger::open(options(&dir, SystemDisk::shared()), signer(), Arc::new(SystemClock));
+    let refused = open().unwrap_err();
+    assert!(matches!(refused, OpenError::NoRoom { .. }), "{refused}");
+    assert!(refused.to_string().contains("make room and start again"), "{refused}");
+    small.empty();
+    let (ledger, opened) = open().unwrap();
+    assert_eq!((opened.size, opened.repaired), (2, None));
+    ledger.close().unwrap();
 }
 
 /// The keys lie on a disk of their own: what was half written there is taken back.
