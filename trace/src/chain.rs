@@ -375,7 +375,7 @@ impl<'g> Links<'_, 'g> {
         let verdict = if call.body.shadow { Message::new(&w::SHADOW).with("verdict", verdict) } else { verdict };
         let what = Message::new(if call.is_exchange() { &w::ASKED_MODEL } else { &w::CALLED })
             .with("agent", call.agent())
-            .with("action", call.action())
+            .with("action", findings::wording::named(call))
             .with("arguments", shown(node, "arguments"))
             .with("verdict", verdict);
         self.push(Step::Judged, node, self.case.platform(), what, State::Observed, None);

@@ -19,7 +19,7 @@ mod prompt;
 mod repeat;
 mod sidecar;
 mod value;
-mod wording;
+pub(crate) mod wording;
 
 use countersign_ledger::Hash;
 use serde::Serialize;
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The version of the rule set: it changes whenever a rule is added, or finds something else than before.
-pub const RULES_VERSION: u32 = 2;
+pub const RULES_VERSION: u32 = 3;
 
 /// What a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

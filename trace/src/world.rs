@@ -43,6 +43,8 @@ pub struct Made {
     pub parents: Vec<Hash>,
     pub approval: Option<Hash>,
     pub shadow: bool,
+    /// What was asked for, where the call is no action.
+    pub request: Value,
 }
 
 /// An allowed payment with nothing special about it.
@@ -209,7 +211,7 @@ impl World {
             agent: Some("assistant".into()),
             credential: "bearer".into(),
             upstream: "bank".into(),
-            action: Some(made.action.into()),
+            action: (!made.action.is_empty()).then(|| made.action.into()),
             effect: Some(made.effect.into()),
             verdict: made.verdict.into(),
             reasons: made
@@ -225,7 +227,11 @@ impl World {
         };
         self.upstream_n += u64::from(forwarded);
         let parents = self.grant.into_iter().chain(made.parents.iter().copied()).collect();
-        self.add(&call, parents, &[("arguments", made.arguments.clone()), ("provenance", made.provenance.clone())])
+        let mut values = vec![("arguments", made.arguments.clone()), ("provenance", made.provenance.clone())];
+        if !made.request.is_null() {
+            values.push(("request", made.request.clone()));
+        }
+        self.add(&call, parents, &values)
     }
 
     /// How a call ended: `completed`, sent and with a status, unless said otherwise.
@@ -394,6 +400,12 @@ impl World {
             ..Default::default()
         };
         self.add(&incident, vec![call], &[]);
+    }
+
+    /// The chain of the first instruction, in words.
+    pub fn page(&self) -> String {
+        let chains = crate::trace(&[&self.evidence], &std::collections::BTreeSet::new());
+        chains.first().map(ToString::to_string).unwrap_or_default()
     }
 
     /// What the rules find about the first instruction.

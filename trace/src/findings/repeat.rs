@@ -9,7 +9,7 @@ use crate::{
 
 pub(super) const RULES: &[Rule] = &[
     rule("call-repeated", Step::Chose, &T_REPEATED, repeated),
-    rule("denial-ignored", Step::Chose, &T_DENIAL, denial_ignored),
+    Rule { version: 2, ..rule("denial-ignored", Step::Chose, &T_DENIAL, denial_ignored) },
 ];
 
 /// The same calls before one, which are no part of it.

@@ -5,9 +5,18 @@ use crate::{
     message::{Fact, Message, Text, texts},
 };
 
+/// What a call is called: its action, or what was asked for where that is no action.
+pub fn named(call: &Call<'_>) -> Fact {
+    match (&call.body.action, call.asked()) {
+        (Some(action), _) => Fact::Plain(action.clone()),
+        (None, Some((method, target, _))) => Fact::Quoted(format!("{method} {target}")),
+        (None, None) => Fact::Word(&NO_ACTION),
+    }
+}
+
 /// A call, named.
 pub fn call(call: &Call<'_>) -> Message {
-    Message::new(&CALL).with("action", Fact::Plain(call.action().to_owned())).with("entry", call.node.seq())
+    Message::new(&CALL).with("action", named(call)).with("entry", call.node.seq())
 }
 
 /// What a credential proves.
@@ -43,6 +52,7 @@ pub fn fate(call: &Call<'_>) -> &'static Text {
 }
 
 texts! {
+    NO_ACTION: "a call of no known action", "不属于任何已知操作的调用";
     CALL: "{action} (entry {entry})", "{action}（条目 {entry}）";
     FATE_REFUSED: "The gateway refused it.", "网关拒绝了该调用。";
     FATE_HELD: "The gateway held it for a human, and nobody said yes.", "网关将其暂停以待人工批准，但无人批准。";

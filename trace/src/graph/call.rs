@@ -216,9 +216,20 @@ impl<'g> Call<'g> {
 
     /// Whether another call does the very same, as far as both are disclosed.
     pub fn same_as(&self, other: &Call<'_>) -> bool {
-        self.body.upstream == other.body.upstream
-            && self.body.action == other.body.action
-            && self.arguments().zip(other.arguments()).is_some_and(|(one, other)| same(one, other))
+        let same_act = if self.body.action.is_some() {
+            self.arguments().zip(other.arguments()).is_some_and(|(one, other)| same(one, other))
+        } else {
+            // What is no action has no arguments either: only the requests tell such calls apart.
+            self.asked().zip(other.asked()).is_some_and(|(one, other)| one == other)
+        };
+        self.body.upstream == other.body.upstream && self.body.action == other.body.action && same_act
+    }
+
+    /// Method, target and the body's digest, where the request is disclosed and could be read.
+    pub fn asked(&self) -> Option<(&'g str, &'g str, Option<&'g str>)> {
+        let request = self.node.value("request")?;
+        let text = |name: &str| request.get(name).and_then(Value::as_str);
+        Some((text("method")?, text("target")?, text("sha256")))
     }
 
     /// Where its binding values came from, where that is disclosed.

@@ -257,6 +257,26 @@ fn asking_again_after_a_no_is_of_whoever_asks_again() {
 }
 
 #[test]
+fn two_requests_that_are_no_action_are_the_same_only_where_they_ask_for_the_same() {
+    let build = |targets: &[Option<&str>]| {
+        let mut world = World::new(WORDS);
+        for target in targets {
+            let request = target.map_or(serde_json::Value::Null, |target| json!({"method": "GET", "target": target}));
+            let reasons = vec![("action-unknown", "")];
+            world.call(&Made { verdict: "deny", arguments: json!({}), reasons, request, ..Made::default() });
+        }
+        world
+    };
+    assert_eq!(found(&build(&[Some("/one"), Some("/two")]), "denial-ignored"), []);
+    assert_eq!(found(&build(&[None, None]), "denial-ignored"), []);
+    let again = build(&[Some("/one"), Some("/one")]);
+    assert_eq!(found(&again, "denial-ignored"), [(Kind::Attempt, Role::NotDeterminable)]);
+    let page = again.page();
+    assert!(page.contains("called “GET /one”") && page.contains("“GET /one” (entry "), "{page}");
+    assert!(build(&[None]).page().contains("a call of no"));
+}
+
+#[test]
 fn a_decision_may_say_what_no_call_can_carry() {
     let mut world = World::new(WORDS);
     let mut said = payment().arguments;
