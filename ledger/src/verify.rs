@@ -141,6 +141,9 @@ pub struct Report {
     pub counts: Counts,
     /// Whether something from outside the operator was given, and could be compared.
     pub outside: bool,
+    /// Whether something that was held outside was compared: else there was at most a trusted key.
+    #[serde(skip)]
+    pub compared: bool,
 }
 
 impl Report {
@@ -188,7 +191,8 @@ impl fmt::Display for Report {
             writeln!(f, "note: {note}")?;
         }
         match (self.findings.len(), self.outside) {
-            (0, true) => write!(f, "clean, against what was held outside"),
+            (0, true) if self.compared => write!(f, "clean, against what was held outside"),
+            (0, true) => write!(f, "clean, with the trusted key"),
             (0, false) => write!(
                 f,
                 "self-consistent only: nothing from outside the operator was given (--trust, --against), so a ledger written anew would look the same"
@@ -232,8 +236,9 @@ pub fn verify(source: &dyn Source, options: &Options<'_>) -> Report {
         notes: Vec::new(),
         counts: Counts { entries: integrity.entries, checkpoints: integrity.checkpoints, ..Counts::default() },
         outside: !options.trust.is_empty() || !options.against.is_empty(),
+        compared: !options.against.is_empty(),
     };
-    if !options.trust.is_empty() && options.against.is_empty() {
+    if !options.trust.is_empty() && !report.compared {
         report.notes.push(KEY_ONLY.to_owned());
     }
     report.findings.extend(integrity.findings);

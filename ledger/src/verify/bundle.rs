@@ -22,6 +22,9 @@ use crate::{
     tree::{self, Frontier},
 };
 
+/// A page in a bundle may say anything: it proves nothing, and nobody should take "clean" for its word.
+const REPORTS: &str = "the report that lies in the bundle was not looked at and proves nothing: `countersign report` makes it again from what was checked";
+
 /// Checks a bundle as it is in its file. One that is not what the format says has the one finding `bundle-malformed`: two readers could see
 /// different things in it, so nothing in it is looked at.
 ///
@@ -77,12 +80,15 @@ pub fn verify_bundle(evidence: &Evidence, options: &Options<'_>) -> Report {
         report.findings.push(finding(untrusted::CODE, None, what));
     }
     for held in &options.against {
-        report.outside |= check_held(evidence, held, ever, head, &mut report);
+        report.compared |= check_held(evidence, held, ever, head, &mut report);
     }
-    if !options.trust.is_empty() && !report.outside {
+    if !options.trust.is_empty() && !report.compared {
         report.notes.push(super::KEY_ONLY.to_owned());
     }
-    report.outside |= !options.trust.is_empty();
+    report.outside = report.compared || !options.trust.is_empty();
+    if !evidence.reports.is_empty() {
+        report.notes.push(REPORTS.to_owned());
+    }
     meaning.finish(&mut report);
     report.settle();
     report

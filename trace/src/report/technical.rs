@@ -55,7 +55,8 @@ pub fn integrity(report: &Integrity, evidence: &Evidence, lang: Lang) -> String 
     let l = Labels::of(lang);
     let part = !matches!(evidence.selection, None | Some(Selection::All));
     match (report.findings.len(), report.outside) {
-        (0, true) => l.integrity_outside.to_owned(),
+        (0, true) if report.compared => l.integrity_outside.to_owned(),
+        (0, true) => l.integrity_key.to_owned(),
         (0, false) if part => l.integrity_self_part.to_owned(),
         (0, false) => l.integrity_self.to_owned(),
         (count, _) => format!("{}: {count}", l.integrity_broken),

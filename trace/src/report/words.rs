@@ -37,6 +37,8 @@ labels! {
     up_to: "Evidence up to", "证据截至";
     integrity: "Integrity", "完整性";
     integrity_outside: "checked against what was held outside the operator: nothing wrong found", "已与运营者以外保存的材料核对：未发现问题";
+    integrity_key: "nothing wrong found, with a key that is trusted; nothing held outside the operator was compared, so whoever holds that key could have written everything anew",
+        "使用受信任的密钥核验，未发现问题；但未与运营者以外保存的材料比对，持有该密钥者仍可能重写全部内容";
     integrity_self: "self-consistent only: nothing held outside the operator was compared, so a ledger written anew would look the same",
         "仅自身一致：未与运营者以外保存的材料比对，重写的账本也会呈现同样结果";
     integrity_self_part: "self-consistent only: every entry has its proof, but nothing held outside the operator was compared",

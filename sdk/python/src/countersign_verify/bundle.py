@@ -85,6 +85,7 @@ class Bundle:
     entries: list[Entry]
     checkpoint: Checkpoint | None = None
     policies: dict[str, bytes] = field(default_factory=dict)
+    has_report: bool = False
 
     @property
     def whole(self) -> bool:
@@ -110,6 +111,7 @@ def load(data: bytes) -> Bundle:
         checkpoint=own,
         keys=_named("keys.txt", lambda: [VerifierKey.parse(line.strip()) for line in _lines(_need(files, "keys.txt"))]),
         entries=[_entry(files, number) for number in sorted(numbers)],
+        has_report=any(name.startswith("report.") for name in files),
         policies={name.removeprefix("policies/"): content for name, content in files.items() if name.startswith("policies/")},
     )
 

@@ -52,6 +52,8 @@ def _check(bundle: Bundle, trust: list[VerifierKey], against: Sequence[Held], re
     if trust and not any(compared):
         report.notes.append("nothing held outside was compared: whoever holds the trusted key could have written everything anew; --against shows that")
     report.outside = bool(trust) or any(compared)
+    if bundle.has_report:
+        report.notes.append("the report that lies in the bundle was not looked at and proves nothing: `countersign report` makes it again from what was checked")
     Conduct(bundle, report).walk(integrity.sound(bundle, report))
 
 
