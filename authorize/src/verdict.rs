@@ -436,12 +436,18 @@ fn check_constraints(
     Ok(())
 }
 
+fn used(whose: &str, limit: u64) -> String {
+    if limit == 1 {
+        format!("the {whose} allows one call, and it was made")
+    } else {
+        format!("the {whose} allows {limit} calls, and all of them were made")
+    }
+}
+
 fn exhausted(exhausted: Exhausted) -> Reason {
     match exhausted {
-        Exhausted::Calls(limit) => deny("calls-exhausted", None, format!("the grant's {limit} calls are used")),
-        Exhausted::ActionCalls(limit) => {
-            deny("action-calls-exhausted", None, format!("the action's {limit} calls are used"))
-        }
+        Exhausted::Calls(limit) => deny("calls-exhausted", None, used("grant", limit)),
+        Exhausted::ActionCalls(limit) => deny("action-calls-exhausted", None, used("action", limit)),
         Exhausted::Budget { limit, left } => {
             deny("budget-exhausted", None, format!("the call would pass the budget of {limit}; {left} is left"))
         }

@@ -95,6 +95,19 @@ impl Type {
             Type::Boolean => "boolean",
         }
     }
+
+    /// What a value of it looks like, for somebody whose value was none.
+    pub const fn form(self) -> &'static str {
+        match self {
+            Type::Money => "a decimal number, such as 98.70",
+            Type::Integer => "a whole number, such as 7",
+            Type::Date => "a date, such as 2026-01-31",
+            Type::Boolean => "`true` or `false`",
+            Type::Text => "a text",
+            Type::Identifier => "a text or a number, without invisible characters",
+            Type::Account | Type::Email | Type::Url => "a text without invisible characters",
+        }
+    }
 }
 
 /// An argument of an action.

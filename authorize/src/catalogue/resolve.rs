@@ -83,8 +83,8 @@ fn arguments(action: &Action, request: &Request) -> Result<BTreeMap<String, Json
             }
             Some(value) if !is_of_type(argument, value) => {
                 let list = if argument.list { "a list of " } else { "" };
-                let message =
-                    format!("the argument `{name}` of `{}` is not {list}{}", action.name, argument.ty.as_str());
+                let (act, ty, form) = (&action.name, argument.ty.as_str(), argument.ty.form());
+                let message = format!("the argument `{name}` of `{act}` is not {list}{ty} ({form})");
                 return Err(Refusal::new("argument-type", message));
             }
             _ => {}
@@ -143,9 +143,13 @@ fn refuse_undeclared_body(action: &Action, body: &Body) -> Result<(), Refusal> {
         Body::Empty => Ok(()),
         Body::Opaque | Body::Json(..) if action.body == BodyKind::Opaque => Ok(()),
         Body::Opaque if pointers.is_empty() => Err(undeclared(action, "body")),
-        Body::Opaque => {
-            Err(Refusal::new("body-not-json", format!("`{}` takes its arguments from a JSON body", action.name)))
-        }
+        Body::Opaque => Err(Refusal::new(
+            "body-not-json",
+            format!(
+                "`{}` takes its arguments from a JSON body: send JSON, with `Content-Type: application/json`",
+                action.name
+            ),
+        )),
         Body::Json(json, _) => {
             let mut stray = None;
             json.scalars(&mut String::new(), &mut |at, leaf| {

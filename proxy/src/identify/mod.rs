@@ -40,6 +40,7 @@ pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The header in which Anthropic's clients send their key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const SECRET: &str = "this is a role's secret, which opens the API's listener only; an agent sends the `token` that came with the instruction";
 
 /// A request of somebody with a grant.
 pub struct Identified {
@@ -127,6 +128,7 @@ impl Identify {
         let gateway = &self.context.gateway;
         let claims = gateway.tokens.verify(token, gateway.now()).map_err(|error| match error {
             TokenError::Expired => refuse("token-expired", "the grant is over; ask the host application for a new one"),
+            _ if token.starts_with("csk_") => refuse("token-invalid", SECRET),
             _ => refuse("token-invalid", "the token is not one of this gateway"),
         })?;
         let live = gateway.live(&claims.instruction).map_err(|error| match error {
