@@ -153,15 +153,16 @@ fn list(ledger: &Path, as_json: bool) -> anyhow::Result<u8> {
         say(format_args!("{}", json!({ "ledger": vkeys, "registered": rows })))?;
         return Ok(0);
     }
-    say(format_args!("The ledger's own keys, for `verify --trust`:\n"))?;
+    // Kept in a file as it is printed this is one for `--trust`, so all else is a comment there. Parties' keys are only the operator's word.
+    say("# The ledger's own keys, for `verify --trust`:\n")?;
     vkeys.iter().try_for_each(say)?;
     if !rows.is_empty() {
-        say(format_args!("\nEntry  Event       Party                 Key"))?;
+        say("\n# Entry  Event       Party                 Key")?;
     }
     for row in rows {
         let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         say(format_args!(
-            "{:<6} {:<11} {:<21} {}",
+            "# {:<6} {:<11} {:<21} {}",
             row.get("entry").and_then(Value::as_u64).unwrap_or(0),
             text("event"),
             text("party"),

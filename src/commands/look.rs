@@ -176,6 +176,16 @@ fn write_as(format: Foreign, evidence: &Evidence, out: &Path) -> anyhow::Result<
     Ok(0)
 }
 
+/// A name with a slip of the pen withholds what somebody means to show: it is told, for the file does not show it.
+fn tell_unknown(disclose: &[String], evidence: &Evidence) {
+    let there: BTreeSet<&str> =
+        evidence.items.values().flat_map(|item| item.values.keys()).map(String::as_str).collect();
+    for name in disclose.iter().filter(|name| *name != "all" && !there.contains(name.as_str())) {
+        let there: Vec<&str> = there.iter().copied().collect();
+        eprintln!("note: --disclose: no entry here has a value `{name}`; there are {}", there.join(", "));
+    }
+}
+
 pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
     let part = part(&args.selection.part)?;
     let directory = Directory::read(&args.ledger, None)?;
@@ -184,6 +194,7 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<u8> {
     let all = args.disclose.iter().any(|name| name == "all");
     let disclose = |name: &str| all || args.disclose.iter().any(|wanted| wanted == name);
     let mut evidence = Evidence::collect(&directory, &part, open.as_deref(), &disclose).map_err(damaged)?;
+    tell_unknown(&args.disclose, &evidence);
     if let Some(format) = foreign(args.format) {
         return write_as(format, &evidence, &args.out);
     }

@@ -80,6 +80,12 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<u8> {
                 args.upstream
             ))?;
         }
+        let count = |name| report.summary.counts.get(name).copied().unwrap_or_default();
+        if count("calls") > 0 && count("calls") == count("outside") {
+            say(
+                "Nothing was compared: no call is of the time that the log covers. `--from` and `--to` say for what time it is whole.",
+            )?;
+        }
         if report.cut {
             say("The log breaks off in the middle of a document.")?;
         }

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use countersign_ledger::{count::counted, evidence::Selection as Part};
-use countersign_trace::replay::{Comparison, Instead, Replayed, replay};
+use countersign_trace::replay::{Comparison, Instead, Replayed, Why, replay};
 use serde_json::json;
 
 use super::{
@@ -43,6 +43,12 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
             say(format_args!("{one}"))?;
         }
         say(format_args!("{same} same, {}, {not} not replayable", counted(differs, "differs", "differ")))?;
+        let hidden = |one: &Replayed| matches!(one.result, Comparison::NotReplayable { why: Why::Undisclosed, .. });
+        if args.keys.is_none() && replayed.iter().any(hidden) {
+            say(
+                "What is not disclosed opens with the vault's keys (`--keys`); in a bundle, with one that discloses more.",
+            )?;
+        }
     }
     Ok(u8::from(differs > 0))
 }
