@@ -48,7 +48,7 @@ pub enum OpenError {
     },
     /// The disk is so full that opening the store might break it: sled writes when it is opened, too.
     #[error(
-        "the disk of `{dir}` has {} KiB free, and the ledger is not opened with less than {} KiB, a quarter of its reserve: make room and start again; nothing was changed",
+        "the disk of `{dir}` has {} KiB free, and the ledger is not opened with less than {} KiB, a quarter of its reserve (`reserve_mib` in `[ledger]`); free some space and start again; nothing was changed",
         .free >> 10,
         .needed >> 10
     )]

@@ -148,7 +148,7 @@ fn a_catalogue_a_key_and_room_that_are_missing_are_told_with_whose_they_are_and_
             .unwrap();
         assert!(served.status.code() == Some(2) && text(&served).contains(says), "{says}: {}", text(&served));
     };
-    refused(&[("COUNTERSIGN__LEDGER__RESERVE_MIB", "999999999")], "MiB (`reserve_mib` in `[ledger]`); free some space");
+    refused(&[("COUNTERSIGN__LEDGER__RESERVE_MIB", "999999999")], "(`reserve_mib` in `[ledger]`); free some space");
     drop(serve(&config, &ANYWHERE));
     for (file, says) in [
         ("keys/gateway.pem", "put it back from the backup of the keys, or say in `keys` of `[ledger]` where it is"),
