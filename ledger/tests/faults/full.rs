@@ -286,7 +286,7 @@ fn a_ledger_is_not_opened_on_a_full_disk_and_nothing_of_it_is_changed() {
     let open = || Ledger::open(options(&dir, SystemDisk::shared()), signer(), Arc::new(SystemClock));
     let refused = open().unwrap_err();
     assert!(matches!(refused, OpenError::NoRoom { .. }), "{refused}");
-    assert!(refused.to_string().contains("make room and start again"), "{refused}");
+    assert!(refused.to_string().contains("free some space and start again"), "{refused}");
     small.empty();
     let (ledger, opened) = open().unwrap();
     assert_eq!((opened.size, opened.repaired), (2, None));
