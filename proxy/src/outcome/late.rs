@@ -164,8 +164,10 @@ mod tests {
 
     use super::*;
 
+    /// `bytes` with the subject, the name and three lengths.
     fn kept(kind: Kind, bytes: usize) -> Kept {
-        let attachment = Attachment { subject: "s".to_owned(), name: "observed".to_owned(), sealed: vec![0; bytes] };
+        let sealed = vec![0; bytes.saturating_sub(21)];
+        let attachment = Attachment { subject: "s".to_owned(), name: "observed".to_owned(), sealed };
         let attachments = (bytes > 0).then_some(attachment).into_iter().collect();
         let draft = Draft { attachments, ..Draft::of(kind, Members::default()) };
         Kept { draft, told: None }
