@@ -8,7 +8,7 @@ mod write;
 use std::cmp::Ordering;
 
 use serde::Serialize;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 pub use self::members::Members;
 use self::write::{Unwritten, Writer};
@@ -80,8 +80,9 @@ fn told<T: Serialize + ?Sized>(unwritten: Unwritten, value: &T) -> CanonicalErro
     }
 }
 
-fn exact(number: &Number) -> Option<i64> {
-    number.as_i64().filter(|n| (-MAX_INTEGER..=MAX_INTEGER).contains(n))
+/// A number that every reader keeps.
+fn exact(number: Option<i64>) -> Option<i64> {
+    number.filter(|number| (-MAX_INTEGER..=MAX_INTEGER).contains(number))
 }
 
 /// RFC 8785 §3.2.3: members are sorted by the UTF-16 code units of their names.
@@ -92,7 +93,7 @@ fn by_utf16(one: &str, other: &str) -> Ordering {
 /// The first number that has no canonical form here, `at` its JSON pointer.
 fn place(value: &Value, at: &mut String) -> Option<String> {
     match value {
-        Value::Number(number) => exact(number).is_none().then(|| number.to_string()),
+        Value::Number(number) => exact(number.as_i64()).is_none().then(|| number.to_string()),
         Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| step(&index.to_string(), item, at)),
         Value::Object(members) => {
             members.iter().find_map(|(name, member)| step(&name.replace('~', "~0").replace('/', "~1"), member, at))

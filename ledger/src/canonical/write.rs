@@ -8,7 +8,7 @@ use serde::{
     ser::{self, Error as _},
 };
 
-use super::{MAX_INTEGER, by_utf16};
+use super::{by_utf16, exact};
 
 /// Where a member stands in the bytes: its name, in quotes, and the whole of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ impl Place {
     }
 }
 
+/// A name without its quotes.
 fn unquoted(name: &[u8]) -> &[u8] {
     name.get(1..name.len().saturating_sub(1)).unwrap_or_default()
 }
@@ -76,7 +77,7 @@ impl From<serde_json::Error> for Unwritten {
 /// Writes one value behind what is in the bytes.
 pub(super) struct Writer<'b> {
     pub(super) bytes: &'b mut Vec<u8>,
-    /// Of an object: where its members stand, in the order in which they came, instead of braces, commas and order.
+    /// Of an object whose members are kept apart: where they stand, sorted, instead of braces and commas.
     pub(super) members: Option<&'b mut Vec<Place>>,
 }
 
@@ -91,8 +92,7 @@ impl<'b> Writer<'b> {
     }
 
     fn integer(self, number: Option<i64>) -> Written {
-        let exact = number.filter(|number| (-MAX_INTEGER..=MAX_INTEGER).contains(number));
-        Ok(serde_json::to_writer(self.bytes, &exact.ok_or(Unwritten::Number)?)?)
+        Ok(serde_json::to_writer(self.bytes, &exact(number).ok_or(Unwritten::Number)?)?)
     }
 
     fn list(self) -> List<'b> {
